@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * os.h - the seam to the operating system: clock, threads, locks, sleeping, files, watching.
+ *
+ * Everything in the runtime that waits, reads a clock or touches a file of ours goes through these
+ * functions. os_posix.c implements them over libc and pthreads. A simulation links another
+ * implementation of the same functions instead, and so runs the real code in one thread, in an order
+ * and with faults that a seed decides. SQLite's own files go through SQLite's VFS, not through here.
+ *
+ * Time is monotonic, in nanoseconds (int64_t, from an arbitrary start). The wall clock is only for
+ * what is shown to people.
+ */
+#ifndef CU_BASE_OS_H
+#define CU_BASE_OS_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define CU_NS_PER_MS INT64_C(1000000)
+#define CU_NS_PER_S INT64_C(1000000000)
+#define CU_FOREVER INT64_MAX /* a deadline that never comes */
+
+/* ---- clock -------------------------------------------------------------------------------- */
+
+int64_t cu_os_now_ns(void);
+int64_t cu_os_wall_ms(void); /* Unix time; to be shown, never computed with */
+
+/* Monotonic since boot, suspended time included; with the boot's id it is comparable between
+ * processes of one machine. Leases use it. */
+int64_t cu_os_boottime_ns(void);
+
+void cu_os_sleep_ns(int64_t ns);
+
+/* now + ns without overflow; CU_FOREVER stays CU_FOREVER. */
+static inline int64_t cu_deadline(int64_t now_ns, int64_t ns)
+{
+	return ns >= CU_FOREVER - now_ns ? CU_FOREVER : now_ns + ns;
+}
+
+/* ---- threads ------------------------------------------------------------------------------ */
+
+struct cu_thread {
+	pthread_t handle;
+	void (*main)(void *);
+	void *argument; /* borrowed */
+	bool started;
+};
+
+/* Starts main(argument) with all signals blocked. name: up to 15 bytes, shown by ps and gdb.
+ * Returns 0 or an errno; *thread stays where it is until joined. */
+int cu_thread_start(struct cu_thread *thread, const char *name, void (*main)(void *), void *argument);
+
+/* Waits for its end. Does nothing for one that was never started. */
+void cu_thread_join(struct cu_thread *thread);
+
+/* Names the calling thread among those alive: for owner checks. Never 0. */
+uintptr_t cu_thread_self(void);
+
+/* ---- locks -------------------------------------------------------------------------------- */
+
+struct cu_mutex {
+	pthread_mutex_t handle;
+	uintptr_t owner; /* thread that holds it, 0 for none; written by the holder only */
+};
+
+int cu_mutex_init(struct cu_mutex *mutex);
+void cu_mutex_finish(struct cu_mutex *mutex);
+void cu_mutex_lock(struct cu_mutex *mutex);
+void cu_mutex_unlock(struct cu_mutex *mutex);
+void cu_mutex_check_held(struct cu_mutex *mutex); /* aborts unless the caller holds it */
+
+struct cu_cond {
+	pthread_cond_t handle;
+};
+
+int cu_cond_init(struct cu_cond *cond);
+void cu_cond_finish(struct cu_cond *cond);
+/* Returns true when woken (perhaps for nothing), false when the deadline has come. */
+bool cu_cond_wait(struct cu_cond *cond, struct cu_mutex *mutex, int64_t deadline_ns);
+void cu_cond_signal(struct cu_cond *cond);
+void cu_cond_broadcast(struct cu_cond *cond);
+
+/* A point at which a simulation may let another thread run; nothing in a real process. The ring and
+ * other lock-free code call it before each step that another thread can see. */
+#ifdef CU_SIMULATION
+void cu_os_point(void);
+#else
+static inline void cu_os_point(void)
+{
+}
+#endif
+
+/* ---- files -------------------------------------------------------------------------------- */
+
+/* What a file is, apart from its name. Two files are the same when all but size and mtime agree. */
+struct cu_file_id {
+	uint64_t device;
+	uint64_t inode;
+	int64_t birth_ns; /* 0 where the file system keeps none */
+};
+
+struct cu_file_stat {
+	struct cu_file_id id;
+	int64_t size;     /* bytes */
+	int64_t mtime_ns; /* Unix time */
+	uint32_t mode;    /* st_mode */
+	uint32_t uid;
+	uint32_t links;
+};
+
+#define CU_OPEN_READ 0u
+#define CU_OPEN_APPEND 1u   /* write at the end, create when missing */
+#define CU_OPEN_CREATE_NEW 2u /* with APPEND: fail with EEXIST when it is there */
+
+/* All return 0 (or a count) on success and a negative errno on failure. EINTR is retried inside.
+ * Open never blocks on a FIFO and never makes a terminal the controlling one. */
+int cu_file_open(const char *path, unsigned flags); /* returns a descriptor */
+void cu_file_close(int fd);
+ssize_t cu_file_read_at(int fd, void *to, size_t bytes, int64_t offset);
+ssize_t cu_file_write(int fd, const void *from, size_t bytes); /* may write less */
+int cu_file_sync(int fd);
+int cu_file_truncate(int fd, int64_t size);
+int cu_file_stat_fd(int fd, struct cu_file_stat *out);
+int cu_file_stat_path(const char *path, struct cu_file_stat *out); /* follows links */
+int cu_file_rename(const char *from, const char *to);
+int cu_file_remove(const char *path);
+/* Makes a new name durable. */
+int cu_file_sync_folder(const char *path_in_folder);
+bool cu_file_same(const struct cu_file_id *a, const struct cu_file_id *b);
+
+/* ---- watching a folder -------------------------------------------------------------------- */
+
+/*
+ * Sleeps until something happens to files in a folder whose names begin with a prefix, or somebody
+ * wakes it, or a deadline comes. A notice only says "look": the watcher never relies on it, and falls
+ * back to looking at intervals where the system has no watches left.
+ */
+struct cu_watch;
+
+#define CU_WATCH_WOKEN 1u   /* cu_watch_wake was called */
+#define CU_WATCH_CHANGED 2u /* a file with the prefix was written, made, moved or deleted */
+#define CU_WATCH_LOST 4u    /* notices were lost, or the folder itself went away: look at all */
+
+/* Both strings are copied. Returns NULL only without memory or descriptors for the wake-up itself. */
+struct cu_watch *cu_watch_create(const char *folder, const char *prefix);
+void cu_watch_destroy(struct cu_watch *watch);
+/* Whether notices are working; when not, the caller polls. Tries to watch again when not. */
+bool cu_watch_works(struct cu_watch *watch);
+/* One thread at a time. Returns CU_WATCH_... flags, 0 when the deadline came. */
+unsigned cu_watch_wait(struct cu_watch *watch, int64_t deadline_ns);
+/* Any thread, and signal handlers. */
+void cu_watch_wake(struct cu_watch *watch);
+
+/* ---- process ------------------------------------------------------------------------------ */
+
+pid_t cu_os_pid(void);
+/* Fills the machine's boot id, NUL-terminated; "" when unknown. */
+void cu_os_boot_id(char *to, size_t bytes);
+/* Start time of a process in clock ticks since boot, -1 when there is no such process. With the pid
+ * it names a process for good, since pids are used again. */
+int64_t cu_os_process_start(pid_t pid);
+/* Other than 0: a network file system, where locks and notices cannot be relied on. */
+int cu_os_network_fs(const char *path);
+/* Random bits, for jitter and ids. */
+uint64_t cu_os_random(void);
+
+#endif

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * os_posix.c - clock, threads, locks and process over libc and pthreads.
+ */
+#include "base/check.h"
+#include "base/os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+
+static int64_t clock_ns(clockid_t clock)
+{
+	struct timespec ts;
+
+	CU_CHECK(clock_gettime(clock, &ts) == 0);
+	return (int64_t)ts.tv_sec * CU_NS_PER_S + ts.tv_nsec;
+}
+
+int64_t cu_os_now_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
+}
+
+int64_t cu_os_boottime_ns(void)
+{
+	return clock_ns(CLOCK_BOOTTIME);
+}
+
+int64_t cu_os_wall_ms(void)
+{
+	return clock_ns(CLOCK_REALTIME) / CU_NS_PER_MS;
+}
+
+static struct timespec to_timespec(int64_t ns)
+{
+	return (struct timespec){.tv_sec = (time_t)(ns / CU_NS_PER_S), .tv_nsec = ns % CU_NS_PER_S};
+}
+
+void cu_os_sleep_ns(int64_t ns)
+{
+	struct timespec until = to_timespec(cu_deadline(cu_os_now_ns(), ns));
+
+	if (ns <= 0)
+		return;
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
+		;
+}
+
+/* ---- threads ------------------------------------------------------------------------------ */
+
+static void *thread_main(void *argument)
+{
+	struct cu_thread *thread = argument;
+
+	thread->main(thread->argument);
+	return NULL;
+}
+
+int cu_thread_start(struct cu_thread *thread, const char *name, void (*main)(void *), void *argument)
+{
+	sigset_t all, old;
+	char short_name[16];
+	int rc;
+
+	thread->main = main;
+	thread->argument = argument;
+	thread->started = false;
+	/* Signals belong to the program: a thread of ours must never run its handlers. */
+	sigfillset(&all);
+	CU_CHECK(pthread_sigmask(SIG_SETMASK, &all, &old) == 0);
+	rc = pthread_create(&thread->handle, NULL, thread_main, thread);
+	CU_CHECK(pthread_sigmask(SIG_SETMASK, &old, NULL) == 0);
+	if (rc != 0)
+		return rc;
+	thread->started = true;
+	snprintf(short_name, sizeof(short_name), "%s", name);
+	pthread_setname_np(thread->handle, short_name);
+	return 0;
+}
+
+void cu_thread_join(struct cu_thread *thread)
+{
+	if (!thread->started)
+		return;
+	CU_CHECK(pthread_join(thread->handle, NULL) == 0);
+	thread->started = false;
+}
+
+uintptr_t cu_thread_self(void)
+{
+	return (uintptr_t)pthread_self();
+}
+
+/* ---- locks -------------------------------------------------------------------------------- */
+
+int cu_mutex_init(struct cu_mutex *mutex)
+{
+	mutex->owner = 0;
+	return pthread_mutex_init(&mutex->handle, NULL);
+}
+
+void cu_mutex_finish(struct cu_mutex *mutex)
+{
+	CU_CHECK(pthread_mutex_destroy(&mutex->handle) == 0);
+}
+
+void cu_mutex_lock(struct cu_mutex *mutex)
+{
+	CU_CHECK(pthread_mutex_lock(&mutex->handle) == 0);
+	mutex->owner = cu_thread_self();
+}
+
+void cu_mutex_unlock(struct cu_mutex *mutex)
+{
+	cu_mutex_check_held(mutex);
+	mutex->owner = 0;
+	CU_CHECK(pthread_mutex_unlock(&mutex->handle) == 0);
+}
+
+void cu_mutex_check_held(struct cu_mutex *mutex)
+{
+	CU_CHECK(mutex->owner == cu_thread_self());
+}
+
+int cu_cond_init(struct cu_cond *cond)
+{
+	pthread_condattr_t attributes;
+	int rc = pthread_condattr_init(&attributes);
+
+	if (rc != 0)
+		return rc;
+	rc = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	if (rc == 0)
+		rc = pthread_cond_init(&cond->handle, &attributes);
+	pthread_condattr_destroy(&attributes);
+	return rc;
+}
+
+void cu_cond_finish(struct cu_cond *cond)
+{
+	CU_CHECK(pthread_cond_destroy(&cond->handle) == 0);
+}
+
+bool cu_cond_wait(struct cu_cond *cond, struct cu_mutex *mutex, int64_t deadline_ns)
+{
+	int rc;
+
+	cu_mutex_check_held(mutex);
+	mutex->owner = 0;
+	if (deadline_ns == CU_FOREVER) {
+		rc = pthread_cond_wait(&cond->handle, &mutex->handle);
+	} else {
+		struct timespec until = to_timespec(deadline_ns);
+
+		rc = pthread_cond_timedwait(&cond->handle, &mutex->handle, &until);
+	}
+	mutex->owner = cu_thread_self();
+	CU_CHECK(rc == 0 || rc == ETIMEDOUT);
+	return rc == 0;
+}
+
+void cu_cond_signal(struct cu_cond *cond)
+{
+	CU_CHECK(pthread_cond_signal(&cond->handle) == 0);
+}
+
+void cu_cond_broadcast(struct cu_cond *cond)
+{
+	CU_CHECK(pthread_cond_broadcast(&cond->handle) == 0);
+}
+
+/* ---- process ------------------------------------------------------------------------------ */
+
+pid_t cu_os_pid(void)
+{
+	return getpid();
+}
+
+static ssize_t read_small(const char *path, char *to, size_t bytes)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	ssize_t n;
+
+	if (fd < 0)
+		return -1;
+	n = read(fd, to, bytes - 1);
+	close(fd);
+	if (n < 0)
+		return -1;
+	to[n] = '\0';
+	return n;
+}
+
+void cu_os_boot_id(char *to, size_t bytes)
+{
+	if (read_small("/proc/sys/kernel/random/boot_id", to, bytes) < 0)
+		to[0] = '\0';
+	to[strcspn(to, "\n")] = '\0';
+}
+
+int64_t cu_os_process_start(pid_t pid)
+{
+	char path[64];
+	char text[1024];
+	const char *p;
+
+	snprintf(path, sizeof(path), "/proc/%ld/stat", (long)pid);
+	if (read_small(path, text, sizeof(text)) < 0)
+		return -1;
+	/* Field 22 of proc(5); the second, the name, may hold spaces and parentheses. */
+	p = strrchr(text, ')');
+	if (!p || p[1] == '\0' || p[2] == 'Z' || p[2] == 'X')
+		return -1;
+	for (int field = 2; field < 22 && p; field++)
+		p = strchr(p + 1, ' ');
+	return p ? strtoll(p, NULL, 10) : -1;
+}
+
+int cu_os_network_fs(const char *path)
+{
+	/* Magic numbers of statfs(2). */
+	static const unsigned long network[] = {
+		0x6969,     /* NFS */
+		0xff534d42, /* CIFS */
+		0xfe534d42, /* SMB2 */
+		0x517b,     /* SMB */
+		0x01021997, /* 9P */
+		0x00c36400, /* Ceph */
+		0x5346414f, /* AFS */
+		0x73757245, /* Coda */
+		0x65735546, /* FUSE: sshfs and the like */
+	};
+	struct statfs fs;
+
+	if (statfs(path, &fs) != 0)
+		return 0;
+	for (size_t i = 0; i < sizeof(network) / sizeof(network[0]); i++)
+		if ((unsigned long)fs.f_type == network[i])
+			return 1;
+	return 0;
+}
+
+uint64_t cu_os_random(void)
+{
+	uint64_t bits;
+
+	if (getrandom(&bits, sizeof(bits), GRND_NONBLOCK) != (ssize_t)sizeof(bits))
+		bits = (uint64_t)cu_os_now_ns() * UINT64_C(0x9e3779b97f4a7c15);
+	return bits;
+}

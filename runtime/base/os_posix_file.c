@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * os_posix_file.c - files and folder watches over libc and inotify.
+ */
+#include "base/check.h"
+#include "base/os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define RETRY(result, call)                                                                        \
+	do {                                                                                       \
+		(result) = (call);                                                                 \
+	} while ((result) < 0 && errno == EINTR)
+
+int cu_file_open(const char *path, unsigned flags)
+{
+	/* O_NONBLOCK: opening a FIFO must not hang. It changes nothing for regular files. */
+	int mode = O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+	int fd;
+
+	if (flags & CU_OPEN_APPEND)
+		mode |= O_RDWR | O_APPEND | O_CREAT;
+	else
+		mode |= O_RDONLY;
+	if (flags & CU_OPEN_CREATE_NEW)
+		mode |= O_EXCL;
+	RETRY(fd, open(path, mode, 0644));
+	return fd < 0 ? -errno : fd;
+}
+
+void cu_file_close(int fd)
+{
+	/* Not retried on EINTR: Linux has closed the descriptor by then. */
+	close(fd);
+}
+
+ssize_t cu_file_read_at(int fd, void *to, size_t bytes, int64_t offset)
+{
+	ssize_t n;
+
+	RETRY(n, pread(fd, to, bytes, offset));
+	return n < 0 ? -errno : n;
+}
+
+ssize_t cu_file_write(int fd, const void *from, size_t bytes)
+{
+	ssize_t n;
+
+	RETRY(n, write(fd, from, bytes));
+	return n < 0 ? -errno : n;
+}
+
+int cu_file_sync(int fd)
+{
+	int rc;
+
+	RETRY(rc, fdatasync(fd));
+	return rc < 0 ? -errno : 0;
+}
+
+int cu_file_truncate(int fd, int64_t size)
+{
+	int rc;
+
+	RETRY(rc, ftruncate(fd, size));
+	return rc < 0 ? -errno : 0;
+}
+
+static int stat_at(int fd, const char *path, int flags, struct cu_file_stat *out)
+{
+	struct statx sx;
+
+	if (statx(fd, path, flags | AT_STATX_SYNC_AS_STAT, STATX_BASIC_STATS | STATX_BTIME, &sx) != 0)
+		return -errno;
+	memset(out, 0, sizeof(*out));
+	out->id.device = ((uint64_t)sx.stx_dev_major << 32) | sx.stx_dev_minor;
+	out->id.inode = sx.stx_ino;
+	if (sx.stx_mask & STATX_BTIME)
+		out->id.birth_ns = sx.stx_btime.tv_sec * CU_NS_PER_S + sx.stx_btime.tv_nsec;
+	out->size = (int64_t)sx.stx_size;
+	out->mtime_ns = sx.stx_mtime.tv_sec * CU_NS_PER_S + sx.stx_mtime.tv_nsec;
+	out->mode = sx.stx_mode;
+	out->uid = sx.stx_uid;
+	out->links = sx.stx_nlink;
+	return 0;
+}
+
+int cu_file_stat_fd(int fd, struct cu_file_stat *out)
+{
+	return stat_at(fd, "", AT_EMPTY_PATH, out);
+}
+
+int cu_file_stat_path(const char *path, struct cu_file_stat *out)
+{
+	return stat_at(AT_FDCWD, path, 0, out);
+}
+
+int cu_file_rename(const char *from, const char *to)
+{
+	return rename(from, to) == 0 ? 0 : -errno;
+}
+
+int cu_file_remove(const char *path)
+{
+	return unlink(path) == 0 ? 0 : -errno;
+}
+
+int cu_file_sync_folder(const char *path_in_folder)
+{
+	const char *slash = strrchr(path_in_folder, '/');
+	char *folder = slash ? strndup(path_in_folder, slash == path_in_folder ? 1
+				       : (size_t)(slash - path_in_folder)) : strdup(".");
+	int fd, rc;
+
+	if (!folder)
+		return -ENOMEM;
+	RETRY(fd, open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	free(folder);
+	if (fd < 0)
+		return -errno;
+	RETRY(rc, fsync(fd));
+	rc = rc < 0 ? -errno : 0;
+	close(fd);
+	return rc;
+}
+
+bool cu_file_same(const struct cu_file_id *a, const struct cu_file_id *b)
+{
+	return a->device == b->device && a->inode == b->inode && a->birth_ns == b->birth_ns;
+}
+
+/* ---- watching ----------------------------------------------------------------------------- */
+
+struct cu_watch {
+	/* constant after create */
+	char *folder; /* owned */
+	char *prefix; /* owned */
+	size_t prefix_bytes;
+	int wake_fd;
+
+	/* waiting thread only */
+	int notify_fd; /* -1 while there is none */
+	int watch;     /* -1 while the folder is not watched */
+};
+
+#define WATCH_MASK                                                                                 \
+	(IN_MODIFY | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ATTRIB |             \
+		IN_CLOSE_WRITE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
+
+bool cu_watch_works(struct cu_watch *watch)
+{
+	if (watch->watch >= 0)
+		return true;
+	if (watch->notify_fd < 0)
+		watch->notify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	if (watch->notify_fd < 0)
+		return false;
+	watch->watch = inotify_add_watch(watch->notify_fd, watch->folder, WATCH_MASK);
+	return watch->watch >= 0;
+}
+
+struct cu_watch *cu_watch_create(const char *folder, const char *prefix)
+{
+	struct cu_watch *watch = calloc(1, sizeof(*watch));
+
+	if (!watch)
+		return NULL;
+	watch->notify_fd = -1;
+	watch->watch = -1;
+	watch->folder = strdup(folder);
+	watch->prefix = strdup(prefix);
+	watch->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (!watch->folder || !watch->prefix || watch->wake_fd < 0) {
+		cu_watch_destroy(watch);
+		return NULL;
+	}
+	watch->prefix_bytes = strlen(prefix);
+	cu_watch_works(watch);
+	return watch;
+}
+
+void cu_watch_destroy(struct cu_watch *watch)
+{
+	if (!watch)
+		return;
+	if (watch->notify_fd >= 0)
+		close(watch->notify_fd);
+	if (watch->wake_fd >= 0)
+		close(watch->wake_fd);
+	free(watch->folder);
+	free(watch->prefix);
+	free(watch);
+}
+
+/* Takes all notices that wait and says what they amount to. */
+static unsigned drain(struct cu_watch *watch)
+{
+	_Alignas(struct inotify_event) char buffer[8192];
+	unsigned seen = 0;
+	ssize_t n;
+
+	while ((n = read(watch->notify_fd, buffer, sizeof(buffer))) > 0) {
+		for (char *p = buffer; p < buffer + n;) {
+			const struct inotify_event *event = (const void *)p;
+
+			p += sizeof(*event) + event->len;
+			if (event->mask & IN_Q_OVERFLOW)
+				seen |= CU_WATCH_LOST;
+			if (event->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED | IN_UNMOUNT)) {
+				seen |= CU_WATCH_LOST;
+				if (event->wd == watch->watch) {
+					if (!(event->mask & IN_IGNORED))
+						inotify_rm_watch(watch->notify_fd, watch->watch);
+					watch->watch = -1;
+				}
+			}
+			if (event->len > 0 &&
+				strncmp(event->name, watch->prefix, watch->prefix_bytes) == 0)
+				seen |= CU_WATCH_CHANGED;
+		}
+	}
+	return seen;
+}
+
+/* Rounded up, so that a deadline a microsecond away does not spin. */
+static int timeout_ms(int64_t left_ns)
+{
+	int64_t ms = (left_ns + CU_NS_PER_MS - 1) / CU_NS_PER_MS;
+
+	return ms > 60000 ? 60000 : (int)ms;
+}
+
+unsigned cu_watch_wait(struct cu_watch *watch, int64_t deadline_ns)
+{
+	for (;;) {
+		struct pollfd fds[2] = {
+			{.fd = watch->wake_fd, .events = POLLIN},
+			{.fd = watch->notify_fd, .events = POLLIN},
+		};
+		int64_t left = deadline_ns == CU_FOREVER ? CU_FOREVER - CU_NS_PER_S
+							 : deadline_ns - cu_os_now_ns();
+		unsigned seen = 0;
+		int n;
+
+		if (left > 0 && left < 2 * CU_NS_PER_MS) {
+			struct timespec ts = {.tv_nsec = (long)left};
+
+			n = ppoll(fds, 2, &ts, NULL);
+		} else {
+			n = poll(fds, 2, left <= 0 ? 0 : timeout_ms(left));
+		}
+		CU_CHECK(n >= 0 || errno == EINTR || errno == ENOMEM);
+		if (n > 0 && fds[0].revents) {
+			uint64_t count;
+
+			if (read(watch->wake_fd, &count, sizeof(count)) == (ssize_t)sizeof(count))
+				seen |= CU_WATCH_WOKEN;
+		}
+		if (n > 0 && fds[1].revents)
+			seen |= drain(watch);
+		if (seen)
+			return seen;
+		if (left <= 0)
+			return 0;
+	}
+}
+
+void cu_watch_wake(struct cu_watch *watch)
+{
+	uint64_t one = 1;
+
+	/* Fails only when the counter is full, and then a wake-up is already waiting. */
+	if (write(watch->wake_fd, &one, sizeof(one)) < 0)
+		return;
+}

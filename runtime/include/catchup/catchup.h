@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * catchup.h - run consumers over append-only SQLite tables.
+ *
+ * A program opens a runtime on a database, adds consumers, starts it, and stops it. Everything a
+ * consumer writes and the watermark it has reached commit in one transaction, under one savepoint.
+ *
+ *	catchup_open -> catchup_add... -> catchup_start -> catchup_wait / catchup_status / catchup_wake
+ *	             -> catchup_stop -> catchup_close
+ *
+ * Threads: every function that takes a `struct catchup *` may be called from any thread unless its
+ * comment says otherwise. Calls in a process forked after catchup_open are refused with
+ * CATCHUP_FORKED: SQLite connections and threads do not survive a fork.
+ *
+ * Output: the library never prints. It logs through the hook in the options and returns errors.
+ */
+#ifndef CATCHUP_CATCHUP_H
+#define CATCHUP_CATCHUP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define CATCHUP_API __attribute__((visibility("default")))
+#define CATCHUP_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#else
+#define CATCHUP_API
+#define CATCHUP_PRINTF(fmt, args)
+#endif
+
+/* The version of this header; catchup_version() gives the library's. */
+#define CATCHUP_VERSION "0.1.0"
+
+/* ---- errors ------------------------------------------------------------------------------- */
+
+/*
+ * Every error code: X(NAME, value, exit code of the program, text). The codes are stable; new ones
+ * are added at the end.
+ */
+#define CATCHUP_ERROR_MAP(X)                                                                       \
+	X(OK, 0, 0, "done")                                                                        \
+	X(USAGE, 1, 2, "wrong usage")                                                              \
+	X(CONFIG, 2, 2, "the consumer cannot be used as it is written")                            \
+	X(NOMEM, 3, 1, "out of memory")                                                            \
+	X(IO, 4, 1, "input or output failed")                                                      \
+	X(DATABASE, 5, 1, "the database cannot be used")                                           \
+	X(LOCKED, 6, 5, "the database stayed locked")                                              \
+	X(TIMEOUT, 7, 3, "not caught up in time")                                                  \
+	X(CONSUMER, 8, 4, "a consumer stopped on an error")                                        \
+	X(BACKWARDS, 9, 6, "the source or the changelog has a gap or went backwards")              \
+	X(CANCELED, 10, 1, "canceled")                                                             \
+	X(FORKED, 11, 1, "called in a forked process")                                             \
+	X(FULL, 12, 1, "the disk is full")                                                         \
+	X(THREAD, 13, 1, "a thread could not be created")                                          \
+	X(INTERNAL, 14, 1, "internal error")
+
+enum catchup_code {
+#define CATCHUP_X(name, value, exit_code, text) CATCHUP_##name = value,
+	CATCHUP_ERROR_MAP(CATCHUP_X)
+#undef CATCHUP_X
+};
+
+#define CATCHUP_MESSAGE_BYTES 512
+
+/* Filled by a function that fails, untouched by one that succeeds. Any error pointer may be NULL. */
+struct catchup_error {
+	int code;   /* enum catchup_code */
+	int detail; /* SQLite extended result code or errno, 0 when there is none */
+	char message[CATCHUP_MESSAGE_BYTES]; /* one line, NUL-terminated, cut at the end if longer */
+};
+
+/* Returns the name ("LOCKED") or the text of a code; never NULL. Threads: any. */
+CATCHUP_API const char *catchup_code_name(int code);
+CATCHUP_API const char *catchup_code_text(int code);
+
+/* Returns the exit code the program uses for an error code (0 to 6). Threads: any. */
+CATCHUP_API int catchup_code_exit(int code);
+
+/* ---- logging ------------------------------------------------------------------------------ */
+
+enum catchup_log_level {
+	CATCHUP_LOG_ERROR = 0,
+	CATCHUP_LOG_WARN = 1,
+	CATCHUP_LOG_INFO = 2,
+	CATCHUP_LOG_DEBUG = 3,
+};
+
+/*
+ * One log line. `subject` is the consumer, source or file it is about, or "". `message` is one line
+ * without a newline at its end. Both belong to the caller and live until the hook returns.
+ *
+ * Threads: called from any of the runtime's threads, possibly from several at once. The hook must
+ * not call back into the runtime that logs.
+ */
+typedef void catchup_log_fn(
+	void *context, enum catchup_log_level level, const char *subject, const char *message);
+
+/* ---- a runtime ---------------------------------------------------------------------------- */
+
+struct catchup;
+struct catchup_consumer; /* see consumer.h */
+
+enum catchup_synchronous {
+	CATCHUP_SYNCHRONOUS_DEFAULT = 0, /* NORMAL */
+	CATCHUP_SYNCHRONOUS_OFF = 1,
+	CATCHUP_SYNCHRONOUS_NORMAL = 2,
+	CATCHUP_SYNCHRONOUS_FULL = 3,
+};
+
+/* Limits, inclusive. A value outside is CATCHUP_USAGE with a message that shows value and limit. */
+#define CATCHUP_WORKERS_MAX 256
+#define CATCHUP_THREADS_MAX 1024
+#define CATCHUP_BATCH_ROWS_MAX 10000000
+#define CATCHUP_BATCH_MS_MAX 60000
+#define CATCHUP_RING_SLOTS_MAX 1048576
+#define CATCHUP_NAME_BYTES_MAX 1048576
+
+/*
+ * Options of a runtime. Set `size` to sizeof(struct catchup_options) and leave at zero what should
+ * have its default. Strings and arrays are copied by catchup_open, except `builtins`, which is
+ * borrowed until catchup_close.
+ */
+struct catchup_options {
+	size_t size;
+	const char *database;     /* path of the source database; required; never a URI */
+	uint32_t batch_rows;      /* most rows of one transaction, 1 to 10,000,000; 0: 10,000 */
+	uint32_t batch_ms;        /* longest time under the write lock, ms, 1 to 60,000; 0: 20 */
+	uint32_t ring_slots;      /* of each range ring, 2 to 1,048,576, rounded up to a power of
+	                             two; 0: 256 */
+	uint32_t threads;         /* most worker threads that hold consumers, 1 to 1,024; 0: one per
+	                             consumer up to 64 */
+	uint32_t poll_ms;         /* the safety net: look at the source at least this often, 10 to
+	                             3,600,000; 0: 1,000 */
+	uint32_t busy_ms;         /* how long a lock of another process is waited for before a
+	                             consumer pauses, 1 to 3,600,000; 0: 10,000 */
+	uint32_t lease_ms;        /* life of a lease that is not renewed, 1,000 to 3,600,000; 0: 10,000 */
+	uint32_t wal_mib;         /* bound on the write-ahead log, MiB, 1 to 65,536; 0: 64 */
+	enum catchup_synchronous synchronous;
+	uint32_t flags;           /* CATCHUP_FLAG_... */
+	catchup_log_fn *log;      /* NULL: no log */
+	void *log_context;        /* handed to the hook as it is */
+	enum catchup_log_level log_level; /* lines above this level are not made */
+	const struct catchup_consumer *const *builtins; /* consumers known by name, NULL-terminated */
+	const char *changelog;    /* path of the changelog that changelog-driven consumers follow */
+	uint64_t stop_deadline_ms; /* how long catchup_stop lets a row function run before it
+	                             interrupts it; 0: 5,000 */
+};
+
+#define CATCHUP_FLAG_NETWORK_FS (1u << 0) /* allow a network file system */
+#define CATCHUP_FLAG_NO_LEASE (1u << 1)   /* no lease: only the watermark's compare-and-set */
+
+/*
+ * Opens a runtime on a database: checks the file, the SQLite library and the options. Starts
+ * nothing.
+ *
+ * Returns: CATCHUP_OK and *out; or a code with *error filled and *out NULL.
+ * Ownership: the caller closes *out with catchup_close.
+ * Threads: any.
+ */
+CATCHUP_API int catchup_open(
+	const struct catchup_options *options, struct catchup **out, struct catchup_error *error);
+
+/* What may be said about one consumer when it is added. Zero means: as the consumer itself says. */
+struct catchup_consumer_config {
+	size_t size;
+	const char *name;     /* run under this name (its watermark's name) */
+	const char *into;     /* results database file, relative to the source's folder */
+	const char *on_error; /* error policy, in the words of the header key `on-error` */
+	uint32_t workers;     /* 1 to 256; above 1 only for consumers with `map`; 0: 1 */
+	const char *const *options; /* pairs: key, value, key, value, ..., NULL */
+};
+
+/*
+ * Adds a consumer by what a command line would say: a path that ends in ".sql", a path that ends in
+ * ".so", or the name of a built-in one, each optionally followed by ":key=value,key=value". The keys
+ * `name`, `into` and `on-error` mean the fields of the config; all others are the consumer's own.
+ *
+ * catchup_add_table adds a consumer that is linked into the program; the table must live until
+ * catchup_close.
+ *
+ * Returns: CATCHUP_OK; CATCHUP_CONFIG with file and line when a consumer file is wrong;
+ *          CATCHUP_USAGE for a bad option, a name used twice, or a runtime already started.
+ * Ownership: everything is copied except the table.
+ * Threads: not at the same time as another catchup_add or catchup_start.
+ */
+CATCHUP_API int catchup_add(struct catchup *c, const char *consumer,
+	const struct catchup_consumer_config *config, struct catchup_error *error);
+CATCHUP_API int catchup_add_table(struct catchup *c, const struct catchup_consumer *table,
+	const struct catchup_consumer_config *config, struct catchup_error *error);
+
+/*
+ * Runs every consumer's `setup` in a transaction, prepares all its statements and rolls everything
+ * back: what catchup_start would refuse, this refuses, and nothing is changed.
+ *
+ * Returns: CATCHUP_OK, or the first error. Threads: not at the same time as catchup_start.
+ */
+CATCHUP_API int catchup_check(struct catchup *c, struct catchup_error *error);
+
+/*
+ * Starts reader and worker threads: all of them or none. Consumers are set up in the order in which
+ * they were added, so a consumer may follow a table that an earlier one creates.
+ *
+ * Returns: CATCHUP_OK; or the error of the first consumer that cannot start, with nothing running.
+ * Threads: once, from any thread.
+ */
+CATCHUP_API int catchup_start(struct catchup *c, struct catchup_error *error);
+
+/*
+ * Waits until every consumer that still runs has committed all rows its source held when the wait
+ * began, through chains of consumers too.
+ *
+ * timeout_ms: -1 waits without end.
+ * Returns: CATCHUP_OK; CATCHUP_TIMEOUT; CATCHUP_CANCELED when the runtime was stopped meanwhile; or
+ *          the code of a consumer that stopped (CATCHUP_CONSUMER, CATCHUP_BACKWARDS, ...), told once
+ *          the others have caught up.
+ * Threads: any, several at once.
+ */
+CATCHUP_API int catchup_wait(struct catchup *c, int64_t timeout_ms, struct catchup_error *error);
+
+/*
+ * Waits until one consumer has stopped, or the runtime is stopped. timeout_ms as above.
+ * Returns: CATCHUP_TIMEOUT while all run; CATCHUP_CANCELED after catchup_stop; else the code of the
+ * first consumer that stopped. Threads: any.
+ */
+CATCHUP_API int catchup_wait_stopped(
+	struct catchup *c, int64_t timeout_ms, struct catchup_error *error);
+
+/*
+ * Makes every reader look at its source now. A program that commits source rows itself may call this
+ * after the commit; without it the commit is noticed through the file system.
+ * Returns: CATCHUP_OK or CATCHUP_FORKED. Threads: any; also from a signal handler.
+ */
+CATCHUP_API int catchup_wake(struct catchup *c);
+
+/*
+ * Finishes the batches in hand, commits them and ends all threads. May be called again; a second
+ * call returns when the first is done.
+ * Returns: CATCHUP_OK; or the code of the first consumer that had stopped by itself.
+ * Threads: any thread but the runtime's own (a consumer function must not call it).
+ */
+CATCHUP_API int catchup_stop(struct catchup *c, struct catchup_error *error);
+
+/* Stops if needed and frees everything. c may be NULL. Threads: once, and nobody else is using c. */
+CATCHUP_API void catchup_close(struct catchup *c);
+
+/* ---- status ------------------------------------------------------------------------------- */
+
+enum catchup_state {
+	CATCHUP_STATE_IDLE = 0,      /* no process runs it */
+	CATCHUP_STATE_RUNNING = 1,   /* has rows to do */
+	CATCHUP_STATE_CAUGHT_UP = 2, /* waits for rows */
+	CATCHUP_STATE_PAUSED = 3,    /* waits for the machine: disk full, locked, ... */
+	CATCHUP_STATE_STOPPED = 4,   /* stopped on an error */
+};
+
+/* Returns "idle", "running", "caught-up", "paused" or "stopped". Threads: any. */
+CATCHUP_API const char *catchup_state_name(int state);
+
+struct catchup_source_status {
+	const char *name;     /* table, or the `max` query where there is no table */
+	const char *database; /* absolute path of the file that holds it */
+	int64_t newest;       /* newest id; 0 for an empty source; -1 when it cannot be read */
+};
+
+struct catchup_consumer_status {
+	const char *name;
+	const char *source;   /* "" when unknown (a watermark written by another program) */
+	const char *into;     /* absolute path of the results database, "" for the source's own */
+	int64_t watermark;    /* last id whose effects are committed */
+	int64_t newest;       /* newest id of the source, -1 when it cannot be read */
+	int64_t lag_rows;     /* rows above the watermark; -1 when unknown. Exact in
+	                         catchup_status_read, an estimate in catchup_status */
+	int state;            /* enum catchup_state */
+	int error_code;       /* enum catchup_code of last_error, 0 when there is none */
+	int64_t error_row;    /* id of the row that last_error is about, 0 when it is about none */
+	int64_t error_since_ms; /* Unix time in ms since when, 0 when there is no error */
+	const char *last_error; /* message, "" when there is none */
+	int64_t dead;         /* rows in the dead letters */
+	int64_t offered;      /* rows offered to the consumer: applied + passed + dead-lettered */
+	int64_t applied;      /* rows whose effects are committed */
+	int64_t passed;       /* rows the consumer looked at and passed over */
+	int64_t parked;       /* rows put into the dead letters, ever */
+	int64_t retries;      /* attempts that were rolled back and tried again */
+	int64_t batches;      /* transactions committed since the runtime started; 0 when read */
+	int64_t updated_ms;   /* Unix time in ms of the last commit, 0 for never */
+	const char *owner;    /* who holds the lease ("host:pid"), "" for nobody */
+};
+
+struct catchup_status {
+	const char *database;       /* absolute path */
+	const char *sqlite_version; /* of the library in this process */
+	const struct catchup_source_status *sources;
+	size_t n_sources;
+	const struct catchup_consumer_status *consumers;
+	size_t n_consumers;
+	int64_t wal_bytes; /* size of the database's write-ahead log, 0 when there is none */
+};
+
+/*
+ * A snapshot of a running runtime. Cheap: no source rows are read.
+ * Returns: CATCHUP_OK and *out. Ownership: catchup_status_free(*out). Threads: any.
+ */
+CATCHUP_API int catchup_status(
+	struct catchup *c, struct catchup_status **out, struct catchup_error *error);
+
+/*
+ * Reads the same from a database file, whoever runs its consumers, also those whose results are in
+ * other files. The file is opened read-only.
+ * Returns: CATCHUP_OK; CATCHUP_DATABASE, CATCHUP_IO, CATCHUP_LOCKED with a message.
+ * Ownership: catchup_status_free(*out). Threads: any.
+ */
+CATCHUP_API int catchup_status_read(
+	const char *database, struct catchup_status **out, struct catchup_error *error);
+
+CATCHUP_API void catchup_status_free(struct catchup_status *status);
+
+/*
+ * Waits until a consumer's watermark, in a database that any process may be working on, is at least
+ * `until`. timeout_ms: -1 waits without end. `cancel` may be NULL; the wait ends with
+ * CATCHUP_CANCELED soon after *cancel becomes other than 0 (it may be set by a signal handler).
+ * Returns: CATCHUP_OK; CATCHUP_TIMEOUT; CATCHUP_CONSUMER when the consumer has stopped on an error;
+ * CATCHUP_USAGE when the database knows no such consumer. Threads: any.
+ */
+CATCHUP_API int catchup_wait_watermark(const char *database, const char *consumer, int64_t until,
+	int64_t timeout_ms, const volatile int *cancel, struct catchup_error *error);
+
+/* ---- what there is ------------------------------------------------------------------------ */
+
+/* Returns the library's version, and that of the SQLite library it uses. Threads: any. */
+CATCHUP_API const char *catchup_version(void);
+CATCHUP_API const char *catchup_sqlite_version(void);
+
+/*
+ * Returns 1 when the SQLite library has the WAL-reset corruption bug (3.7.0 to 3.51.2), else 0.
+ * See https://sqlite.org/wal.html. Threads: any.
+ */
+CATCHUP_API int catchup_sqlite_has_wal_reset_bug(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
