@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * connection.h - SQLite connections as the runtime uses them.
+ *
+ * A connection belongs to the thread that opened it; every function checks that. `main` is the
+ * database with the results (or, for a reader, the source); when results are in a file of their own,
+ * the source is attached read-only as "source".
+ *
+ * Every connection: paths are plain file names turned into file: URIs by us; trusted_schema off,
+ * defensive on, no extension loading, foreign keys on for writers, no automatic checkpoints, an
+ * authorizer, a progress handler that knows a deadline.
+ */
+#ifndef CU_STORE_CONNECTION_H
+#define CU_STORE_CONNECTION_H
+
+#include "base/log.h"
+#include "base/os.h"
+#include "store/fault.h"
+
+#include <stdatomic.h>
+
+enum cu_role {
+	CU_ROLE_READER, /* newest ids and ranges; read-only; its busy time is short */
+	CU_ROLE_FETCH,  /* rows for per-row consumers; read-only; same layout as the writer's */
+	CU_ROLE_WRITER, /* results and watermark */
+	CU_ROLE_STATUS, /* a look from outside; never creates, switches or writes anything */
+};
+
+/* What consumer code may not touch while it runs (design: consumer code cannot break the
+ * bookkeeping). */
+struct cu_guard {
+	bool active;            /* consumer code is running (or being prepared) now */
+	const char *consumer;   /* name for messages; borrowed */
+	const char *source;     /* source table, NULL for none; borrowed */
+	bool source_attached;   /* then every write to schema "source" is refused */
+	char denied[256];       /* what was refused last, "" for nothing; for the message */
+	/* tables in main that the code prepared under this guard writes, so that their readers can
+	 * be woken at the commit; owned; names compared without ASCII case */
+	char **writes;
+	size_t n_writes;
+};
+
+struct cu_conn_options {
+	enum cu_role role;
+	const char *main;       /* absolute path */
+	const char *source;     /* absolute path to attach read-only as "source", or NULL */
+	enum catchup_synchronous synchronous;
+	int64_t busy_ms;        /* longest wait for other processes' locks */
+	int cache_kib;          /* page cache, 0: SQLite's default */
+	const struct cu_logger *logger;   /* borrowed, may be NULL */
+	const _Atomic int *stopping;      /* borrowed, may be NULL: other than 0 ends waits and statements */
+};
+
+struct cu_conn {
+	sqlite3 *db;
+	enum cu_role role;
+	uintptr_t owner;
+	struct cu_guard guard;
+
+	/* owner only */
+	int64_t busy_ms;
+	int64_t busy_since_ns;   /* of the wait in hand, 0 for none */
+	int64_t deadline_ns;     /* statements after it are interrupted; CU_FOREVER: none */
+	bool interrupted;        /* the progress handler ended the last statement */
+	struct cu_file_id main_id; /* the main file when it was opened */
+	char *main_path;         /* owned */
+	sqlite3_stmt *begin, *commit, *rollback, *savepoint, *release, *rollback_to, *version;
+	const struct cu_logger *logger;
+	const _Atomic int *stopping;
+};
+
+/*
+ * Opens. A writer's database is switched to WAL mode when it is not; created when missing only if
+ * `main` differs from the source (a results database). On failure *conn needs no close.
+ * Refuses, with a message that says what and why: folders, FIFOs, sockets, devices, ":memory:", "",
+ * files that are no database (before anything is written), read-only files for writers.
+ */
+int cu_conn_open(struct cu_conn *conn, const struct cu_conn_options *options,
+	struct catchup_error *error);
+void cu_conn_close(struct cu_conn *conn); /* also after a failed open */
+bool cu_conn_is_open(const struct cu_conn *conn);
+
+void cu_conn_check_owner(const struct cu_conn *conn);
+
+/* One transaction, one savepoint inside it. BEGIN IMMEDIATE waits up to busy_ms for other
+ * processes. All return CATCHUP_OK or a code with error filled (see cu_fault_of(error->detail)). */
+int cu_conn_begin(struct cu_conn *conn, struct catchup_error *error);
+/* Also asks whether the file is still the one at its path (CU_FAULT_GONE), before it commits. */
+int cu_conn_commit(struct cu_conn *conn, struct catchup_error *error);
+/* Back to the savepoint; the transaction and the write lock stay. */
+int cu_conn_rollback_to(struct cu_conn *conn, struct catchup_error *error);
+/* Ends the transaction if there is one. Never fails for the caller: a rollback that reports an error
+ * has still ended the transaction. */
+void cu_conn_rollback(struct cu_conn *conn);
+/* False after foreign code ended the transaction behind our back (ROLLBACK conflict clause, RAISE,
+ * an interrupted write). */
+bool cu_conn_in_transaction(const struct cu_conn *conn);
+
+/* PRAGMA data_version of main: changes when another connection has committed. About 2 us. */
+int cu_conn_data_version(struct cu_conn *conn, int64_t *version, struct catchup_error *error);
+
+/* Whether the file at the path is no longer the one that is open (SQLITE_FCNTL_HAS_MOVED). */
+bool cu_conn_moved(struct cu_conn *conn);
+
+/* Between these two, statements that are prepared or stepped are the consumer's. enter clears
+ * `denied`. */
+void cu_conn_guard_enter(struct cu_conn *conn);
+void cu_conn_guard_leave(struct cu_conn *conn);
+
+/* Statements running at deadline_ns are interrupted; CU_FOREVER lifts it. */
+void cu_conn_set_deadline(struct cu_conn *conn, int64_t deadline_ns);
+
+/* Runs SQL of ours, or (between guard_enter and leave) a consumer's script; line: of the script's
+ * start in its file, for messages, 0 for none; origin: the file, NULL for none. */
+int cu_conn_exec(struct cu_conn *conn, const char *sql, const char *origin, int line,
+	struct catchup_error *error);
+
+/* Prepares one persistent statement of ours. */
+int cu_conn_prepare(struct cu_conn *conn, sqlite3_stmt **out, struct catchup_error *error,
+	const char *fmt, ...) CATCHUP_PRINTF(4, 5); /* fmt as of sqlite3_mprintf without its own
+	                                               letters: quote names with cu_sql_quote */
+
+/* "name" with quotes doubled; owned by the caller (sqlite3_free); NULL without memory. */
+char *cu_sql_quote(const char *name);
+
+/* Checkpoints. full: TRUNCATE, to be run while our own writers of this file are held; otherwise
+ * PASSIVE. log_frames and done_frames may be NULL; -1 when not in WAL mode. CATCHUP_LOCKED when a
+ * reader or writer was in the way (not an error to log). */
+int cu_conn_checkpoint(struct cu_conn *conn, bool full, int *log_frames, int *done_frames,
+	struct catchup_error *error);
+
+/* Bytes of the write-ahead log beside a database (0: none), by stat, never opening it. */
+int64_t cu_conn_wal_bytes(const char *database);
+
+/* Checks of the library in this process: thread-safe build, version. */
+int cu_sqlite_check(struct catchup_error *error);
+
+/* Makes an absolute path without links, of the file or, when it does not exist, of its folder plus
+ * name. Refuses what is no plain file name (empty, ":memory:", over 4095 bytes). Caller frees. */
+int cu_path_resolve(const char *path, const char *relative_to_folder_of, char **out,
+	struct catchup_error *error);
+
+#endif

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ledger.h - what is kept about a consumer in its results database: watermark, counters, state, dead
+ * letters, lease. Everything here is written through the connection that also writes the results, in
+ * the same transaction.
+ *
+ *	catchup(name, last)                        the watermark; exactly as the Go package makes it
+ *	catchup_state(name, ...)                   counters, why it is stopped or paused, fingerprint
+ *	catchup_dead(consumer, id, ...)            dead letters
+ *	catchup_lease(name, owner, fence, expiry)  who runs it
+ *	catchup_consumer(name, source, into, ...)  in the source's database: where the results are
+ */
+#ifndef CU_STORE_LEDGER_H
+#define CU_STORE_LEDGER_H
+
+#include "store/connection.h"
+
+struct cu_ledger {
+	struct cu_conn *conn; /* borrowed writer */
+	const char *name;     /* borrowed */
+	sqlite3_stmt *load, *save, *count, *state, *dead_add, *dead_has, *mark, *lease_renew;
+};
+
+/* Makes the tables where they are missing; checks that `catchup` has its two columns. In a
+ * transaction of its own. */
+int cu_ledger_create_tables(struct cu_conn *conn, struct catchup_error *error);
+
+int cu_ledger_open(struct cu_ledger *ledger, struct cu_conn *conn, const char *name,
+	struct catchup_error *error);
+void cu_ledger_close(struct cu_ledger *ledger);
+
+/* Watermark; 0 for a consumer without a row. */
+int cu_ledger_load(struct cu_ledger *ledger, int64_t *watermark, struct catchup_error *error);
+
+/* What a fence means: the lease that this process holds on the consumer, 0 for none. */
+struct cu_counts {
+	int64_t offered, applied, passed, parked, retries;
+};
+
+/*
+ * Moves the watermark from expected to next and adds to the counters, inside the transaction in hand.
+ * The update names what it expects; *lost is set, and nothing is changed, when another process has
+ * moved the watermark or taken the lease (fence differs, where fence is not 0).
+ */
+int cu_ledger_save(struct cu_ledger *ledger, int64_t expected, int64_t next, int64_t fence,
+	const struct cu_counts *add, bool *lost, struct catchup_error *error);
+
+/* Fingerprint of the newest processed row, kept where results are in a file of their own. */
+int cu_ledger_save_mark(struct cu_ledger *ledger, int64_t id, int64_t hash,
+	struct catchup_error *error);
+int cu_ledger_load_mark(struct cu_ledger *ledger, int64_t *id, int64_t *hash, bool *known,
+	struct catchup_error *error);
+
+/* Why a consumer is stopped or paused; state: enum catchup_state. code CATCHUP_OK clears it. In a
+ * transaction of its own unless one is in hand. */
+struct cu_trouble {
+	int state;
+	int code;             /* enum catchup_code */
+	const char *category; /* cu_fault_name */
+	int64_t row;          /* 0: about no row */
+	const char *message;
+};
+int cu_ledger_save_trouble(struct cu_ledger *ledger, const struct cu_trouble *trouble,
+	struct catchup_error *error);
+
+/* A dead letter, inside the transaction in hand. key: NULL for none. A second one for the same row
+ * adds to attempts. */
+struct cu_dead_letter {
+	int64_t id;
+	const char *key;
+	size_t key_bytes;
+	int code;             /* SQLite extended result code, 0 for none */
+	const char *message;
+	int64_t attempts;
+};
+int cu_ledger_add_dead(struct cu_ledger *ledger, const struct cu_dead_letter *letter,
+	struct catchup_error *error);
+/* Whether a row with this key is parked already (then later ones park behind it). */
+int cu_ledger_has_dead_key(struct cu_ledger *ledger, const char *key, size_t key_bytes, bool *has,
+	struct catchup_error *error);
+
+/*
+ * Leases. Time is the machine's boot clock and is void with another boot id. take succeeds when
+ * nobody holds the lease, the holder's process is gone, its lease has expired, or it is ours; it then
+ * raises the fence. *fence 0: somebody else has it; owner (256 bytes) says who and *wait_ns how long
+ * to wait before asking again. In a transaction of its own.
+ */
+struct cu_owner {
+	char name[256];    /* "host:pid", shown to people */
+	char boot[64];
+	int64_t pid;
+	int64_t start;     /* of the process, clock ticks since boot */
+	int64_t instance;  /* random, tells two runtimes of one process apart */
+};
+void cu_owner_self(struct cu_owner *owner);
+int cu_ledger_take_lease(struct cu_ledger *ledger, const struct cu_owner *self, int64_t life_ns,
+	int64_t *fence, char *other, size_t other_bytes, int64_t *wait_ns,
+	struct catchup_error *error);
+/* Inside the transaction in hand or in one of its own. *lost when the fence is no longer ours. */
+int cu_ledger_renew_lease(struct cu_ledger *ledger, int64_t fence, int64_t life_ns, bool *lost,
+	struct catchup_error *error);
+int cu_ledger_drop_lease(struct cu_ledger *ledger, int64_t fence, struct catchup_error *error);
+
+/* Writes, in the source's database, where a consumer's results are. into: absolute path, "" for the
+ * source's own file. conn: a writer whose main is the source's file. */
+int cu_ledger_register(struct cu_conn *conn, const char *name, const char *source,
+	const char *id_column, const char *max, const char *into, struct catchup_error *error);
+
+#endif
