@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * plan.h - what a consumer does next: a pure function of events to actions.
+ *
+ * No thread, clock or database in here. Whoever runs a consumer performs the action the plan asks
+ * for and answers with one event, which says what came of it and what time it is:
+ *
+ *	action = cu_plan_first(plan);
+ *	for (;;)
+ *		action = cu_plan_step(plan, perform(action));
+ *
+ *        +--------------------------------- LOST, back from a fault --------------------+
+ *        v                                                                             |
+ *	LEASE -> LOAD -> WAIT -> CUT/FETCH -> BEGIN -> DELIVER.../APPLY -> COMMIT -> WAIT   |
+ *	                          ^             |           |                |              |
+ *	                          |             +-----------+-- FAULT -------+--> ABORT ----+
+ *	                          +---- SLEEP <---------------------------------- (retry)
+ *
+ * Promises, whatever the events:
+ *  - the watermark moves only from what is committed to an id up to which every row was delivered,
+ *    parked or found absent; never backwards;
+ *  - rows are delivered in strictly ascending order above the watermark;
+ *  - after the end of `next`, it is asked again from the last id seen until it returns nothing;
+ *  - a transaction holds at most batch_rows rows and, as far as rows can be told apart, batch_ns;
+ *  - an error of the machine never parks a row, and never stops the consumer for the row's sake.
+ */
+#ifndef CU_POOL_PLAN_H
+#define CU_POOL_PLAN_H
+
+#include "pool/policy.h"
+#include "store/fault.h"
+
+enum cu_plan_kind {
+	CU_PLAN_ROWS,  /* row by row, out of `next` */
+	CU_PLAN_RANGE, /* set-based, (last, max] at once */
+};
+
+struct cu_plan_config {
+	enum cu_plan_kind kind;
+	bool requery;       /* `next` is the consumer's own: it may have a filter or a LIMIT */
+	bool lease;         /* take a lease before anything else */
+	uint32_t batch_rows;
+	int64_t batch_ns;
+	int64_t lease_ns;
+	int64_t locked_ns;  /* locks of others are waited for this long in all, then the consumer stops */
+	struct cu_policy policy;
+	uint64_t seed;      /* for jitter */
+};
+
+enum cu_action_kind {
+	CU_ACTION_OPEN,    /* (re)open connections and prepare; answer OPENED or FAULT */
+	CU_ACTION_LEASE,   /* take the lease; LEASED with fence, or DENIED with wait_ns, or FAULT */
+	CU_ACTION_LOAD,    /* read the watermark; LOADED or FAULT */
+	CU_ACTION_WAIT,    /* for ranges, a wake-up or until_ns; RANGE, TIME, STOPPING, FAULT */
+	CU_ACTION_REWIND,  /* tell the reader to feed from lo again under `epoch`; DONE */
+	CU_ACTION_CUT,     /* where do `rows` rows above lo end, at most hi? CUT or FAULT */
+	CU_ACTION_FETCH,   /* start `next` on (lo, hi] and step it once; ROW, END or FAULT */
+	CU_ACTION_BEGIN,   /* take the turn and begin; BEGUN with the stored watermark, or FAULT */
+	CU_ACTION_DELIVER, /* call `row` for the row in hand, then step `next`: DELIVERED, ... or FAULT */
+	CU_ACTION_APPLY,   /* call `range` on (lo, hi]; APPLIED or FAULT */
+	CU_ACTION_PARK,    /* make row `id`, which failed before, a dead letter; DONE or FAULT */
+	CU_ACTION_COMMIT,  /* end `next`; watermark lo -> hi, counters, commit, leave the turn;
+	                      COMMITTED, LOST or FAULT */
+	CU_ACTION_ABORT,   /* end `next`, roll back, leave the turn; DONE */
+	CU_ACTION_RENEW,   /* renew the lease; DONE, LOST or FAULT */
+	CU_ACTION_SLEEP,   /* until until_ns, telling the user about `trouble`; TIME or STOPPING */
+	CU_ACTION_STOP,    /* for good: stop_code and, if not OK, the last fault; nothing follows */
+};
+
+struct cu_action {
+	enum cu_action_kind kind;
+	int64_t lo, hi;     /* CUT, FETCH, APPLY, COMMIT (expected, next), REWIND (lo) */
+	int64_t id;         /* PARK */
+	int64_t until_ns;   /* WAIT, SLEEP */
+	uint32_t rows;      /* CUT */
+	uint32_t epoch;     /* REWIND */
+	uint32_t attempts;  /* PARK: how often the row was tried */
+	bool renew;         /* COMMIT: renew the lease in it */
+	int stop_code;      /* STOP */
+};
+
+struct cu_event {
+	enum cu_event_kind {
+		CU_EVENT_OPENED,
+		CU_EVENT_LEASED,
+		CU_EVENT_DENIED,
+		CU_EVENT_LOADED,
+		CU_EVENT_RANGE,
+		CU_EVENT_TIME,
+		CU_EVENT_STOPPING, /* may answer WAIT and SLEEP only; else see `stopping` */
+		CU_EVENT_CUT,
+		CU_EVENT_ROW,
+		CU_EVENT_END,
+		CU_EVENT_BEGUN,
+		CU_EVENT_DELIVERED,
+		CU_EVENT_APPLIED,
+		CU_EVENT_COMMITTED,
+		CU_EVENT_LOST,
+		CU_EVENT_FAULT,
+		CU_EVENT_DONE,
+	} kind;
+	int64_t now_ns;    /* monotonic; DELIVERED may carry an older time where the plan asked for
+	                      no clock */
+	bool stopping;     /* finish what is in hand and stop */
+	int64_t watermark; /* LOADED, BEGUN */
+	int64_t lo, hi;    /* RANGE, CUT (hi) */
+	uint32_t rows;     /* RANGE, CUT; UINT32_MAX: not counted */
+	uint32_t epoch;    /* RANGE */
+	int64_t id;        /* ROW; DELIVERED: the next row in hand, 0 at the end of `next` */
+	enum cu_outcome {
+		CU_OUTCOME_APPLIED,
+		CU_OUTCOME_PASSED, /* looked at and passed over */
+		CU_OUTCOME_PARKED, /* made a dead letter without a look: its key is parked */
+	} outcome;         /* DELIVERED */
+	int64_t fence;     /* LEASED */
+	int64_t wait_ns;   /* DENIED */
+	enum cu_fault fault; /* FAULT */
+	bool of_row;       /* FAULT: the consumer was at work on the row in hand, or the range */
+	int code;          /* FAULT: enum catchup_code to stop with where the plan stops */
+};
+
+struct cu_plan_counts {
+	int64_t offered, applied, passed, parked, retries;
+};
+
+struct cu_plan {
+	/* constant */
+	struct cu_plan_config config;
+
+	enum cu_plan_state {
+		CU_STATE_OPENING,
+		CU_STATE_LEASING,
+		CU_STATE_LOADING,
+		CU_STATE_WAITING,
+		CU_STATE_REWINDING,
+		CU_STATE_CUTTING,
+		CU_STATE_FETCHING,
+		CU_STATE_BEGINNING,
+		CU_STATE_DELIVERING,
+		CU_STATE_APPLYING,
+		CU_STATE_PARKING,
+		CU_STATE_COMMITTING,
+		CU_STATE_ABORTING,
+		CU_STATE_RENEWING,
+		CU_STATE_SLEEPING,
+		CU_STATE_STOPPED,
+	} state;
+
+	/* what is committed, and what may be done */
+	int64_t watermark;
+	int64_t available;      /* ids up to here were fed; >= watermark */
+	int64_t available_rows; /* RANGE: rows in (watermark, available], an upper bound */
+	uint32_t epoch;
+	int64_t fence;
+	int64_t renew_at_ns;
+
+	/* batch in hand: (watermark, ...] */
+	int64_t seen;           /* last id delivered, or the watermark */
+	int64_t row;            /* the row in hand, 0 for none */
+	int64_t goal;           /* the watermark if the batch commits as it stands */
+	uint32_t batch_rows;    /* delivered in it, or counted in its range */
+	uint32_t since_fetch;   /* rows since `next` was asked last */
+	bool alone;             /* the batch is exactly one row, `row` */
+	int64_t began_ns;       /* 0: not begun */
+	struct cu_plan_counts counts; /* to commit with it */
+
+	/* how large batches are now */
+	uint32_t target_rows;
+	uint32_t clock_every;   /* DELIVERED needs a fresh now_ns every so many rows */
+	uint32_t rows_since_clock;
+
+	/* the row that is in the way */
+	int64_t barrier;        /* ROWS: rows from here on wait for a batch of their own; 0: none */
+	int64_t failed_hi;      /* something up to here failed: batches do not grow; 0: nothing */
+	uint32_t attempts;      /* failures of the row at the front */
+	bool park;              /* the row at the front is parked in the next batch */
+
+	/* the machine */
+	uint32_t machine_faults;  /* in a row */
+	uint32_t schema_faults;   /* in a row */
+	int64_t locked_since_ns;  /* 0: not locked */
+
+	/* after the abort or the pause in hand */
+	enum cu_plan_then {
+		CU_THEN_WAIT,
+		CU_THEN_SLEEP,
+		CU_THEN_OPEN,
+		CU_THEN_LEASE,
+		CU_THEN_LOAD,
+		CU_THEN_STOP,
+	} then, after_sleep;
+	int64_t pause_ns;
+	int stop_code;
+
+	uint64_t random;
+};
+
+/* Starts at OPEN. */
+struct cu_action cu_plan_first(struct cu_plan *plan, const struct cu_plan_config *config);
+struct cu_action cu_plan_step(struct cu_plan *plan, const struct cu_event *event);
+
+/* While waiting: whether another range should be given before anything else is done. */
+bool cu_plan_wants_range(const struct cu_plan *plan);
+
+/* Whether the plan asks for a fresh clock with the next DELIVERED. */
+static inline bool cu_plan_wants_clock(const struct cu_plan *plan)
+{
+	return plan->rows_since_clock + 1 >= plan->clock_every;
+}
+
+const char *cu_plan_state_name(enum cu_plan_state state);
+
+/* ---- the reader's side: how far a consumer has been fed ------------------------------------ */
+
+struct cu_feed {
+	int64_t pushed;  /* ranges up to here are in the ring or done */
+	uint32_t epoch;
+	bool started;    /* the consumer has said where it begins */
+};
+
+/* The consumer (re)starts from its watermark under an epoch. */
+void cu_feed_rewind(struct cu_feed *feed, int64_t from, uint32_t epoch);
+/* Whether there is something to push. */
+bool cu_feed_wants(const struct cu_feed *feed, int64_t newest);
+/* A range (pushed, hi] was put into the ring. */
+void cu_feed_pushed(struct cu_feed *feed, int64_t hi);
+
+#endif
