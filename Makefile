@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+# A thin front of meson. `make` installs what is missing (Debian 12), builds into build/, and takes
+# the newest SQLite for the program where it can be had.
+
+BUILD = build
+PREFIX = /usr/local
+CONFIGS = gcc clang asan tsan
+SCENARIOS =
+
+all: set-up
+	@meson compile -C $(BUILD)
+
+# build/ is kept as it is configured; only a SQLite that has come since makes it configure anew.
+set-up:
+	@.ci/install build
+	@.ci/fetch-sqlite
+	@if [ ! -e $(BUILD)/build.ninja ]; then \
+		meson setup $(BUILD) --prefix=$(PREFIX); \
+	elif [ .cache/sqlite/VERSION -nt $(BUILD)/build.ninja ]; then \
+		meson setup --reconfigure $(BUILD); \
+	fi
+
+test:
+	@.ci/test $(CONFIGS)
+
+demo: all
+	@tests/demo.sh
+
+bench: all
+	@$(BUILD)/catchup-bench $(SCENARIOS)
+
+install: all
+	@meson configure $(BUILD) -Dprefix=$(PREFIX)
+	@meson install -C $(BUILD) --destdir="$(DESTDIR)"
+
+format:
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+clean:
+	rm -rf $(BUILD) build-*
+
+help:
+	@echo "make            install what is missing, build into $(BUILD)/"
+	@echo "make test       build and run all tests: gcc, clang, address and thread sanitizers"
+	@echo "                CONFIGS=gcc runs one of them (gcc, clang, asan, tsan)"
+	@echo "make demo       sensor messages through a pipeline that is killed on the way"
+	@echo "make bench      the benchmarks; SCENARIOS='row sql --quick' chooses"
+	@echo "make install    install program, library and headers; PREFIX=$(PREFIX), DESTDIR="
+	@echo "make format     clang-format"
+	@echo "make clean      remove the build folders (what was fetched stays in .cache/)"
+
+.PHONY: all set-up test demo bench install format clean help
