@@ -43,7 +43,8 @@ CATCHUP_CONSUMER(rtl433_models) = {
 	.name = "rtl433_models",
 	.summary = "messages per radio model",
 	.source = "rtl433_raw",
-	.next = "SELECT id, coalesce(model, '') AS model FROM rtl433_raw WHERE id > @last AND id <= @max ORDER BY id",
+	.next = "SELECT id, coalesce(model, '') AS model FROM rtl433_raw"
+		" WHERE id > @last AND id <= @max ORDER BY id",
 	.setup = "CREATE TABLE IF NOT EXISTS rtl433_models(model TEXT PRIMARY KEY,"
 		 " messages INTEGER NOT NULL, newest INTEGER NOT NULL) WITHOUT ROWID",
 	.open = models_open,
