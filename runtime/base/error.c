@@ -33,8 +33,7 @@ int catchup_code_exit(int code)
 	return code >= 0 && code < N_CODES ? codes[code].exit_code : 1;
 }
 
-/* Length of the UTF-8 sequence at p, 0 when it is none (RFC 3629: no overlong, no surrogates). */
-static size_t utf8_length(const unsigned char *p, size_t n)
+size_t cu_utf8_length(const unsigned char *p, size_t n)
 {
 	unsigned char low = 0x80, high = 0xbf;
 	size_t length;
@@ -76,7 +75,7 @@ size_t cu_text_escape(char *to, size_t to_bytes, const char *from, size_t from_b
 		return 0;
 	while (from_bytes > 0) {
 		char piece[8];
-		size_t take = utf8_length(p, from_bytes);
+		size_t take = cu_utf8_length(p, from_bytes);
 		size_t n;
 
 		if (take == 1 && *p == '\n') {

@@ -31,4 +31,8 @@ int cu_error_errno(struct catchup_error *error, int code, int errnum, const char
  */
 size_t cu_text_escape(char *to, size_t to_bytes, const char *from, size_t from_bytes);
 
+/* Length of the UTF-8 sequence at p, 0 when it is none (RFC 3629: no overlong, no surrogates).
+ * n: bytes that may be looked at, at least 1. */
+size_t cu_utf8_length(const unsigned char *p, size_t n);
+
 #endif
