@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+static const int end_signals[] = {SIGINT, SIGTERM, SIGHUP};
+
+void cli_process_prepare(void)
+{
+	struct sigaction ignore = {.sa_handler = SIG_IGN};
+	struct rlimit files;
+
+	for (int fd = 0; fd <= STDERR_FILENO; fd++) {
+		/* open takes the lowest free descriptor, which is fd: those below are open. */
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDWR) != fd)
+			_exit(1);
+	}
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	sigaction(SIGPIPE, &ignore, NULL);
+}
+
+int cli_process_write(int fd, const char *bytes, size_t n)
+{
+	while (n > 0) {
+		ssize_t written = write(fd, bytes, n);
+
+		if (written >= 0) {
+			bytes += written;
+			n -= (size_t)written;
+		} else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+			/* Somebody who shares the terminal has made it non-blocking. */
+			struct pollfd wait = {.fd = fd, .events = POLLOUT};
+
+			if (poll(&wait, 1, -1) < 0 && errno != EINTR)
+				return errno;
+		} else if (errno != EINTR) {
+			return errno;
+		}
+	}
+	return 0;
+}
+
+int cli_process_print(struct cli_text *text)
+{
+	struct cli_text message = {0};
+	int error = text->failed ? ENOMEM : cli_process_write(STDOUT_FILENO, text->data, text->used);
+
+	cli_text_clear(text);
+	if (error == 0)
+		return 0;
+	if (error == EPIPE)
+		cli_process_die(SIGPIPE);
+	cli_text_printf(&message, "catchup: standard output: %s\n", strerror(error));
+	cli_process_write(STDERR_FILENO, cli_text_string(&message), message.used);
+	cli_text_free(&message);
+	return 1;
+}
+
+_Noreturn void cli_process_die(int signal_number)
+{
+	struct sigaction standard = {.sa_handler = SIG_DFL};
+	sigset_t set;
+
+	sigaction(signal_number, &standard, NULL);
+	sigemptyset(&set);
+	sigaddset(&set, signal_number);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	raise(signal_number);
+	_exit(128 + signal_number);
+}
+
+static void end_set(sigset_t *set)
+{
+	sigemptyset(set);
+	for (size_t i = 0; i < sizeof(end_signals) / sizeof(end_signals[0]); i++) {
+		struct sigaction was;
+
+		if (sigaction(end_signals[i], NULL, &was) == 0 && was.sa_handler != SIG_IGN)
+			sigaddset(set, end_signals[i]);
+	}
+}
+
+int cli_signals_open(void)
+{
+	sigset_t set;
+
+	end_set(&set);
+	if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
+		return -1;
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int cli_signals_take(int fd)
+{
+	struct signalfd_siginfo info;
+
+	if (read(fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+		return 0;
+	return (int)info.ssi_signo;
+}
+
+void cli_signals_release(void)
+{
+	sigset_t set;
+
+	end_set(&set);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
