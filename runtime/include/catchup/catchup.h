@@ -192,6 +192,30 @@ CATCHUP_API int catchup_add(struct catchup *c, const char *consumer,
 CATCHUP_API int catchup_add_table(struct catchup *c, const struct catchup_consumer *table,
 	const struct catchup_consumer_config *config, struct catchup_error *error);
 
+/* What can be said of a consumer without a database. Grows at its end. */
+struct catchup_description {
+	const char *name;     /* its own, or the one that the configuration gives */
+	const char *origin;   /* path, or "built-in NAME" */
+	const char *source;   /* table, "changelog:FAMILY.TABLE", or "" where its queries say */
+	const char *into;     /* results database as given, "" for the source's own file */
+	const char *on_error; /* error policy, "" for the default */
+	const char *way;      /* "row", "range", "map" or "event": which functions it has */
+};
+
+/*
+ * Reads one consumer as catchup_add would, with the same errors, but without a database: its file or
+ * module is loaded and its options are checked. builtins and config may be NULL.
+ *
+ * Returns: CATCHUP_OK and *out; or CATCHUP_CONFIG, CATCHUP_USAGE with *error filled, *out NULL.
+ * Ownership: the caller frees *out with catchup_description_free (NULL is allowed).
+ * Threads: any.
+ */
+CATCHUP_API int catchup_describe(const char *consumer,
+	const struct catchup_consumer_config *config,
+	const struct catchup_consumer *const *builtins, struct catchup_description **out,
+	struct catchup_error *error);
+CATCHUP_API void catchup_description_free(struct catchup_description *description);
+
 /*
  * Runs every consumer's `setup` in a transaction, prepares all its statements and rolls everything
  * back: what catchup_start would refuse, this refuses, and nothing is changed.
