@@ -273,7 +273,7 @@ static int read_arguments(struct bench *b, int argc, char **argv,
 			i++;
 		}
 	}
-	return *n_chosen > 0 ? 0 : wrong("no scenario is given; the first argument is", argc > 1 ? argv[1] : "");
+	return *n_chosen > 0 ? 0 : wrong("no scenario is given in", argc > 1 ? argv[1] : "");
 }
 
 static int run_child(int argc, char **argv)

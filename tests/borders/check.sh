@@ -212,7 +212,7 @@ check_text() {
 		awk -v file="$file" '
 			/^        / && !in_raw { print file ":" NR ": indented with spaces" }
 			/\r/ { print file ":" NR ": carriage return" }
-			/(TODO|FIXME|XXX)/ { print file ":" NR ": unfinished" }' "$file" >>"$breaches"
+			/(TODO|FIXME|[^X]XXX[^X])/ { print file ":" NR ": unfinished" }' "$file" >>"$breaches"
 	done
 	# A suppression is one line, and the line before it says why.
 	for file in tests/*.supp; do
