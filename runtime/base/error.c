@@ -146,6 +146,17 @@ int cu_error_nomem(struct catchup_error *error)
 	return cu_error_set(error, CATCHUP_NOMEM, 0, "out of memory");
 }
 
+void cu_errno_text(char *to, size_t bytes, int errnum)
+{
+#ifdef __GLIBC__
+	/* With _GNU_SOURCE it returns the text, which need not be in the buffer. */
+	snprintf(to, bytes, "%s", strerror_r(errnum, (char[128]){""}, 128));
+#else
+	if (strerror_r(errnum, to, bytes) != 0)
+		snprintf(to, bytes, "error %d", errnum);
+#endif
+}
+
 int cu_error_errno(struct catchup_error *error, int code, int errnum, const char *fmt, ...)
 {
 	char text[CATCHUP_MESSAGE_BYTES];
@@ -158,8 +169,7 @@ int cu_error_errno(struct catchup_error *error, int code, int errnum, const char
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	if (strerror_r(errnum, reason, sizeof(reason)) != 0)
-		snprintf(reason, sizeof(reason), "error %d", errnum);
+	cu_errno_text(reason, sizeof(reason), errnum);
 	snprintf(suffix, sizeof(suffix), ": %s", reason);
 	error->code = code;
 	error->detail = errnum;

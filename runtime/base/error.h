@@ -25,6 +25,9 @@ int cu_error_nomem(struct catchup_error *error);
 int cu_error_errno(struct catchup_error *error, int code, int errnum, const char *fmt, ...)
 	CATCHUP_PRINTF(4, 5);
 
+/* The system's words for an errno, NUL-terminated, cut to fit. */
+void cu_errno_text(char *to, size_t bytes, int errnum);
+
 /*
  * Copies text into a buffer as one printable line: control characters and bytes that are not UTF-8
  * become \n, \t or \xNN. Always ends with NUL. Returns bytes written without the NUL.

@@ -129,6 +129,9 @@ int cu_file_rename(const char *from, const char *to);
 int cu_file_remove(const char *path);
 /* Makes a new name durable. */
 int cu_file_sync_folder(const char *path_in_folder);
+/* Absolute path without links. -ENOENT when there is no such file, -ENOLINK for a link that leads
+ * nowhere; otherwise a negative errno. */
+int cu_file_real_path(const char *path, char *to, size_t bytes);
 bool cu_file_same(const struct cu_file_id *a, const struct cu_file_id *b);
 
 /* ---- watching a folder -------------------------------------------------------------------- */
@@ -162,6 +165,11 @@ void cu_os_boot_id(char *to, size_t bytes);
 /* Start time of a process in clock ticks since boot, -1 when there is no such process. With the pid
  * it names a process for good, since pids are used again. */
 int64_t cu_os_process_start(pid_t pid);
+/* Names the set of processes that a pid is unique in (Linux: the pid namespace); 0 when unknown. Two
+ * processes of one machine that differ in it cannot tell whether the other one lives. */
+int64_t cu_os_pid_space(void);
+/* Fills the machine's name, NUL-terminated, cut to fit. */
+void cu_os_host_name(char *to, size_t bytes);
 /* Other than 0: a network file system, where locks and notices cannot be relied on. */
 int cu_os_network_fs(const char *path);
 /* Random bits, for jitter and ids. */

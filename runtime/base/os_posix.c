@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
@@ -222,6 +223,22 @@ int64_t cu_os_process_start(pid_t pid)
 	for (int field = 2; field < 22 && p; field++)
 		p = strchr(p + 1, ' ');
 	return p ? strtoll(p, NULL, 10) : -1;
+}
+
+int64_t cu_os_pid_space(void)
+{
+	struct stat st;
+
+	return stat("/proc/self/ns/pid", &st) == 0 ? (int64_t)st.st_ino : 0;
+}
+
+void cu_os_host_name(char *to, size_t bytes)
+{
+	if (bytes == 0)
+		return;
+	if (gethostname(to, bytes) != 0 && errno != ENAMETOOLONG)
+		snprintf(to, bytes, "localhost");
+	to[bytes - 1] = '\0';
 }
 
 int cu_os_network_fs(const char *path)

@@ -134,6 +134,26 @@ int cu_file_sync_folder(const char *path_in_folder)
 	return rc;
 }
 
+int cu_file_real_path(const char *path, char *to, size_t bytes)
+{
+	char *real = realpath(path, NULL);
+	char link;
+	int rc = 0;
+
+	if (!real) {
+		rc = -errno;
+		if (rc == -ENOENT && readlink(path, &link, 1) >= 0)
+			rc = -ENOLINK;
+		return rc;
+	}
+	if (strlen(real) < bytes)
+		memcpy(to, real, strlen(real) + 1);
+	else
+		rc = -ENAMETOOLONG;
+	free(real);
+	return rc;
+}
+
 bool cu_file_same(const struct cu_file_id *a, const struct cu_file_id *b)
 {
 	return a->device == b->device && a->inode == b->inode && a->birth_ns == b->birth_ns;
