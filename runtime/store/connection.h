@@ -33,6 +33,7 @@ struct cu_guard {
 	const char *consumer;   /* name for messages; borrowed */
 	const char *source;     /* source table, NULL for none; borrowed */
 	bool source_attached;   /* then every write to schema "source" is refused */
+	bool ddl;               /* the statement being prepared makes, alters or drops something */
 	char denied[256];       /* what was refused last, "" for nothing; for the message */
 	/* tables in main that the code prepared under this guard writes, so that their readers can
 	 * be woken at the commit; owned; names compared without ASCII case */
@@ -48,7 +49,8 @@ struct cu_conn_options {
 	int64_t busy_ms;        /* longest wait for other processes' locks */
 	int cache_kib;          /* page cache, 0: SQLite's default */
 	const struct cu_logger *logger;   /* borrowed, may be NULL */
-	const _Atomic int *stopping;      /* borrowed, may be NULL: other than 0 ends waits and statements */
+	const _Atomic int *stopping;      /* borrowed, may be NULL: 1 or more ends waits
+	                                    for locks, 2 or more ends statements */
 };
 
 struct cu_conn {
@@ -64,7 +66,7 @@ struct cu_conn {
 	bool interrupted;        /* the progress handler ended the last statement */
 	struct cu_file_id main_id; /* the main file when it was opened */
 	char *main_path;         /* owned */
-	sqlite3_stmt *begin, *commit, *rollback, *savepoint, *release, *rollback_to, *version;
+	sqlite3_stmt *begin, *commit, *rollback, *savepoint, *rollback_to, *version;
 	const struct cu_logger *logger;
 	const _Atomic int *stopping;
 };
@@ -81,6 +83,10 @@ void cu_conn_close(struct cu_conn *conn); /* also after a failed open */
 bool cu_conn_is_open(const struct cu_conn *conn);
 
 void cu_conn_check_owner(const struct cu_conn *conn);
+
+/* The fault of a result code on this connection: tells an interrupt by the deadline from one because
+ * the runtime stops. */
+enum cu_fault cu_conn_fault(const struct cu_conn *conn, int sqlite_code);
 
 /* One transaction, one savepoint inside it. BEGIN IMMEDIATE waits up to busy_ms for other
  * processes. All return CATCHUP_OK or a code with error filled (see cu_fault_of(error->detail)). */
@@ -107,7 +113,8 @@ bool cu_conn_moved(struct cu_conn *conn);
 void cu_conn_guard_enter(struct cu_conn *conn);
 void cu_conn_guard_leave(struct cu_conn *conn);
 
-/* Statements running at deadline_ns are interrupted; CU_FOREVER lifts it. */
+/* Statements running at deadline_ns are interrupted; CU_FOREVER lifts it. While the runtime's
+ * `stopping` is 2 or more, every long statement is interrupted. */
 void cu_conn_set_deadline(struct cu_conn *conn, int64_t deadline_ns);
 
 /* Runs SQL of ours, or (between guard_enter and leave) a consumer's script; line: of the script's

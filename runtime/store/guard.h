@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * guard.h - what the authorizer lets a consumer's code do; see struct cu_guard in connection.h.
+ */
+#ifndef CU_STORE_GUARD_H
+#define CU_STORE_GUARD_H
+
+#include "store/connection.h"
+
+/* The authorizer of every connection; context: its struct cu_guard. */
+int cu_guard_authorize(void *context, int action, const char *first, const char *second,
+	const char *schema, const char *trigger);
+
+/* Frees what the guard has collected. */
+void cu_guard_finish(struct cu_guard *guard);
+
+#endif

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * transaction.c - a transaction with one savepoint in it, and what is asked around one: whether the
+ * file is still there, whether others have committed, checkpoints.
+ */
+#include "base/check.h"
+#include "base/error.h"
+#include "store/connection.h"
+
+/* A full checkpoint runs while our own writers are held, so it does not wait long for a reader of
+ * another process: it is tried again. */
+#define CHECKPOINT_WAIT_MS 10
+
+/* Steps a statement that returns nothing. */
+static int run(struct cu_conn *conn, sqlite3_stmt *stmt, struct catchup_error *error,
+	const char *what)
+{
+	int rc = sqlite3_step(stmt);
+	int code = CATCHUP_OK;
+
+	if (rc != SQLITE_DONE)
+		code = cu_error_sqlite(error, conn->db, "database '%s': %s", conn->main_path, what);
+	sqlite3_reset(stmt);
+	return code;
+}
+
+int cu_conn_begin(struct cu_conn *conn, struct catchup_error *error)
+{
+	int rc;
+
+	cu_conn_check_owner(conn);
+	CU_CHECK(conn->role == CU_ROLE_WRITER && !conn->guard.active);
+	CU_CHECK(!cu_conn_in_transaction(conn));
+	rc = run(conn, conn->begin, error, "beginning a transaction");
+	if (rc != CATCHUP_OK)
+		return rc;
+	rc = run(conn, conn->savepoint, error, "setting a savepoint");
+	if (rc != CATCHUP_OK)
+		cu_conn_rollback(conn);
+	return rc;
+}
+
+int cu_conn_commit(struct cu_conn *conn, struct catchup_error *error)
+{
+	cu_conn_check_owner(conn);
+	CU_CHECK(!conn->guard.active);
+	if (!cu_conn_in_transaction(conn))
+		return cu_error_set(error, CATCHUP_CONSUMER, SQLITE_ABORT_ROLLBACK,
+			"database '%s': the transaction was ended by the code that ran in it",
+			conn->main_path);
+	if (cu_conn_moved(conn))
+		return cu_error_set(error, CATCHUP_BACKWARDS, SQLITE_READONLY_DBMOVED,
+			"database '%s': the file was replaced, renamed or removed while it was in use",
+			conn->main_path);
+	/* The savepoint ends with the transaction. */
+	return run(conn, conn->commit, error, "committing");
+}
+
+int cu_conn_rollback_to(struct cu_conn *conn, struct catchup_error *error)
+{
+	cu_conn_check_owner(conn);
+	CU_CHECK(!conn->guard.active);
+	if (!cu_conn_in_transaction(conn))
+		return cu_error_set(error, CATCHUP_CONSUMER, SQLITE_ABORT_ROLLBACK,
+			"database '%s': the transaction was ended by the code that ran in it",
+			conn->main_path);
+	return run(conn, conn->rollback_to, error, "rolling back to the savepoint");
+}
+
+void cu_conn_rollback(struct cu_conn *conn)
+{
+	cu_conn_check_owner(conn);
+	if (!cu_conn_in_transaction(conn))
+		return;
+	/* What it returns says nothing: a rollback that reports an I/O error has still ended the
+	 * transaction. One that could not even run (no memory to prepare it again) is tried once more;
+	 * cu_conn_begin checks. */
+	if (conn->rollback) {
+		sqlite3_step(conn->rollback);
+		sqlite3_reset(conn->rollback);
+	}
+	if (cu_conn_in_transaction(conn))
+		sqlite3_exec(conn->db, "ROLLBACK", NULL, NULL, NULL);
+}
+
+bool cu_conn_in_transaction(const struct cu_conn *conn)
+{
+	return conn->db && sqlite3_get_autocommit(conn->db) == 0;
+}
+
+int cu_conn_data_version(struct cu_conn *conn, int64_t *version, struct catchup_error *error)
+{
+	int rc;
+
+	cu_conn_check_owner(conn);
+	rc = sqlite3_step(conn->version);
+	if (rc == SQLITE_ROW) {
+		*version = sqlite3_column_int64(conn->version, 0);
+		rc = CATCHUP_OK;
+	} else {
+		rc = cu_error_sqlite(error, conn->db, "database '%s': asking for commits",
+			conn->main_path);
+	}
+	sqlite3_reset(conn->version);
+	return rc;
+}
+
+static bool schema_moved(struct cu_conn *conn, const char *schema)
+{
+	int moved = 0;
+
+	return sqlite3_file_control(conn->db, schema, SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK &&
+		moved;
+}
+
+bool cu_conn_moved(struct cu_conn *conn)
+{
+	cu_conn_check_owner(conn);
+	return schema_moved(conn, "main") ||
+		(conn->guard.source_attached && schema_moved(conn, "source"));
+}
+
+int cu_conn_checkpoint(struct cu_conn *conn, bool full, int *log_frames, int *done_frames,
+	struct catchup_error *error)
+{
+	int64_t busy_ms = conn->busy_ms;
+	int log = -1, done = -1;
+	int rc;
+
+	cu_conn_check_owner(conn);
+	CU_CHECK(!cu_conn_in_transaction(conn));
+	if (conn->busy_ms > CHECKPOINT_WAIT_MS)
+		conn->busy_ms = CHECKPOINT_WAIT_MS;
+	rc = sqlite3_wal_checkpoint_v2(conn->db, "main",
+		full ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE, &log, &done);
+	conn->busy_ms = busy_ms;
+	if (log_frames)
+		*log_frames = log;
+	if (done_frames)
+		*done_frames = done;
+	if (rc == SQLITE_OK)
+		return CATCHUP_OK;
+	return cu_error_sqlite(error, conn->db, "database '%s': checkpoint", conn->main_path);
+}
