@@ -59,9 +59,10 @@ extern __attribute__((visibility("hidden"))) const sqlite3_api_routines *sqlite3
 /* ---- options ------------------------------------------------------------------------------ */
 
 enum catchup_option_kind {
-	CATCHUP_OPTION_INT = 1,  /* int64 between minimum and maximum */
+	CATCHUP_OPTION_INT = 1,  /* int64 between minimum and maximum; both 0: any */
 	CATCHUP_OPTION_BOOL = 2, /* true, false, yes, no, on, off, 1, 0 */
-	CATCHUP_OPTION_TEXT = 3, /* bytes without NUL; minimum and maximum bound its length */
+	CATCHUP_OPTION_TEXT = 3, /* bytes without NUL; minimum and maximum bound its length, both
+	                            0: up to 1 MiB */
 };
 
 /* One option of a consumer: `NAME:key=value`. The value is checked before anything runs. */

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * describe.c - catchup_describe: a definition, shown to the outside.
+ */
+#include "base/error.h"
+#include "consumer/definition.h"
+
+#include <stdlib.h>
+
+struct described {
+	struct catchup_description public; /* first: callers get a pointer to it */
+	struct cu_definition *definition;  /* owned; the public strings are its */
+};
+
+static const char *text(const char *value)
+{
+	return value ? value : "";
+}
+
+static const char *way_of(const struct catchup_consumer *table)
+{
+	return table->row ? "row" : table->range ? "range" : table->map ? "map" : "event";
+}
+
+int catchup_describe(const char *consumer, const struct catchup_consumer_config *config,
+	const struct catchup_consumer *const *builtins, struct catchup_description **out,
+	struct catchup_error *error)
+{
+	struct described *described = calloc(1, sizeof(*described));
+	struct cu_definition *d;
+	int code;
+
+	*out = NULL;
+	if (!described)
+		return cu_error_nomem(error);
+	code = cu_definition_make(&d, consumer, config, builtins, error);
+	if (code != CATCHUP_OK) {
+		free(described);
+		return code;
+	}
+	described->definition = d;
+	described->public = (struct catchup_description){
+		.name = d->name,
+		.origin = d->origin,
+		.source = text(d->source),
+		.into = text(d->into),
+		.on_error = text(d->on_error),
+		.way = way_of(&d->table),
+	};
+	*out = &described->public;
+	return CATCHUP_OK;
+}
+
+void catchup_description_free(struct catchup_description *description)
+{
+	struct described *described = (struct described *)description;
+
+	if (!described)
+		return;
+	cu_definition_free(described->definition);
+	free(described);
+}
