@@ -217,14 +217,6 @@ CATCHUP_API int catchup_describe(const char *consumer,
 CATCHUP_API void catchup_description_free(struct catchup_description *description);
 
 /*
- * Looks at one consumer without a database: reads the file or loads the module, and checks everything
- * that catchup_add would. `consumer` is as in catchup_add, `builtins` as in the options; may be NULL.
- * Returns: as catchup_add. Threads: any.
- */
-CATCHUP_API int catchup_check_file(const char *consumer,
-	const struct catchup_consumer *const *builtins, struct catchup_error *error);
-
-/*
  * Runs every consumer's `setup` in a transaction, prepares all its statements and rolls everything
  * back: what catchup_start would refuse, this refuses, and nothing is changed.
  *
