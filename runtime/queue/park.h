@@ -26,7 +26,7 @@
 #include <stdatomic.h>
 
 struct cu_park {
-	_Atomic uint32_t waiters;
+	_Atomic uint32_t sleepers; /* 0 or 1: somebody may sleep, and nobody has begun to wake them */
 	_Atomic uint32_t epoch;
 	struct cu_mutex mutex; /* orders sleeping against the epoch; guards nothing else */
 	struct cu_cond cond;
