@@ -39,13 +39,13 @@ struct cu_line_key *cu_line_add_key(struct cu_line_parser *parser, size_t n_keys
 static const char *fast_digits(const char *p, const char *end, int64_t *out)
 {
 	const char *start = p;
-	int64_t value = 0;
+	uint64_t value = 0; /* the nineteenth digit, which is refused below, may not overflow it */
 
 	while (p < end && p - start < 19 && *p >= '0' && *p <= '9')
-		value = value * 10 + (*p++ - '0');
+		value = value * 10 + (uint64_t)(*p++ - '0');
 	if (p == start || p - start > 18 || (*start == '0' && p - start > 1))
 		return NULL;
-	*out = value;
+	*out = (int64_t)value;
 	return p;
 }
 
