@@ -17,6 +17,8 @@
 
 #include <cmocka.h>
 
+#include "../skip.h"
+
 #define KEY "{\"name\":\"id\",\"type\":\"int\",\"value\":"
 #define LINE(value) "{\"seq\":1,\"family\":\"fam\",\"table\":\"foo\",\"key\":[" KEY value "}]}"
 #define SEQ(seq) "{\"seq\":" seq ",\"family\":\"fam\",\"table\":\"foo\",\"key\":[]}"
@@ -136,7 +138,7 @@ static void doubles_do_not_follow_the_locale(void **state)
 {
 	(void)state;
 	if (!setlocale(LC_NUMERIC, "de_DE.UTF-8") && !setlocale(LC_NUMERIC, "fr_FR.UTF-8"))
-		skip(); /* no locale with a decimal comma is installed */
+		SKIP_BECAUSE("no locale with a decimal comma is installed");
 	expect_same(LINE("1.5"), false);
 	setlocale(LC_NUMERIC, "C");
 }
