@@ -170,8 +170,9 @@ static int check_elf(int fd, int64_t size, struct catchup_error *error)
 		code = read_exactly(fd, &segment, sizeof(segment), (int64_t)at, error);
 		if (code != CATCHUP_OK)
 			return code;
-		if (segment.p_type == PT_LOAD && (segment.p_offset > (uint64_t)size ||
-							 segment.p_filesz > (uint64_t)size - segment.p_offset))
+		if (segment.p_type == PT_LOAD &&
+			(segment.p_offset > (uint64_t)size ||
+				segment.p_filesz > (uint64_t)size - segment.p_offset))
 			return cu_error_set(error, CATCHUP_CONFIG, 0,
 				"truncated: the file has %lld bytes, its headers speak of more",
 				(long long)size);
