@@ -280,19 +280,18 @@ static int complete(
 {
 	int code = take_strings(d, error);
 
-	if (code == CATCHUP_OK && wishes->name)
-		code = cu_table_check_name(wishes->name, error);
-	if (code == CATCHUP_OK)
-		code = put(&d->name, wishes->name, error);
 	if (code != CATCHUP_OK)
 		return code;
+	if (wishes->name)
+		code = cu_table_check_name(wishes->name, error);
 	if (wishes->workers)
 		d->workers = (uint32_t)wishes->workers;
 	if (d->workers == 0)
 		d->workers = 1;
 	if (wishes->batch_rows)
 		d->batch_rows = (uint32_t)wishes->batch_rows;
-	code = put(&d->into, wishes->into, error);
+	if (code == CATCHUP_OK)
+		code = put(&d->into, wishes->into, error);
 	if (code == CATCHUP_OK)
 		code = put(&d->on_error, wishes->on_error, error);
 	if (code == CATCHUP_OK && d->workers > 1 && !d->table.map)
@@ -306,6 +305,9 @@ static int complete(
 		cu_error_prefix(error, "consumer '%.100s': ", d->name);
 		return code;
 	}
+	code = put(&d->name, wishes->name, error);
+	if (code != CATCHUP_OK)
+		return code;
 	/* One spelling for all who read the table or the definition. */
 	d->table.name = d->name;
 	d->table.source = d->source;

@@ -111,8 +111,10 @@ struct catchup_context {
 	int worker;          /* 0 for the one that writes; 1, 2, ... for workers that only map */
 };
 
+/* (The parentheses keep a macro of the same name, such as a test library's fail(), out of it.) */
+
 /* Logs a line under the consumer's name. */
-#define catchup_log(ctx, level, ...) ((ctx)->host->log((ctx), (level), __VA_ARGS__))
+#define catchup_log(ctx, level, ...) (((ctx)->host->log)((ctx), (level), __VA_ARGS__))
 
 /*
  * Says why the function that is about to return CATCHUP_ROW_FAILED fails. sqlite_code tells errors
@@ -121,7 +123,7 @@ struct catchup_context {
  * nothing to do with it. Evaluates to CATCHUP_ROW_FAILED.
  */
 #define catchup_fail(ctx, sqlite_code, ...)                                                        \
-	((ctx)->host->fail((ctx), (sqlite_code), __VA_ARGS__), CATCHUP_ROW_FAILED)
+	(((ctx)->host->fail)((ctx), (sqlite_code), __VA_ARGS__), CATCHUP_ROW_FAILED)
 
 /* The same with the code and message of the last error on ctx->db. `what` is a string literal. */
 #define catchup_fail_db(ctx, what)                                                                 \
@@ -129,11 +131,11 @@ struct catchup_context {
 		sqlite3_errmsg((ctx)->db))
 
 /* Values of options by name; an unknown name is a mistake in the consumer and aborts. */
-#define catchup_option_int(ctx, name) ((ctx)->host->option_int((ctx), (name)))
-#define catchup_option_text(ctx, name) ((ctx)->host->option_text((ctx), (name)))
+#define catchup_option_int(ctx, name) (((ctx)->host->option_int)((ctx), (name)))
+#define catchup_option_text(ctx, name) (((ctx)->host->option_text)((ctx), (name)))
 
 /* Other than 0 once the runtime is stopping: a long function should return soon. */
-#define catchup_stopping(ctx) ((ctx)->host->stopping((ctx)))
+#define catchup_stopping(ctx) (((ctx)->host->stopping)((ctx)))
 
 /* ---- what a consumer gives ---------------------------------------------------------------- */
 
