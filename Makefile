@@ -13,9 +13,8 @@ all: set-up
 # build/ is kept as it is configured; only a SQLite that has come since makes it configure anew.
 set-up:
 	@.ci/install build
-	@.ci/fetch-sqlite
 	@if [ ! -e $(BUILD)/build.ninja ]; then \
-		meson setup $(BUILD) --prefix=$(PREFIX); \
+		.ci/fetch-sqlite && meson setup $(BUILD) --prefix=$(PREFIX); \
 	elif [ .cache/sqlite/VERSION -nt $(BUILD)/build.ninja ]; then \
 		meson setup --reconfigure $(BUILD); \
 	fi
@@ -24,6 +23,7 @@ test:
 	@.ci/test $(CONFIGS)
 
 demo: all
+	@.ci/install demo
 	@tests/demo.sh
 
 bench: all
