@@ -106,10 +106,10 @@ static bool take_policy(const char *p, struct cu_policy *policy)
 		policy->retries = (uint32_t)times;
 		policy->base_ns = base_ms * CU_NS_PER_MS;
 		policy->max_ns = max_ms * CU_NS_PER_MS;
-		take_char(&p, ',');
-		take_word(&p, "then");
 		if (*p == '\0')
 			return true;
+		take_char(&p, ',');
+		take_word(&p, "then");
 	}
 	return take_end(&p, policy) && *p == '\0';
 }
@@ -119,21 +119,24 @@ int cu_policy_parse(struct cu_policy *policy, const char *text, struct catchup_e
 	memset(policy, 0, sizeof(*policy));
 	if (!text || text[0] == '\0' || take_policy(text, policy))
 		return CATCHUP_OK;
+	memset(policy, 0, sizeof(*policy));
 	return cu_error_set(error, CATCHUP_USAGE, 0,
 		"on-error '%.200s': must be stop, park, park-key(COLUMN), or retry(TIMES, BASE_MS, "
-		"MAX_MS) then one of these; TIMES up to %d, BASE_MS up to MAX_MS, MAX_MS up to %d",
-		text, RETRIES_MAX, PAUSE_MS_MAX);
+		"MAX_MS) then one of the others; TIMES up to %d, BASE_MS up to MAX_MS, MAX_MS up "
+		"to "
+		"%d, COLUMN up to %d bytes",
+		text, RETRIES_MAX, PAUSE_MS_MAX, (int)sizeof(policy->key) - 1);
 }
 
 int64_t cu_policy_pause_ns(int64_t base_ns, int64_t max_ns, uint32_t attempt, uint64_t random)
 {
 	int64_t pause = base_ns;
 
+	if (pause < 1)
+		return 0;
 	for (uint32_t i = 1; i < attempt && pause < max_ns; i++)
 		pause = pause > max_ns / 2 ? max_ns : pause * 2;
 	if (pause > max_ns)
 		pause = max_ns;
-	if (pause < 2)
-		return pause;
 	return pause - (int64_t)(random % (uint64_t)(pause / 2 + 1));
 }

@@ -2,11 +2,12 @@
 /*
  * policy.h - what a consumer does with a row it cannot process.
  *
- *	stop                                     the consumer stops (the default)
- *	park                                     the row becomes a dead letter, the consumer goes on
- *	park-key(COLUMN)                         as park, and later rows with the same key park behind it
- *	retry(TIMES, BASE_MS, MAX_MS) [then] P   tries again with exponential back-off, then P, which is
- *	                                         stop (when nothing is said), park or park-key(COLUMN)
+ *	stop              the consumer stops (the default)
+ *	park              the row becomes a dead letter, the consumer goes on
+ *	park-key(COLUMN)  as park, and later rows with the same key are parked behind it
+ *	retry(TIMES, BASE_MS, MAX_MS)[[,] [then] POLICY]
+ *	                  tries again with exponential back-off, then one of the above; stop when
+ *	                  nothing is said
  */
 #ifndef CU_POOL_POLICY_H
 #define CU_POOL_POLICY_H
@@ -29,7 +30,8 @@ struct cu_policy {
 	char key[256];          /* column of park-key, "" for none */
 };
 
-/* text NULL or "": stop. Returns CATCHUP_OK or CATCHUP_USAGE with the text and what is allowed. */
+/* text NULL or "": stop. Returns CATCHUP_OK; or CATCHUP_USAGE with the text and what is allowed,
+ * and the policy is stop. */
 int cu_policy_parse(struct cu_policy *policy, const char *text, struct catchup_error *error);
 
 /* The pause before attempt `attempt` (1: the first repetition), with up to half of it taken away at
