@@ -9,6 +9,9 @@
 /* A range consumer starts small and doubles: how long a row takes is not known before. */
 #define FIRST_TARGET_ROWS 256u
 
+/* Rows between two looks at the clock: so many that are suddenly slow go unnoticed. */
+#define CLOCK_EVERY_MAX 16
+
 /* Pauses after faults of the machine. A lock is looked at often, a full disk now and then. */
 #define LOCKED_BASE_NS (5 * CU_NS_PER_MS)
 #define LOCKED_MAX_NS (250 * CU_NS_PER_MS)
@@ -21,23 +24,23 @@
 
 static const struct {
 	const char *name;
-	uint32_t answers; /* events that may come in this state; FAULT may always come */
+	uint32_t answers; /* events that may come in this state */
 } states[] = {
 #define BIT(event) (UINT32_C(1) << CU_EVENT_##event)
-	[CU_STATE_OPENING] = {"opening", BIT(OPENED)},
-	[CU_STATE_LEASING] = {"leasing", BIT(LEASED) | BIT(DENIED)},
-	[CU_STATE_LOADING] = {"loading", BIT(LOADED)},
-	[CU_STATE_WAITING] = {"waiting", BIT(RANGE) | BIT(TIME) | BIT(STOPPING)},
+	[CU_STATE_OPENING] = {"opening", BIT(OPENED) | BIT(FAULT)},
+	[CU_STATE_LEASING] = {"leasing", BIT(LEASED) | BIT(DENIED) | BIT(FAULT)},
+	[CU_STATE_LOADING] = {"loading", BIT(LOADED) | BIT(FAULT)},
+	[CU_STATE_WAITING] = {"waiting", BIT(RANGE) | BIT(TIME) | BIT(STOPPING) | BIT(FAULT)},
 	[CU_STATE_REWINDING] = {"rewinding", BIT(DONE)},
-	[CU_STATE_CUTTING] = {"cutting", BIT(CUT)},
-	[CU_STATE_FETCHING] = {"fetching", BIT(ROW) | BIT(END)},
-	[CU_STATE_BEGINNING] = {"beginning", BIT(BEGUN)},
-	[CU_STATE_DELIVERING] = {"delivering", BIT(DELIVERED)},
-	[CU_STATE_APPLYING] = {"applying", BIT(APPLIED)},
-	[CU_STATE_PARKING] = {"parking", BIT(DONE)},
-	[CU_STATE_COMMITTING] = {"committing", BIT(COMMITTED) | BIT(LOST)},
+	[CU_STATE_CUTTING] = {"cutting", BIT(CUT) | BIT(FAULT)},
+	[CU_STATE_FETCHING] = {"fetching", BIT(ROW) | BIT(END) | BIT(FAULT)},
+	[CU_STATE_BEGINNING] = {"beginning", BIT(BEGUN) | BIT(FAULT)},
+	[CU_STATE_DELIVERING] = {"delivering", BIT(DELIVERED) | BIT(FAULT)},
+	[CU_STATE_APPLYING] = {"applying", BIT(APPLIED) | BIT(FAULT)},
+	[CU_STATE_PARKING] = {"parking", BIT(DONE) | BIT(FAULT)},
+	[CU_STATE_COMMITTING] = {"committing", BIT(COMMITTED) | BIT(LOST) | BIT(FAULT)},
 	[CU_STATE_ABORTING] = {"aborting", BIT(DONE)},
-	[CU_STATE_RENEWING] = {"renewing", BIT(DONE) | BIT(LOST)},
+	[CU_STATE_RENEWING] = {"renewing", BIT(DONE) | BIT(LOST) | BIT(FAULT)},
 	[CU_STATE_SLEEPING] = {"sleeping", BIT(TIME) | BIT(STOPPING)},
 	[CU_STATE_STOPPED] = {"stopped", 0},
 #undef BIT
@@ -59,7 +62,8 @@ static uint64_t next_random(struct cu_plan *plan)
 
 /* ---- moving ------------------------------------------------------------------------------- */
 
-static struct cu_action move(struct cu_plan *plan, enum cu_plan_state state, struct cu_action action)
+static struct cu_action move(
+	struct cu_plan *plan, enum cu_plan_state state, struct cu_action action)
 {
 	CU_CHECK(plan->state != CU_STATE_STOPPED);
 	plan->state = state;
@@ -85,12 +89,15 @@ static struct cu_action do_stop(struct cu_plan *plan, int code)
 {
 	plan->stop_code = code;
 	return move(plan, CU_STATE_STOPPED,
-		(struct cu_action){.kind = CU_ACTION_STOP, .stop_code = code});
+		(struct cu_action){.kind = CU_ACTION_STOP,
+			.stop_code = code,
+			.id = code == CATCHUP_OK ? 0 : plan->stop_row});
 }
 
 static struct cu_action do_abort(struct cu_plan *plan, enum cu_plan_then then)
 {
 	plan->then = then;
+	plan->sleep_until_ns = 0;
 	return move(plan, CU_STATE_ABORTING, (struct cu_action){.kind = CU_ACTION_ABORT});
 }
 
@@ -100,12 +107,29 @@ static struct cu_action do_abort_and_stop(struct cu_plan *plan, int code)
 	return do_abort(plan, CU_THEN_STOP);
 }
 
-static struct cu_action do_abort_and_pause(struct cu_plan *plan, int64_t pause_ns,
-	enum cu_plan_then after)
+static struct cu_action do_abort_and_pause(
+	struct cu_plan *plan, int64_t pause_ns, enum cu_plan_then after)
 {
 	plan->pause_ns = pause_ns;
 	plan->after_sleep = after;
 	return do_abort(plan, CU_THEN_SLEEP);
+}
+
+/* Until the pause is over, or until the lease wants renewing: a consumer that only waits for its
+ * next try keeps it. Where the connections or the lease are in doubt, nothing is renewed. */
+static struct cu_action do_sleep(struct cu_plan *plan)
+{
+	int64_t until_ns = plan->sleep_until_ns;
+
+	if (plan->config.lease && plan->after_sleep == CU_THEN_WAIT && until_ns > plan->renew_at_ns)
+		until_ns = plan->renew_at_ns;
+	return move(plan, CU_STATE_SLEEPING,
+		(struct cu_action){.kind = CU_ACTION_SLEEP, .until_ns = until_ns});
+}
+
+static struct cu_action do_renew(struct cu_plan *plan)
+{
+	return move(plan, CU_STATE_RENEWING, (struct cu_action){.kind = CU_ACTION_RENEW});
 }
 
 static struct cu_action do_begin(struct cu_plan *plan)
@@ -131,11 +155,12 @@ static struct cu_action do_commit(struct cu_plan *plan, int64_t now_ns)
 	CU_CHECK(plan->began_ns != 0);
 	CU_CHECK(plan->goal >= plan->seen && plan->goal >= plan->watermark);
 	CU_CHECK(plan->goal <= plan->available);
+	plan->renewing = renewal_due(plan, now_ns);
 	return move(plan, CU_STATE_COMMITTING,
 		(struct cu_action){.kind = CU_ACTION_COMMIT,
 			.lo = plan->watermark,
 			.hi = plan->goal,
-			.renew = renewal_due(plan, now_ns)});
+			.renew = plan->renewing});
 }
 
 /* ---- a batch ------------------------------------------------------------------------------ */
@@ -155,18 +180,25 @@ static void clear_batch(struct cu_plan *plan)
 	plan->counts = (struct cu_plan_counts){.retries = plan->counts.retries};
 }
 
+/* How large batches are while nothing is known. */
+static uint32_t first_target(const struct cu_plan *plan)
+{
+	uint32_t most = plan->config.batch_rows;
+
+	return plan->config.kind == CU_PLAN_RANGE && most > FIRST_TARGET_ROWS ? FIRST_TARGET_ROWS
+									      : most;
+}
+
 static struct cu_action start_batch(struct cu_plan *plan)
 {
-	int64_t parked = plan->row;
-
 	clear_batch(plan);
-	if (plan->park) {
-		plan->row = parked;
+	if (plan->park != 0)
 		return do_begin(plan);
-	}
 	if (plan->config.kind == CU_PLAN_ROWS)
 		return do_fetch(plan);
-	if (plan->available_rows > plan->target_rows || plan->failed_hi != 0)
+	/* No rows left by the count, yet a range: it is counted again before it is believed. */
+	if (plan->available_rows > plan->target_rows || plan->available_rows == 0 ||
+		plan->failed_hi != 0)
 		return move(plan, CU_STATE_CUTTING,
 			(struct cu_action){.kind = CU_ACTION_CUT,
 				.lo = plan->watermark,
@@ -187,7 +219,7 @@ static struct cu_action do_wait(struct cu_plan *plan, const struct cu_event *eve
 	if (plan->available > plan->watermark)
 		until_ns = 0;
 	else if (renewal_due(plan, event->now_ns))
-		return move(plan, CU_STATE_RENEWING, (struct cu_action){.kind = CU_ACTION_RENEW});
+		return do_renew(plan);
 	else if (plan->config.lease)
 		until_ns = plan->renew_at_ns;
 	return move(plan, CU_STATE_WAITING,
@@ -249,19 +281,18 @@ static struct cu_action at_row(struct cu_plan *plan, const struct cu_event *even
 static struct cu_action at_begun(struct cu_plan *plan, const struct cu_event *event)
 {
 	plan->began_ns = event->now_ns > 0 ? event->now_ns : 1;
-	plan->locked_since_ns = 0;
+	plan->applied_ns = plan->began_ns;
 	if (event->watermark != plan->watermark)
 		return do_abort(plan, plan->config.lease ? CU_THEN_LEASE : CU_THEN_LOAD);
-	if (plan->park)
+	if (plan->park != 0)
 		return move(plan, CU_STATE_PARKING,
 			(struct cu_action){.kind = CU_ACTION_PARK,
-				.id = plan->row,
+				.id = plan->park,
 				.attempts = plan->attempts});
 	if (plan->config.kind == CU_PLAN_RANGE)
 		return move(plan, CU_STATE_APPLYING,
-			(struct cu_action){.kind = CU_ACTION_APPLY,
-				.lo = plan->watermark,
-				.hi = plan->goal});
+			(struct cu_action){
+				.kind = CU_ACTION_APPLY, .lo = plan->watermark, .hi = plan->goal});
 	if (plan->row != 0)
 		return do_deliver(plan);
 	return do_commit(plan, event->now_ns);
@@ -278,7 +309,8 @@ static bool time_is_up(struct cu_plan *plan, const struct cu_event *event)
 	elapsed = event->now_ns - plan->began_ns;
 	per_row = elapsed / plan->batch_rows + 1;
 	every = plan->config.batch_ns / 32 / per_row;
-	plan->clock_every = every < 1 ? 1 : every > 256 ? 256 : (uint32_t)every;
+	every = every > CLOCK_EVERY_MAX ? CLOCK_EVERY_MAX : every;
+	plan->clock_every = every < 1 ? 1 : (uint32_t)every;
 	return elapsed >= plan->config.batch_ns / 16 * 15;
 }
 
@@ -300,49 +332,47 @@ static struct cu_action at_delivered(struct cu_plan *plan, const struct cu_event
 }
 
 /* Range batches grow while they are quick and shrink when they are slow. */
-static void adapt(struct cu_plan *plan, int64_t elapsed_ns)
+static void adapt(struct cu_plan *plan)
 {
 	uint32_t most = plan->config.batch_rows;
+	int64_t elapsed_ns = plan->applied_ns - plan->began_ns;
 
 	if (plan->failed_hi != 0) {
 		if (plan->watermark < plan->failed_hi)
 			return;
 		plan->failed_hi = 0;
-		plan->target_rows = plan->config.kind == CU_PLAN_ROWS || FIRST_TARGET_ROWS > most
-			? most : FIRST_TARGET_ROWS;
+		plan->target_rows = first_target(plan);
 		return;
 	}
-	if (plan->config.kind == CU_PLAN_ROWS)
+	if (plan->config.kind == CU_PLAN_ROWS || plan->batch_rows == 0)
 		return;
 	if (elapsed_ns > plan->config.batch_ns) {
 		int64_t fewer = (int64_t)plan->batch_rows * (plan->config.batch_ns / 4 * 3 / 1024) /
-			(elapsed_ns / 1024 + 1);
+				(elapsed_ns / 1024 + 1);
 
 		plan->target_rows = fewer < 1 ? 1 : (uint32_t)fewer;
 	} else if (plan->batch_rows >= plan->target_rows / 2 &&
-		elapsed_ns < plan->config.batch_ns / 2) {
+		   elapsed_ns < plan->config.batch_ns / 2) {
 		plan->target_rows = plan->target_rows > most / 2 ? most : plan->target_rows * 2;
 	}
 }
 
 static struct cu_action at_committed(struct cu_plan *plan, const struct cu_event *event)
 {
-	int64_t elapsed = event->now_ns - plan->began_ns;
-
-	if (plan->goal > plan->watermark)
-		plan->attempts = 0;
 	plan->watermark = plan->goal;
 	if (plan->watermark >= plan->barrier)
 		plan->barrier = 0;
-	plan->park = false;
+	if (plan->watermark >= plan->failed_row)
+		plan->attempts = 0;
+	plan->park = 0;
 	plan->machine_faults = 0;
 	plan->schema_faults = 0;
 	plan->available_rows -= plan->batch_rows;
 	if (plan->available_rows < 0 || plan->available == plan->watermark)
 		plan->available_rows = 0;
-	if (renewal_due(plan, event->now_ns))
+	if (plan->renewing)
 		plan->renew_at_ns = cu_deadline(event->now_ns, plan->config.lease_ns / 3);
-	adapt(plan, elapsed);
+	adapt(plan);
 	plan->counts = (struct cu_plan_counts){0};
 	clear_batch(plan);
 	return do_wait(plan, event);
@@ -355,7 +385,8 @@ static struct cu_action at_loaded(struct cu_plan *plan, const struct cu_event *e
 	plan->available_rows = 0;
 	plan->barrier = 0;
 	plan->failed_hi = 0;
-	plan->park = false;
+	plan->target_rows = first_target(plan);
+	plan->park = 0;
 	plan->attempts = 0;
 	clear_batch(plan);
 	plan->epoch++;
@@ -366,45 +397,57 @@ static struct cu_action at_loaded(struct cu_plan *plan, const struct cu_event *e
 
 /* ---- faults ------------------------------------------------------------------------------- */
 
-/* The row at the front failed, and nothing else is in its batch. */
-static struct cu_action at_bad_row(struct cu_plan *plan, const struct cu_event *event)
+/* Nothing but this row is in the batch that failed. row 0: not even a row is. */
+static struct cu_action bad_row(struct cu_plan *plan, int64_t row, const struct cu_event *event)
 {
 	const struct cu_policy *policy = &plan->config.policy;
 
+	if (row != plan->failed_row)
+		plan->attempts = 0;
+	plan->failed_row = row;
 	plan->attempts++;
 	if (plan->attempts <= policy->retries)
 		return do_abort_and_pause(plan,
-			cu_policy_pause_ns(policy->base_ns, policy->max_ns, plan->attempts,
-				next_random(plan)),
+			cu_policy_pause_ns(
+				policy->base_ns, policy->max_ns, plan->attempts, next_random(plan)),
 			CU_THEN_WAIT);
-	if (policy->end == CU_POLICY_PARK) {
-		plan->park = true;
+	if (policy->end == CU_POLICY_PARK && row != 0) {
+		plan->park = row;
 		return do_abort(plan, CU_THEN_WAIT);
 	}
+	plan->stop_row = row;
 	return do_abort_and_stop(plan, event->code);
 }
 
 static struct cu_action row_fault(struct cu_plan *plan, const struct cu_event *event)
 {
-	bool delivering = plan->state == CU_STATE_DELIVERING;
-
 	plan->counts.retries++;
-	if (plan->alone)
-		return at_bad_row(plan, event);
-	if (delivering && plan->batch_rows == 0) {
-		/* It came first: what failed is known, and nothing is undone with it. */
+	if (plan->state == CU_STATE_DELIVERING) {
+		/* What failed is known. Rows before it are done again and committed; then it
+		 * comes alone. */
 		plan->barrier = plan->row;
-		return at_bad_row(plan, event);
-	}
-	if (delivering) {
-		/* Rows before it are done again and committed; then it comes alone. */
-		plan->barrier = plan->row;
+		if (plan->batch_rows == 0)
+			return bad_row(plan, plan->row, event);
 		return do_abort(plan, CU_THEN_WAIT);
 	}
+	if (plan->config.kind == CU_PLAN_ROWS && plan->alone)
+		/* At the commit: the row was delivered, and the next one is in hand. */
+		return bad_row(plan, plan->seen, event);
+	if (plan->alone || plan->batch_rows == 0)
+		return bad_row(plan, plan->row, event);
 	/* Which row it is cannot be told from outside: halve until one stands alone. */
 	plan->failed_hi = plan->goal;
 	plan->target_rows = plan->batch_rows > 1 ? plan->batch_rows / 2 : 1;
 	return do_abort(plan, CU_THEN_WAIT);
+}
+
+/* Whether an error that is not the machine's is that of a row. A commit without rows has none to
+ * blame, and a row that cannot even be parked is not helped by parking it. */
+static bool is_of_row(const struct cu_plan *plan, const struct cu_event *event)
+{
+	if (plan->state == CU_STATE_DELIVERING || plan->state == CU_STATE_APPLYING)
+		return event->of_row;
+	return plan->state == CU_STATE_COMMITTING && plan->batch_rows > 0 && plan->park == 0;
 }
 
 static struct cu_action machine_fault(struct cu_plan *plan, const struct cu_event *event)
@@ -415,6 +458,8 @@ static struct cu_action machine_fault(struct cu_plan *plan, const struct cu_even
 	plan->machine_faults++;
 	if (busy && plan->locked_since_ns == 0)
 		plan->locked_since_ns = event->now_ns > 0 ? event->now_ns : 1;
+	if (busy)
+		plan->locked_in = plan->state;
 	if (busy && event->now_ns - plan->locked_since_ns >= plan->config.locked_ns)
 		return do_abort_and_stop(plan, CATCHUP_LOCKED);
 	pause = cu_policy_pause_ns(busy ? LOCKED_BASE_NS : MACHINE_BASE_NS,
@@ -428,6 +473,15 @@ static struct cu_action machine_fault(struct cu_plan *plan, const struct cu_even
 	if (plan->state == CU_STATE_LOADING)
 		return do_abort_and_pause(plan, pause, CU_THEN_LOAD);
 	return do_abort_and_pause(plan, pause, CU_THEN_WAIT);
+}
+
+/* A lock is over when what met it goes through; for what is done to a row, when that commits. */
+static void note_unlocked(struct cu_plan *plan)
+{
+	bool through = plan->state == plan->locked_in && plan->state != CU_STATE_DELIVERING;
+
+	if (through || plan->state == CU_STATE_LOADING || plan->state == CU_STATE_COMMITTING)
+		plan->locked_since_ns = 0;
 }
 
 static struct cu_action at_fault(struct cu_plan *plan, const struct cu_event *event)
@@ -448,7 +502,7 @@ static struct cu_action at_fault(struct cu_plan *plan, const struct cu_event *ev
 		return do_abort_and_pause(plan, MACHINE_BASE_NS, CU_THEN_OPEN);
 	case CU_FAULT_ROW:
 	case CU_FAULT_SLOW:
-		if (event->of_row || (plan->state == CU_STATE_COMMITTING && plan->batch_rows > 0))
+		if (is_of_row(plan, event))
 			return row_fault(plan, event);
 		return do_abort_and_stop(plan, event->code);
 	case CU_FAULT_NONE:
@@ -459,9 +513,11 @@ static struct cu_action at_fault(struct cu_plan *plan, const struct cu_event *ev
 	return do_abort_and_stop(plan, event->code);
 }
 
-static struct cu_action go_on(struct cu_plan *plan, enum cu_plan_then then,
-	const struct cu_event *event)
+static struct cu_action go_on(
+	struct cu_plan *plan, enum cu_plan_then then, const struct cu_event *event)
 {
+	if (event->stopping && then != CU_THEN_STOP)
+		return do_stop(plan, CATCHUP_OK);
 	switch (then) {
 	case CU_THEN_OPEN:
 		return do_open(plan);
@@ -472,11 +528,8 @@ static struct cu_action go_on(struct cu_plan *plan, enum cu_plan_then then,
 	case CU_THEN_STOP:
 		return do_stop(plan, plan->stop_code);
 	case CU_THEN_SLEEP:
-		if (event->stopping)
-			return do_stop(plan, CATCHUP_OK);
-		return move(plan, CU_STATE_SLEEPING,
-			(struct cu_action){.kind = CU_ACTION_SLEEP,
-				.until_ns = cu_deadline(event->now_ns, plan->pause_ns)});
+		plan->sleep_until_ns = cu_deadline(event->now_ns, plan->pause_ns);
+		return do_sleep(plan);
 	case CU_THEN_WAIT:
 		break;
 	}
@@ -485,12 +538,32 @@ static struct cu_action go_on(struct cu_plan *plan, enum cu_plan_then then,
 
 static struct cu_action at_aborted(struct cu_plan *plan, const struct cu_event *event)
 {
-	int64_t row = plan->row;
-
 	clear_batch(plan);
-	if (plan->park)
-		plan->row = row;
 	return go_on(plan, plan->then, event);
+}
+
+static struct cu_action at_slept(struct cu_plan *plan, const struct cu_event *event)
+{
+	if (event->now_ns < plan->sleep_until_ns && !event->stopping)
+		return do_renew(plan);
+	plan->sleep_until_ns = 0;
+	return go_on(plan, plan->after_sleep, event);
+}
+
+static struct cu_action at_renewed(struct cu_plan *plan, const struct cu_event *event)
+{
+	plan->renew_at_ns = cu_deadline(event->now_ns, plan->config.lease_ns / 3);
+	return plan->sleep_until_ns != 0 ? do_sleep(plan) : do_wait(plan, event);
+}
+
+static struct cu_action at_parked(struct cu_plan *plan, const struct cu_event *event)
+{
+	plan->counts.offered++;
+	plan->counts.parked++;
+	plan->batch_rows = 1;
+	plan->seen = plan->park;
+	plan->goal = plan->park;
+	return do_commit(plan, event->now_ns);
 }
 
 /* ---- steps -------------------------------------------------------------------------------- */
@@ -498,21 +571,21 @@ static struct cu_action at_aborted(struct cu_plan *plan, const struct cu_event *
 struct cu_action cu_plan_first(struct cu_plan *plan, const struct cu_plan_config *config)
 {
 	CU_CHECK(config->batch_rows >= 1 && config->batch_ns >= 1);
+	CU_CHECK(!config->lease || config->lease_ns >= 3);
 	memset(plan, 0, sizeof(*plan));
 	plan->config = *config;
 	plan->random = config->seed ? config->seed : 1;
 	plan->clock_every = 1;
-	plan->target_rows = config->batch_rows;
-	if (config->kind == CU_PLAN_RANGE && plan->target_rows > FIRST_TARGET_ROWS)
-		plan->target_rows = FIRST_TARGET_ROWS;
+	plan->target_rows = first_target(plan);
 	return do_open(plan);
 }
 
 struct cu_action cu_plan_step(struct cu_plan *plan, const struct cu_event *event)
 {
+	CU_CHECK(states[plan->state].answers & (UINT32_C(1) << event->kind));
 	if (event->kind == CU_EVENT_FAULT)
 		return at_fault(plan, event);
-	CU_CHECK(states[plan->state].answers & (UINT32_C(1) << event->kind));
+	note_unlocked(plan);
 	switch (event->kind) {
 	case CU_EVENT_OPENED:
 		return plan->config.lease ? do_lease(plan) : do_load(plan);
@@ -531,12 +604,13 @@ struct cu_action cu_plan_step(struct cu_plan *plan, const struct cu_event *event
 		return do_stop(plan, CATCHUP_OK);
 	case CU_EVENT_TIME:
 		if (plan->state == CU_STATE_SLEEPING)
-			return go_on(plan, plan->after_sleep, event);
+			return at_slept(plan, event);
 		if (plan->available > plan->watermark && !event->stopping)
 			return start_batch(plan);
 		return do_wait(plan, event);
 	case CU_EVENT_CUT:
 		CU_CHECK(event->hi > plan->watermark && event->hi <= plan->available);
+		CU_CHECK(event->rows <= plan->target_rows);
 		plan->goal = event->hi;
 		plan->batch_rows = event->rows;
 		plan->alone = plan->target_rows == 1 && event->rows == 1;
@@ -555,25 +629,19 @@ struct cu_action cu_plan_step(struct cu_plan *plan, const struct cu_event *event
 	case CU_EVENT_APPLIED:
 		plan->counts.offered += plan->batch_rows;
 		plan->counts.applied += plan->batch_rows;
+		plan->applied_ns = event->now_ns;
 		return do_commit(plan, event->now_ns);
 	case CU_EVENT_COMMITTED:
 		return at_committed(plan, event);
 	case CU_EVENT_LOST:
 		return do_abort(plan, plan->config.lease ? CU_THEN_LEASE : CU_THEN_LOAD);
 	case CU_EVENT_DONE:
-		if (plan->state == CU_STATE_PARKING) {
-			plan->counts.offered++;
-			plan->counts.parked++;
-			plan->batch_rows = 1;
-			plan->seen = plan->row;
-			plan->goal = plan->row;
-			return do_commit(plan, event->now_ns);
-		}
+		if (plan->state == CU_STATE_PARKING)
+			return at_parked(plan, event);
 		if (plan->state == CU_STATE_ABORTING)
 			return at_aborted(plan, event);
 		if (plan->state == CU_STATE_RENEWING)
-			plan->renew_at_ns =
-				cu_deadline(event->now_ns, plan->config.lease_ns / 3);
+			return at_renewed(plan, event);
 		return do_wait(plan, event);
 	case CU_EVENT_FAULT:
 		break;

@@ -42,7 +42,7 @@ struct cu_plan_config {
 	uint32_t batch_rows;
 	int64_t batch_ns;
 	int64_t lease_ns;
-	int64_t locked_ns;  /* locks of others are waited for this long in all, then the consumer stops */
+	int64_t locked_ns;  /* a lock that lasts as long stops the consumer */
 	struct cu_policy policy;
 	uint64_t seed;      /* for jitter */
 };
@@ -53,24 +53,27 @@ enum cu_action_kind {
 	CU_ACTION_LOAD,    /* read the watermark; LOADED or FAULT */
 	CU_ACTION_WAIT,    /* for ranges, a wake-up or until_ns; RANGE, TIME, STOPPING, FAULT */
 	CU_ACTION_REWIND,  /* tell the reader to feed from lo again under `epoch`; DONE */
-	CU_ACTION_CUT,     /* where do `rows` rows above lo end, at most hi? CUT or FAULT */
+	CU_ACTION_CUT,     /* where do `rows` rows above lo end, at most hi? CUT with the id of the
+	                      last of them, or with hi when there are fewer; or FAULT */
 	CU_ACTION_FETCH,   /* start `next` on (lo, hi] and step it once; ROW, END or FAULT */
 	CU_ACTION_BEGIN,   /* take the turn and begin; BEGUN with the stored watermark, or FAULT */
-	CU_ACTION_DELIVER, /* call `row` for the row in hand, then step `next`: DELIVERED, ... or FAULT */
+	CU_ACTION_DELIVER, /* call `row` for the row in hand, step `next`; DELIVERED or FAULT */
 	CU_ACTION_APPLY,   /* call `range` on (lo, hi]; APPLIED or FAULT */
-	CU_ACTION_PARK,    /* make row `id`, which failed before, a dead letter; DONE or FAULT */
+	CU_ACTION_PARK,    /* make row `id`, which failed before, a dead letter; DONE or FAULT.
+	                      Other faults may have come since: keep the one of the row */
 	CU_ACTION_COMMIT,  /* end `next`; watermark lo -> hi, counters, commit, leave the turn;
 	                      COMMITTED, LOST or FAULT */
 	CU_ACTION_ABORT,   /* end `next`, roll back, leave the turn; DONE */
 	CU_ACTION_RENEW,   /* renew the lease; DONE, LOST or FAULT */
 	CU_ACTION_SLEEP,   /* until until_ns, telling the user about `trouble`; TIME or STOPPING */
-	CU_ACTION_STOP,    /* for good: stop_code and, if not OK, the last fault; nothing follows */
+	CU_ACTION_STOP,    /* for good: stop_code and, if not OK, the last fault, and the row it
+	                      is about in id (0: none); nothing follows */
 };
 
 struct cu_action {
 	enum cu_action_kind kind;
 	int64_t lo, hi;     /* CUT, FETCH, APPLY, COMMIT (expected, next), REWIND (lo) */
-	int64_t id;         /* PARK */
+	int64_t id;         /* PARK, STOP */
 	int64_t until_ns;   /* WAIT, SLEEP */
 	uint32_t rows;      /* CUT */
 	uint32_t epoch;     /* REWIND */
@@ -115,7 +118,8 @@ struct cu_event {
 	int64_t fence;     /* LEASED */
 	int64_t wait_ns;   /* DENIED */
 	enum cu_fault fault; /* FAULT */
-	bool of_row;       /* FAULT: the consumer was at work on the row in hand, or the range */
+	bool of_row;       /* FAULT of DELIVER and APPLY: the consumer was at work on the row in
+	                      hand, or the range */
 	int code;          /* FAULT: enum catchup_code to stop with where the plan stops */
 };
 
@@ -162,6 +166,8 @@ struct cu_plan {
 	uint32_t since_fetch;   /* rows since `next` was asked last */
 	bool alone;             /* the batch is exactly one row, `row` */
 	int64_t began_ns;       /* 0: not begun */
+	int64_t applied_ns;     /* RANGE: when its results were written */
+	bool renewing;          /* its commit renews the lease */
 	struct cu_plan_counts counts; /* to commit with it */
 
 	/* how large batches are now */
@@ -172,13 +178,15 @@ struct cu_plan {
 	/* the row that is in the way */
 	int64_t barrier;        /* ROWS: rows from here on wait for a batch of their own; 0: none */
 	int64_t failed_hi;      /* something up to here failed: batches do not grow; 0: nothing */
-	uint32_t attempts;      /* failures of the row at the front */
-	bool park;              /* the row at the front is parked in the next batch */
+	int64_t failed_row;     /* the last row that failed alone; 0: an empty range, or none */
+	uint32_t attempts;      /* how often it failed alone */
+	int64_t park;           /* the row that the next batch makes a dead letter; 0: none */
 
 	/* the machine */
 	uint32_t machine_faults;  /* in a row */
 	uint32_t schema_faults;   /* in a row */
 	int64_t locked_since_ns;  /* 0: not locked */
+	enum cu_plan_state locked_in; /* where the lock was met last */
 
 	/* after the abort or the pause in hand */
 	enum cu_plan_then {
@@ -190,7 +198,9 @@ struct cu_plan {
 		CU_THEN_STOP,
 	} then, after_sleep;
 	int64_t pause_ns;
+	int64_t sleep_until_ns;   /* 0: not asleep; sleep may be interrupted to renew the lease */
 	int stop_code;
+	int64_t stop_row;         /* 0: none */
 
 	uint64_t random;
 };
