@@ -127,6 +127,9 @@ int cu_conn_prepare(struct cu_conn *conn, sqlite3_stmt **out, struct catchup_err
 	const char *fmt, ...) CATCHUP_PRINTF(4, 5); /* fmt as of sqlite3_mprintf without its own
 	                                               letters: quote names with cu_sql_quote */
 
+/* Past white space, comments and empty statements. */
+const char *cu_sql_skip_blank(const char *sql);
+
 /* "name" with quotes doubled; owned by the caller (sqlite3_free); NULL without memory. */
 char *cu_sql_quote(const char *name);
 

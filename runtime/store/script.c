@@ -10,8 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Past white space, comments and empty statements: where SQLite would begin to look. */
-static const char *skip_blank(const char *p)
+const char *cu_sql_skip_blank(const char *p)
 {
 	for (;;) {
 		if (*p == ' ' || (*p >= '\t' && *p <= '\r') || *p == ';') {
@@ -99,7 +98,7 @@ int cu_conn_exec(struct cu_conn *conn, const char *sql, const char *origin, int 
 {
 	const struct place place = {sql, origin, line};
 	bool in_transaction = cu_conn_in_transaction(conn);
-	const char *rest = skip_blank(sql);
+	const char *rest = cu_sql_skip_blank(sql);
 	sqlite3_stmt *stmt = NULL;
 	int rc = CATCHUP_OK;
 
@@ -111,7 +110,7 @@ int cu_conn_exec(struct cu_conn *conn, const char *sql, const char *origin, int 
 		conn->guard.ddl = false;
 		if (sqlite3_prepare_v2(conn->db, now, -1, &stmt, &rest) != SQLITE_OK)
 			return prepare_failed(conn, &place, now, error);
-		rest = skip_blank(rest);
+		rest = cu_sql_skip_blank(rest);
 		if (!stmt)
 			continue;
 		rc = check_statement(conn, &place, now, stmt, error);

@@ -10,6 +10,8 @@
 
 #include "store/connection.h"
 
+#define CU_ROWS_UNKNOWN UINT32_MAX
+
 struct cu_source_spec {
 	const char *table;     /* NULL: only max and next */
 	const char *id_column; /* never NULL when table is given; "rowid" is allowed */
@@ -28,9 +30,15 @@ struct cu_source {
 	struct cu_source_spec spec; /* strings borrowed */
 	unsigned warnings;
 	bool autoincrement;
-	sqlite3_stmt *newest, *cut, *split, *count, *sequence, *next, *mark;
+	bool bare;            /* the id is the rowid, which SELECT * does not return */
+	char *ref;            /* owned; "schema"."table", quoted; NULL without a table */
+	char *id;             /* owned; the id column, quoted */
+	sqlite3_stmt *newest, *cut, *count, *sequence, *next, *mark; /* made when first used */
+	int max_index;        /* of column `max` in the consumer's own max */
 	int id_index;         /* of column `id` in next */
+	int prepared;         /* times that SQLite had prepared next anew when id_index was found */
 	int64_t last, max;    /* bounds of the fetch in hand */
+	int64_t seen;         /* id that the fetch in hand returned last */
 	bool fetching;
 };
 
@@ -40,10 +48,20 @@ struct cu_source {
  * index, rowid), no shadow, virtual or sqlite_ table; `max` has a column max, `next` a column id and
  * the parameters @last and @max and no others; no id below 1.
  * Returns CATCHUP_OK or CATCHUP_CONFIG / ... with a message that names consumer and table.
+ *
+ * A view is accepted when it has the id column: nobody can tell whether it is unique there, but rows
+ * out of order are found as they come. `next` is looked at on connections that fetch (FETCH, WRITER).
  */
 int cu_source_open(struct cu_source *source, struct cu_conn *conn,
 	const struct cu_source_spec *spec, struct catchup_error *error);
 void cu_source_close(struct cu_source *source);
+
+/*
+ * Whether the table, as it is now, can still be followed: CATCHUP_OK, or CATCHUP_CONSUMER with detail
+ * SQLITE_SCHEMA (CU_FAULT_SCHEMA) and the reason. All functions below ask by themselves when SQLite
+ * reports an error of the statement, so a table that was dropped is never taken for a bad row.
+ */
+int cu_source_still_fits(struct cu_source *source, struct catchup_error *error);
 
 /* Newest id; 0 and *empty for a source without rows. */
 int cu_source_newest(struct cu_source *source, int64_t *newest, bool *empty,
@@ -69,7 +87,7 @@ int cu_source_count(struct cu_source *source, int64_t lo, int64_t limit, int64_t
  * Rows of (last, max] in order. begin opens a read transaction at the first step; end closes it. next
  * returns CATCHUP_OK with *id, or 0 in *id at the end, or an error: CATCHUP_CONSUMER when the query
  * returned an id that is NULL, not an integer, outside (last, max], or not above the one before; the
- * message names consumer, query and id.
+ * message names consumer, query and id, and detail is 0: no row can be blamed, so no policy applies.
  */
 void cu_source_fetch_begin(struct cu_source *source, int64_t last, int64_t max);
 int cu_source_fetch_next(struct cu_source *source, int64_t *id, struct catchup_error *error);

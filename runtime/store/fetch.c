@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fetch.c - a source's rows in order, each id checked, and their fingerprints.
+ */
+#include "store/source.h"
+
+#include "base/check.h"
+#include "base/error.h"
+#include "store/source_inside.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define FNV_START UINT64_C(0xcbf29ce484222325)
+#define FNV_PRIME UINT64_C(0x100000001b3)
+
+/* ---- rows --------------------------------------------------------------------------------- */
+
+/* Where the id stands in next. It may have moved when SQLite has prepared the query anew. */
+static int find_id(struct cu_source *source, struct catchup_error *error)
+{
+	const char *column = source->spec.next || source->bare ? "id" : source->spec.id_column;
+	int rc = CATCHUP_OK;
+
+	source->prepared = sqlite3_stmt_status(source->next, SQLITE_STMTSTATUS_REPREPARE, 0);
+	if (source->bare && !source->spec.next)
+		source->id_index = 0;
+	else
+		rc = cu_source_find_column(source, source->next, "next", column, &source->id_index,
+			error);
+	return rc;
+}
+
+/* The table's columns as they are declared, so that C code may count on their places; only a rowid,
+ * which is not among them, goes in front. */
+int cu_source_prepare_next(struct cu_source *source, struct catchup_error *error)
+{
+	int rc = cu_source_ready(source, &source->next, error,
+		"SELECT %s%s* FROM %s WHERE %s > @last AND %s <= @max ORDER BY %s",
+		source->bare ? source->id : "", source->bare ? " AS id, " : "", source->ref,
+		source->id, source->id, source->id);
+
+	return rc == CATCHUP_OK ? find_id(source, error) : rc;
+}
+
+void cu_source_fetch_begin(struct cu_source *source, int64_t last, int64_t max)
+{
+	cu_conn_check_owner(source->conn);
+	CU_CHECK(source->next && !source->fetching);
+	CU_CHECK(last >= 0 && last <= max);
+	sqlite3_bind_int64(source->next, sqlite3_bind_parameter_index(source->next, "@last"), last);
+	sqlite3_bind_int64(source->next, sqlite3_bind_parameter_index(source->next, "@max"), max);
+	source->last = source->seen = last;
+	source->max = max;
+	source->fetching = true;
+}
+
+/* The id of the row in hand, or what is wrong with it. */
+static int check_id(struct cu_source *source, int64_t *id, struct catchup_error *error)
+{
+	const char *why;
+
+	if (sqlite3_column_type(source->next, source->id_index) != SQLITE_INTEGER)
+		return cu_source_bad_value(source, source->next, source->id_index, "next", error);
+	*id = sqlite3_column_int64(source->next, source->id_index);
+	if (*id > source->seen && *id <= source->max) {
+		source->seen = *id;
+		return CATCHUP_OK;
+	}
+	if (*id <= source->last || *id > source->max) {
+		cu_error_set(error, CATCHUP_CONSUMER, 0,
+			"next query returned id %lld outside the range it was asked for, %lld < id <= %lld",
+			(long long)*id, (long long)source->last, (long long)source->max);
+	} else {
+		why = *id == source->seen ? "an id comes once" : "rows must ascend";
+		cu_error_set(error, CATCHUP_CONSUMER, 0, "next query returned id %lld after id %lld; %s",
+			(long long)*id, (long long)source->seen, why);
+	}
+	return cu_source_prefix(source, CATCHUP_CONSUMER, error);
+}
+
+int cu_source_fetch_next(struct cu_source *source, int64_t *id, struct catchup_error *error)
+{
+	sqlite3_stmt *stmt = source->next;
+	int rc;
+
+	CU_CHECK(source->fetching);
+	*id = 0;
+	rc = sqlite3_step(stmt);
+	if (rc == SQLITE_DONE) {
+		/* Ends the read transaction now, whatever the caller does next. */
+		sqlite3_reset(stmt);
+		return CATCHUP_OK;
+	}
+	if (rc != SQLITE_ROW)
+		return cu_source_failed(source, stmt, "next query", error);
+	/* The schema cannot change while the query runs, so the first row is the time to ask. */
+	if (source->seen == source->last &&
+		sqlite3_stmt_status(stmt, SQLITE_STMTSTATUS_REPREPARE, 0) != source->prepared &&
+		find_id(source, error) != CATCHUP_OK)
+		rc = cu_error_set(error, CATCHUP_CONSUMER, SQLITE_SCHEMA,
+			"consumer '%.200s': next query: after a change of the schema it returns no "
+			"column of that name any more", source->spec.consumer);
+	else
+		rc = check_id(source, id, error);
+	if (rc != CATCHUP_OK) {
+		*id = 0;
+		sqlite3_reset(stmt);
+	}
+	return rc;
+}
+
+sqlite3_stmt *cu_source_row(struct cu_source *source)
+{
+	return source->next;
+}
+
+void cu_source_fetch_end(struct cu_source *source)
+{
+	if (source->next)
+		sqlite3_reset(source->next);
+	source->fetching = false;
+}
+
+/* ---- fingerprints ------------------------------------------------------------------------- */
+
+static uint64_t mix(uint64_t hash, const void *bytes, size_t n)
+{
+	const unsigned char *p = bytes;
+
+	for (size_t i = 0; i < n; i++)
+		hash = (hash ^ p[i]) * FNV_PRIME;
+	return hash;
+}
+
+/* Place, type, length and bytes of each column that is not NULL: a column that is added to the table
+ * later changes nothing. False without memory. */
+static bool hash_row(sqlite3_stmt *row, int64_t *result)
+{
+	uint64_t hash = FNV_START;
+
+	for (int i = 0; i < sqlite3_column_count(row); i++) {
+		int32_t head[2] = {i, sqlite3_column_type(row, i)};
+		const void *bytes = NULL;
+		int64_t integer, length = 8;
+		double real;
+
+		switch (head[1]) {
+		case SQLITE_NULL:
+			continue;
+		case SQLITE_INTEGER:
+			integer = sqlite3_column_int64(row, i);
+			bytes = &integer;
+			break;
+		case SQLITE_FLOAT:
+			real = sqlite3_column_double(row, i);
+			bytes = &real;
+			break;
+		default:
+			bytes = head[1] == SQLITE_TEXT ? (const void *)sqlite3_column_text(row, i)
+						       : sqlite3_column_blob(row, i);
+			length = sqlite3_column_bytes(row, i);
+			break;
+		}
+		hash = mix(hash, head, sizeof(head));
+		hash = mix(hash, &length, sizeof(length));
+		if (!bytes && length > 0)
+			return false;
+		if (bytes)
+			hash = mix(hash, bytes, (size_t)length);
+	}
+	*result = (int64_t)hash;
+	return true;
+}
+
+int cu_source_fingerprint(struct cu_source *source, int64_t at, int64_t *id, int64_t *hash,
+	struct catchup_error *error)
+{
+	sqlite3_stmt *stmt;
+	int rc;
+
+	*id = *hash = 0;
+	if (!source->spec.table)
+		return CATCHUP_OK;
+	rc = cu_source_ready(source, &source->mark, error,
+		"SELECT %s, * FROM %s WHERE %s <= ?1 ORDER BY %s DESC LIMIT 1", source->id, source->ref,
+		source->id, source->id);
+	if (rc != CATCHUP_OK)
+		return rc;
+	stmt = source->mark;
+	sqlite3_bind_int64(stmt, 1, at);
+	rc = sqlite3_step(stmt);
+	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+		return cu_source_failed(source, stmt, "reading a fingerprint", error);
+	if (rc == SQLITE_ROW && !hash_row(stmt, hash)) {
+		sqlite3_reset(stmt);
+		return cu_error_nomem(error);
+	}
+	if (rc == SQLITE_ROW)
+		*id = sqlite3_column_int64(stmt, 0);
+	sqlite3_reset(stmt);
+	return CATCHUP_OK;
+}
+
+int cu_source_fingerprint_of(struct cu_source *source, int64_t id, bool *found, int64_t *hash,
+	struct catchup_error *error)
+{
+	int64_t newest;
+	int rc = cu_source_fingerprint(source, id, &newest, hash, error);
+
+	*found = rc == CATCHUP_OK && newest == id && id != 0;
+	return rc;
+}
