@@ -23,7 +23,6 @@ test:
 	@.ci/test $(CONFIGS)
 
 demo: all
-	@.ci/install demo
 	@tests/demo.sh
 
 bench: all

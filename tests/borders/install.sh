@@ -6,10 +6,12 @@
 #
 # The environment says SOURCE and BUILD (folders), CC and PREFIX.
 set -eu
-command -v pkg-config >/dev/null 2>&1 || {
-	echo "skipped: pkg-config is not installed"
-	exit 77
-}
+for tool in pkg-config sqlite3; do
+	command -v $tool >/dev/null 2>&1 || {
+		echo "skipped: $tool is not installed"
+		exit 77
+	}
+done
 folder=$(mktemp -d "${TMPDIR:-/tmp}/catchup-install.XXXXXX")
 trap 'rm -rf "$folder"' EXIT
 
@@ -43,12 +45,29 @@ if readelf -d "$folder/static" | grep 'NEEDED.*libcatchup'; then
 	exit 1
 fi
 
+cat >"$folder/order_totals.sql" <<'END'
+-- name: order_totals
+-- source: orders
+-- setup
+CREATE TABLE IF NOT EXISTS order_totals(customer TEXT PRIMARY KEY, amount INTEGER NOT NULL);
+-- apply
+INSERT INTO order_totals(customer, amount)
+  SELECT customer, sum(amount) FROM orders WHERE id > @last AND id <= @max GROUP BY customer
+  ON CONFLICT(customer) DO UPDATE SET amount = amount + excluded.amount;
+END
 for kind in shared static; do
-	mkdir "$folder/run-$kind"
-	(cd "$folder/run-$kind" && LD_LIBRARY_PATH=$libraries "$folder/$kind") >"$folder/out-$kind" || {
+	database=$folder/$kind.db
+	sqlite3 "$database" "CREATE TABLE orders(
+			id INTEGER PRIMARY KEY AUTOINCREMENT, amount INTEGER, customer TEXT);
+		INSERT INTO orders(amount, customer) VALUES (500, 'a'), (1500, 'a'), (2500, 'b');"
+	LD_LIBRARY_PATH=$libraries "$folder/$kind" "$database" "$folder/order_totals.sql" \
+		>"$folder/out" || {
 		echo "the $kind example ended with $?"
-		cat "$folder/out-$kind"
 		exit 1
 	}
+	cat "$folder/out"
+	grep -q '^large_orders: row 3 of 3$' "$folder/out"
+	grep -q '^order_totals: row 3 of 3$' "$folder/out"
+	[ "$(sqlite3 "$database" "SELECT group_concat(id) FROM large_orders")" = 2,3 ]
+	[ "$(sqlite3 "$database" "SELECT group_concat(amount) FROM order_totals")" = 2000,2500 ]
 done
-cat "$folder/out-shared"
