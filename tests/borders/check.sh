@@ -204,14 +204,14 @@ check_state() {
 		}' | not_allowed | sed 's/ \(.*\)/.c: \1 is a variable that is not constant/' >>"$breaches"
 }
 
-# What a reader's editor and eyes expect. Lines aim at 100 columns; a word may stand over that edge.
+# What a reader's editor and eyes expect. Lines aim at 100 columns; a few words may stand over that edge.
 check_text() {
 	for file in $(sources c) $(sources h) $(sources sh) $(find . -name meson.build \
 		-not -path './build*' -not -path './.cache/*') .ci/* Makefile; do
 		head -n 3 "$file" | grep -q 'SPDX-License-Identifier: MIT' ||
 			breach "$file:1: no SPDX line at the top"
 		expand -t 8 "$file" | awk -v file="$file" '
-			length($0) > 110 { print file ":" NR ": " length($0) " columns, and 100 is the aim" }
+			length($0) > 120 { print file ":" NR ": " length($0) " columns, and 100 is the aim" }
 			/[ \t]$/ { print file ":" NR ": blanks at the end" }' >>"$breaches"
 		[ -z "$(tail -c 1 "$file")" ] || breach "$file: no newline at the end"
 	done

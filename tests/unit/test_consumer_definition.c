@@ -420,8 +420,9 @@ static void refuses_tables_that_make_no_consumer(void **state)
 	struct catchup_consumer t;
 
 	(void)state;
-	refuses_table(TABLE(.summary = "nothing"), "consumer 't': none of 'row', 'range', 'map' with "
-						 "'apply', 'event' with 'resync'; a consumer has exactly one");
+	refuses_table(TABLE(.summary = "nothing"),
+		"consumer 't': none of 'row', 'range', 'map' with 'apply', 'event' with 'resync';"
+		" a consumer has exactly one");
 	refuses_table(TABLE(.row = some_row, .range = some_range),
 		"consumer 't': more than one of 'row', 'range', 'map' with 'apply', 'event' with "
 		"'resync'; a consumer has exactly one");
