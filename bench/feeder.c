@@ -41,7 +41,7 @@ static const char schema[] =
 	" time TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),"
 	" freqMHz INTEGER NOT NULL CHECK(freqMHz > 0),"
 	" model TEXT NOT NULL CHECK(model <> ''),"
-	" data TEXT NOT NULL CHECK(data <> ''));\n" HONEYWELL5800_SCHEMA;
+	" data TEXT NOT NULL CHECK(data <> ''));\n" HONEYWELL5800_SENSORS_SCHEMA;
 
 struct settings {
 	const char *database;

@@ -30,14 +30,14 @@ static inline bool honeywell5800_loop_open(unsigned event, int64_t loop)
 }
 
 /*
- * The tables, in the shape in which the securityblanket program makes them, so that either program
+ * The tables of what is known about sensors, in the shape in which the securityblanket program makes them, so that either program
  * goes on with the other's database. Running this twice, or on a database of that program, changes
  * nothing that is there: neither tables nor what the owner of the house has said about a model.
  *
  * People fill in two tables: honeywell5800_sensors.model says what a sensor is, and
  * honeywell5800_site_loops what is special about it in this house.
  */
-#define HONEYWELL5800_SCHEMA                                                                       \
+#define HONEYWELL5800_SENSORS_SCHEMA                                                               \
 	"CREATE TABLE IF NOT EXISTS honeywell5800_loop_kinds("                                     \
 	" id TEXT NOT NULL PRIMARY KEY CHECK(id <> '')) WITHOUT ROWID;\n"                          \
 	"CREATE TABLE IF NOT EXISTS honeywell5800_models("                                         \
@@ -64,14 +64,6 @@ static inline bool honeywell5800_loop_open(unsigned event, int64_t loop)
 	" siteNormallyOpen BOOLEAN,"                                                               \
 	" disabled BOOLEAN,"                                                                       \
 	" PRIMARY KEY(sensor, loop)) WITHOUT ROWID;\n"                                             \
-	"CREATE TABLE IF NOT EXISTS honeywell5800_updates("                                        \
-	" id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,"                                          \
-	" time TEXT NOT NULL,"                                                                     \
-	" channel INTEGER NOT NULL CHECK(channel BETWEEN 0 AND 15),"                               \
-	" sensor INTEGER NOT NULL REFERENCES honeywell5800_sensors(id) ON DELETE CASCADE,"         \
-	" event INTEGER NOT NULL CHECK(event BETWEEN 0 AND 255));\n"                               \
-	"CREATE INDEX IF NOT EXISTS honeywell5800_updates_sensor"                                  \
-	" ON honeywell5800_updates(sensor, channel);\n"                                            \
 	"INSERT OR IGNORE INTO honeywell5800_loop_kinds(id) VALUES"                                \
 	" ('door open'), ('door or window open'), ('glass break'), ('heat detector'),"             \
 	" ('key fob button'), ('low temperature'), ('maintenance needed'), ('medical alert'),"     \
@@ -102,5 +94,17 @@ static inline bool honeywell5800_loop_open(unsigned event, int64_t loop)
 	" ('5822T', 4, 'tamper', NULL, false),"                                                    \
 	" ('5853', 1, 'glass break', NULL, false),"                                                \
 	" ('5853', 4, 'tamper', NULL, false);\n"
+
+/* The table of state changes, in that program's shape too; it must come after the sensors. Whoever
+ * follows it may not make it: a consumer's setup leaves its source alone. */
+#define HONEYWELL5800_UPDATES_SCHEMA                                                               \
+	"CREATE TABLE IF NOT EXISTS honeywell5800_updates("                                        \
+	" id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,"                                          \
+	" time TEXT NOT NULL,"                                                                     \
+	" channel INTEGER NOT NULL CHECK(channel BETWEEN 0 AND 15),"                               \
+	" sensor INTEGER NOT NULL REFERENCES honeywell5800_sensors(id) ON DELETE CASCADE,"         \
+	" event INTEGER NOT NULL CHECK(event BETWEEN 0 AND 255));\n"                               \
+	"CREATE INDEX IF NOT EXISTS honeywell5800_updates_sensor"                                  \
+	" ON honeywell5800_updates(sensor, channel);\n"
 
 #endif

@@ -2,10 +2,14 @@
 /*
  * honeywell5800_receive - radio messages in, state changes of Honeywell 5800 sensors out.
  *
- * Follows  rtl433_raw(id, time, freqMHz, model, data): what rtl_433 decoded, as JSON in `data`.
+ * Follows  rtl433_raw(id, time, freqMHz, model, data): what rtl_433 decoded, as JSON in `data`. The
+ *          table belongs to the program that inserts.
  * Writes   honeywell5800_updates, one row a change; honeywell5800_sensors, one row a sensor heard.
  * Options  dedup-seconds (5): a sensor sends every message six times. The same state of a sensor on
  *          a channel within so many seconds of the last update kept is a repeat. 0 keeps them all.
+ *
+ * A database of the securityblanket program goes on from where that stopped under the name that it
+ * uses: honeywell5800_receive:name=honeywell5800.receive.
  *
  * The window is measured by the `time` of the raw rows, never by a clock, so working off a backlog
  * of a week finds the same updates as listening did. A time is RFC 3339, with or without a zone
@@ -381,7 +385,7 @@ CATCHUP_CONSUMER(honeywell5800_receive) = {
 	.next = "SELECT id, time, model = 'Honeywell-Security' AS ours,"
 		" CASE WHEN model = 'Honeywell-Security' THEN data END AS data"
 		" FROM rtl433_raw WHERE id > @last AND id <= @max ORDER BY id",
-	.setup = HONEYWELL5800_SCHEMA,
+	.setup = HONEYWELL5800_SENSORS_SCHEMA HONEYWELL5800_UPDATES_SCHEMA,
 	.open = receive_open,
 	.row = receive_row,
 	.close = receive_close,

@@ -7,6 +7,8 @@
  *          normal state (trippedBy), closed by the one in which it is back (clearedBy).
  * Options  default-model (none): the model of sensors whose model nobody has set, such as 5816.
  *
+ * On a database of the securityblanket program: honeywell5800_trips:name=honeywell5800.trip.
+ *
  * A sensor has up to four loops (contacts, tamper switch, ...). Which ones and what is normal for
  * them say honeywell5800_model_loops for a model and honeywell5800_site_loops for one sensor: a loop
  * is closed when normal, unless normally open; loops that are typically unused count only when they
@@ -180,7 +182,7 @@ CATCHUP_CONSUMER(honeywell5800_trips) = {
 	.source = "honeywell5800_updates",
 	.next = "SELECT id, sensor, event FROM honeywell5800_updates"
 		" WHERE id > @last AND id <= @max ORDER BY id",
-	.setup = HONEYWELL5800_SCHEMA
+	.setup = HONEYWELL5800_SENSORS_SCHEMA
 		"CREATE TABLE IF NOT EXISTS honeywell5800_trips("
 		" id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,"
 		" sensor INTEGER NOT NULL REFERENCES honeywell5800_sensors(id) ON DELETE CASCADE,"

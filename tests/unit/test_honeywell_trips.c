@@ -29,6 +29,7 @@ static int setup(void **state)
 
 	assert_non_null(host);
 	fake_init(host);
+	fake_setup(host, &catchup_consumer_honeywell5800_receive);
 	fake_setup(host, TRIPS);
 	*state = host;
 	return 0;
