@@ -167,18 +167,6 @@ static void fill_options(struct run *run)
 		run->options.flags |= CATCHUP_FLAG_NETWORK_FS;
 }
 
-static void tell_rounded_slots(struct run *run)
-{
-	uint32_t given = run->options.ring_slots;
-	uint32_t slots = 2;
-
-	while (slots < given)
-		slots *= 2;
-	if (given && slots != given)
-		cli_term_logf(&run->term, CATCHUP_LOG_INFO,
-			"option '--ring-slots': %u is rounded up to %u, a power of two", given, slots);
-}
-
 static int run(const struct cli_args *args)
 {
 	const struct cli_value *values = args->values;
@@ -204,7 +192,7 @@ static int run(const struct cli_args *args)
 		goto out;
 	}
 	fill_options(&run);
-	tell_rounded_slots(&run);
+	cli_tell_rounded(&run.term, "--ring-slots", run.options.ring_slots);
 	exit_code = cli_session_run(&session);
 out:
 	free(run.used);
