@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The commands on real databases: run to the end, run until a signal, status and wait beside it.
+ */
+#include "program.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#define ROWS 20000
+
+static const char doubles[] = "-- name: doubles\n-- source: numbers\n"
+			      "-- setup\n"
+			      "CREATE TABLE IF NOT EXISTS twice(id INTEGER PRIMARY KEY, n);\n"
+			      "-- apply\n"
+			      "INSERT INTO twice SELECT id, 2 * n FROM numbers"
+			      " WHERE id > @last AND id <= @max;\n";
+
+/* Each row costs about ten milliseconds, so that a backlog lasts and a batch can be met half done. */
+static const char slow[] = "-- name: slow\n-- source: numbers\n"
+			   "-- setup\n"
+			   "CREATE TABLE IF NOT EXISTS slowly(id INTEGER PRIMARY KEY, n);\n"
+			   "-- next\n"
+			   "SELECT id, n FROM numbers WHERE id > @last AND id <= @max ORDER BY id;\n"
+			   "-- row\n"
+			   "INSERT INTO slowly SELECT @id, count(*) FROM (WITH RECURSIVE c(i) AS"
+			   " (SELECT 1 UNION ALL SELECT i + 1 FROM c LIMIT 50000) SELECT i FROM c);\n";
+
+static const char refuses[] = "-- name: refuses\n-- source: numbers\n"
+			      "-- setup\n"
+			      "CREATE TABLE IF NOT EXISTS small(n CHECK(n < 5));\n"
+			      "-- next\n"
+			      "SELECT id, n FROM numbers WHERE id > @last AND id <= @max ORDER BY id;\n"
+			      "-- row\n"
+			      "INSERT INTO small VALUES(@n);\n";
+
+struct fixture {
+	char *folder;
+	char *database;
+	char *doubles, *slow, *refuses; /* consumer files */
+};
+
+static int set_up(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	f->folder = test_folder_make();
+	f->database = test_path(f->folder, "a.db");
+	f->doubles = test_path(f->folder, "doubles.sql");
+	f->slow = test_path(f->folder, "slow.sql");
+	f->refuses = test_path(f->folder, "refuses.sql");
+	test_write_file(f->doubles, doubles);
+	test_write_file(f->slow, slow);
+	test_write_file(f->refuses, refuses);
+	test_sql(f->database, "CREATE TABLE numbers(id INTEGER PRIMARY KEY AUTOINCREMENT, n)");
+	*state = f;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *f = *state;
+
+	test_folder_remove(f->folder);
+	free(f->database);
+	free(f->doubles);
+	free(f->slow);
+	free(f->refuses);
+	free(f);
+	return 0;
+}
+
+static void insert_rows(const struct fixture *f, int rows)
+{
+	char sql[256];
+
+	snprintf(sql, sizeof(sql),
+		"WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c LIMIT %d)"
+		" INSERT INTO numbers(n) SELECT i FROM c", rows);
+	test_sql(f->database, sql);
+}
+
+static void until_caught_up_does_all_rows_and_says_so(void **state)
+{
+	struct fixture *f = *state;
+	struct program p = {0};
+
+	insert_rows(f, ROWS);
+	assert_int_equal(program_run(&p, "run", f->database, f->doubles, "--until-caught-up"), 0);
+	assert_string_equal(p.out.text, "");
+	assert_non_null(strstr(p.err.text, "caught up: 20,000 rows in "));
+	/* No terminal, no progress line. */
+	assert_null(strchr(p.err.text, '\r'));
+	program_free(&p);
+	assert_int_equal(test_number(f->database, "SELECT sum(n) FROM twice"),
+		test_number(f->database, "SELECT 2 * sum(n) FROM numbers"));
+	assert_int_equal(test_number(f->database, "SELECT last FROM catchup"), ROWS);
+	/* Again: nothing to do. */
+	assert_int_equal(program_run(&p, "run", f->database, f->doubles, "--until-caught-up"), 0);
+	assert_non_null(strstr(p.err.text, "caught up: 0 rows in "));
+	program_free(&p);
+}
+
+static void a_signal_drains_and_ends_with_0(void **state)
+{
+	static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+		struct program p = {0};
+		struct program w = {0};
+		char until[16];
+
+		insert_rows(f, 100);
+		snprintf(until, sizeof(until), "%zu", 100 * (i + 1));
+		program_start(&p, "run", f->database, f->doubles);
+		/* A consumer that has never run is not known to `wait`: ask again until it is. */
+		program_expect_err(&p, "doubles");
+		do {
+			program_free(&w);
+			program_run(&w, "wait", f->database, "--consumer", "doubles", "--until", until);
+		} while (w.exit_code == 2);
+		assert_int_equal(w.exit_code, 0);
+		program_free(&w);
+		program_signal(&p, signals[i]);
+		assert_int_equal(program_finish(&p), 0);
+		assert_non_null(strstr(p.err.text, "finishing the batch in hand"));
+		program_free(&p);
+		assert_int_equal(test_number(f->database, "SELECT count(*) FROM twice"), 100 * (i + 1));
+	}
+}
+
+static void the_second_signal_ends_at_once(void **state)
+{
+	struct fixture *f = *state;
+	struct program p = {0};
+	long long last;
+
+	/* One row that would take minutes; it is interrupted after --stop-ms only. */
+	test_write_file(f->slow, "-- name: slow\n-- source: numbers\n-- setup\n"
+				 "CREATE TABLE IF NOT EXISTS slowly(id INTEGER PRIMARY KEY, n);\n"
+				 "-- apply\nINSERT INTO slowly SELECT @max, count(*) + @last FROM (WITH RECURSIVE"
+				 " c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c LIMIT 100000000000)"
+				 " SELECT i FROM c);\n");
+	insert_rows(f, 10);
+	program_start(&p, "run", f->database, f->slow, "--stop-ms", "3600000");
+	program_expect_err(&p, "slow");
+	program_signal(&p, SIGTERM);
+	program_expect_err(&p, "a second signal ends at once");
+	program_signal(&p, SIGINT);
+	assert_int_equal(program_finish(&p), 128 + SIGINT);
+	program_free(&p);
+	last = test_number(f->database, "SELECT coalesce(max(last), 0) FROM catchup");
+	assert_int_equal(last, 0);
+}
+
+/* Wherever it meets the start: it drains, or it comes before there is anything to drain. */
+static void a_signal_during_start_is_not_lost(void **state)
+{
+	struct fixture *f = *state;
+
+	insert_rows(f, 1000);
+	for (int i = 0; i < 20; i++) {
+		struct program p = {0};
+		struct timespec pause = {.tv_nsec = i * 500000L};
+
+		program_start(&p, "run", f->database, f->doubles);
+		nanosleep(&pause, NULL);
+		program_signal(&p, SIGTERM);
+		program_finish(&p);
+		assert_true(p.exit_code == 0 || p.exit_code == 128 + SIGTERM);
+		program_free(&p);
+	}
+}
+
+static void an_ignored_hangup_stays_ignored(void **state)
+{
+	struct fixture *f = *state;
+	struct program p = {.ignore_hangup = true};
+
+	insert_rows(f, 10);
+	program_start(&p, "run", f->database, f->doubles, "--log-level", "debug");
+	program_expect_err(&p, "doubles");
+	program_signal(&p, SIGHUP);
+	program_signal(&p, SIGTERM);
+	assert_int_equal(program_finish(&p), 0);
+	assert_null(strstr(p.err.text, "SIGHUP"));
+	assert_non_null(strstr(p.err.text, "SIGTERM"));
+	program_free(&p);
+}
+
+static void a_stopped_consumer_gives_the_exit_code_and_the_others_go_on(void **state)
+{
+	struct fixture *f = *state;
+	struct program p = {0};
+
+	insert_rows(f, 100);
+	assert_int_equal(program_run(&p, "run", f->database, f->refuses, f->doubles,
+				 "--until-caught-up"), 4);
+	assert_non_null(strstr(p.err.text, "refuses"));
+	program_free(&p);
+	assert_int_equal(test_number(f->database, "SELECT count(*) FROM twice"), 100);
+	assert_int_equal(test_number(f->database, "SELECT count(*) FROM small"), 4);
+	/* Alone and without an end given, nothing is left to run. */
+	assert_int_equal(program_run(&p, "run", f->database, f->refuses), 4);
+	program_free(&p);
+	assert_int_equal(program_run(&p, "status", f->database, "--json"), 0);
+	test_json_is(p.out.text, "$.consumers[1].name", "refuses");
+	test_json_is(p.out.text, "$.consumers[1].state", "stopped");
+	test_json_is(p.out.text, "$.consumers[1].error_row", "5");
+	program_free(&p);
+	assert_int_equal(program_run(&p, "wait", f->database, "--consumer", "refuses", "--until",
+				 "50"), 4);
+	program_free(&p);
+}
+
+static void policies_and_workers_are_given_by_name(void **state)
+{
+	struct fixture *f = *state;
+	struct program p = {0};
+
+	insert_rows(f, 10);
+	assert_int_equal(program_run(&p, "run", f->database, f->refuses, f->doubles,
+				 "--until-caught-up", "--on-error", "refuses=park"), 0);
+	program_free(&p);
+	assert_int_equal(test_number(f->database, "SELECT last FROM catchup WHERE name = 'refuses'"),
+		10);
+	assert_int_equal(program_run(&p, "run", f->database, f->doubles, "--until-caught-up",
+				 "--workers", "doubels=1"), 2);
+	assert_non_null(strstr(p.err.text,
+		"option '--workers': no consumer is called 'doubels'; did you mean 'doubles'?"));
+	program_free(&p);
+	assert_int_equal(program_run(&p, "run", f->database, f->doubles, "--until-caught-up",
+				 "--workers", "doubles=2"), 2);
+	assert_non_null(strstr(p.err.text, "map"));
+	program_free(&p);
+}
+
+static void status_shows_how_far_everybody_is(void **state)
+{
+	struct fixture *f = *state;
+	struct program p = {0};
+
+	assert_int_equal(program_run(&p, "status", f->database), 0);
+	assert_non_null(strstr(p.out.text, "no consumer has run on this database\n"));
+	program_free(&p);
+	insert_rows(f, 100);
+	assert_int_equal(program_run(&p, "run", f->database, f->doubles, "--until-caught-up"), 0);
+	program_free(&p);
+	insert_rows(f, 23);
+	assert_int_equal(program_run(&p, "status", f->database, "--json"), 0);
+	test_json_is(p.out.text, "$.database", f->database);
+	test_json_is(p.out.text, "$.sources[0].name", "numbers");
+	test_json_is(p.out.text, "$.sources[0].newest", "123");
+	test_json_is(p.out.text, "$.consumers[0].name", "doubles");
+	test_json_is(p.out.text, "$.consumers[0].source", "numbers");
+	test_json_is(p.out.text, "$.consumers[0].into", NULL);
+	test_json_is(p.out.text, "$.consumers[0].watermark", "100");
+	test_json_is(p.out.text, "$.consumers[0].newest", "123");
+	test_json_is(p.out.text, "$.consumers[0].lag_rows", "23");
+	test_json_is(p.out.text, "$.consumers[0].state", "idle");
+	test_json_is(p.out.text, "$.consumers[0].dead", "0");
+	test_json_is(p.out.text, "$.consumers[0].last_error", NULL);
+	program_free(&p);
+	assert_int_equal(program_run(&p, "status", f->database), 0);
+	assert_non_null(strstr(p.out.text, "CONSUMER  SOURCE   STATE  WATERMARK  NEWEST  LAG  DEAD"));
+	assert_non_null(strstr(p.out.text, "doubles   numbers  idle         100     123   23     0"));
+	assert_null(strchr(p.out.text, '\x1b'));
+	program_free(&p);
+	assert_int_equal(program_run(&p, "status", "/nowhere/a.db"), 1);
+	assert_non_null(strstr(p.err.text, "/nowhere/a.db"));
+	program_free(&p);
+}
+
+static void wait_ends_with_the_row_or_with_3(void **state)
+{
+	struct fixture *f = *state;
+	struct program p = {0};
+	struct program w = {0};
+
+	insert_rows(f, 10);
+	assert_int_equal(program_run(&p, "run", f->database, f->doubles, "--until-caught-up"), 0);
+	program_free(&p);
+	assert_int_equal(program_run(&w, "wait", f->database, "--consumer", "doubles", "--until",
+				 "10", "--timeout", "0"), 0);
+	assert_string_equal(w.err.text, "");
+	program_free(&w);
+	assert_int_equal(program_run(&w, "wait", f->database, "--consumer", "doubles", "--until",
+				 "11", "--timeout", "0.05"), 3);
+	program_free(&w);
+	assert_int_equal(program_run(&w, "wait", f->database, "--consumer", "nobody", "--until", "1"),
+		2);
+	program_free(&w);
+	/* It sees the commit of another process. */
+	program_start(&w, "wait", f->database, "--consumer", "doubles", "--until", "20");
+	insert_rows(f, 10);
+	assert_int_equal(program_run(&p, "run", f->database, f->doubles, "--until-caught-up"), 0);
+	assert_int_equal(program_finish(&w), 0);
+	program_free(&p);
+	program_free(&w);
+	/* A signal is no success: the row is not done. */
+	program_start(&w, "wait", f->database, "--consumer", "doubles", "--until", "21");
+	program_signal(&w, SIGTERM);
+	assert_int_equal(program_finish(&w), 128 + SIGTERM);
+	program_free(&w);
+}
+
+static void json_log_lines_are_json(void **state)
+{
+	struct fixture *f = *state;
+	struct program p = {0};
+	int lines = 0;
+
+	insert_rows(f, 10);
+	assert_int_equal(program_run(&p, "run", f->database, f->doubles, "--until-caught-up",
+				 "--log-format", "json", "--log-level", "debug", "--ring-slots",
+				 "100"), 0);
+	assert_non_null(strstr(p.err.text, "100 is rounded up to 128"));
+	for (char *line = strtok(p.err.text, "\n"); line; line = strtok(NULL, "\n")) {
+		char *level = test_json(line, "$.level");
+		char *subject = test_json(line, "$.subject");
+		char *time = test_json(line, "$.time");
+		char *message = test_json(line, "$.message");
+
+		assert_non_null(level);
+		assert_non_null(subject);
+		assert_int_equal(strlen(time), strlen("2026-11-21T02:00:00.123Z"));
+		assert_true(message && *message);
+		free(level);
+		free(subject);
+		free(time);
+		free(message);
+		lines++;
+	}
+	assert_true(lines >= 2);
+	program_free(&p);
+}
+
+static void log_level_error_says_nothing_when_all_is_well(void **state)
+{
+	struct fixture *f = *state;
+	struct program p = {0};
+
+	insert_rows(f, 10);
+	assert_int_equal(program_run(&p, "run", f->database, f->doubles, "--until-caught-up",
+				 "--log-level", "error"), 0);
+	assert_string_equal(p.err.text, "");
+	program_free(&p);
+}
+
+static void a_backlog_has_a_progress_line(void **state)
+{
+	struct fixture *f = *state;
+	struct program p = {0};
+
+	insert_rows(f, 100000);
+	program_start(&p, "run", f->database, f->slow, "--until-caught-up", "--progress", "always");
+	program_expect_err(&p, " left");
+	assert_non_null(strstr(p.err.text, "\r\x1b[Kslow ["));
+	program_signal(&p, SIGTERM);
+	assert_int_equal(program_finish(&p), 0);
+	program_free(&p);
+}
+
+static void odd_paths_are_plain_names_or_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct program p = {.folder = f->folder};
+	char *newline = test_path(f->folder, "new\nline\xff.db");
+	char *longest = malloc(5001);
+
+	assert_non_null(longest);
+	memset(longest, 'x', 5000);
+	longest[5000] = '\0';
+	assert_int_not_equal(program_run(&p, "run", ":memory:", f->doubles, "--until-caught-up"), 0);
+	assert_non_null(strstr(p.err.text, ":memory:"));
+	program_free(&p);
+	p.folder = f->folder;
+	assert_int_not_equal(program_run(&p, "run", longest, f->doubles, "--until-caught-up"), 0);
+	program_free(&p);
+	/* A name that looks like a URI is the name of a file. */
+	rename(f->database, newline);
+	p.folder = f->folder;
+	test_sql(f->database, "CREATE TABLE numbers(id INTEGER PRIMARY KEY AUTOINCREMENT, n)");
+	assert_int_not_equal(program_run(&p, "run", "file:a.db?nolock=1", f->doubles,
+				     "--until-caught-up"), 0);
+	program_free(&p);
+	assert_int_equal(program_run(&p, "run", newline, f->doubles, "--until-caught-up"), 0);
+	program_free(&p);
+	assert_int_equal(program_run(&p, "status", newline), 0);
+	assert_non_null(strstr(p.out.text, "new\\nline\\xff.db"));
+	program_free(&p);
+	assert_int_equal(program_run(&p, "status", newline, "--json"), 0);
+	free(test_json(p.out.text, "$.database"));
+	program_free(&p);
+	free(newline);
+	free(longest);
+}
+
+static void eight_descriptors_are_too_few_and_said_so(void **state)
+{
+	struct fixture *f = *state;
+	struct program p = {.files = 8};
+
+	insert_rows(f, 10);
+	program_run(&p, "run", f->database, f->doubles, "--until-caught-up");
+	/* It works with so few, or it says why not; it never crashes. */
+	assert_true(p.exit_code == 0 || (p.exit_code == 1 && strstr(p.err.text, "error")));
+	program_free(&p);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(until_caught_up_does_all_rows_and_says_so),
+		TEST(a_signal_drains_and_ends_with_0),
+		TEST(the_second_signal_ends_at_once),
+		TEST(a_signal_during_start_is_not_lost),
+		TEST(an_ignored_hangup_stays_ignored),
+		TEST(a_stopped_consumer_gives_the_exit_code_and_the_others_go_on),
+		TEST(policies_and_workers_are_given_by_name),
+		TEST(status_shows_how_far_everybody_is),
+		TEST(wait_ends_with_the_row_or_with_3),
+		TEST(json_log_lines_are_json),
+		TEST(log_level_error_says_nothing_when_all_is_well),
+		TEST(a_backlog_has_a_progress_line),
+		TEST(odd_paths_are_plain_names_or_refused),
+		TEST(eight_descriptors_are_too_few_and_said_so),
+	};
+
+	return cmocka_run_group_tests_name("cli_run", tests, NULL, NULL);
+}
