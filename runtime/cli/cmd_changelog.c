@@ -267,7 +267,8 @@ const struct cli_command cli_command_changelog_follow = {
 	.words = words,
 	.options = options,
 	.notes = "Prints one JSON object a line: an event as it stands in the file;\n"
-		 "{\"out_of_sync\":true,\"reason\":\"gap\"|\"overflow\"|\"lost-file\",\"expected\":\"N\",\"seq\":\"M\"}\n"
+		 "{\"out_of_sync\":true,\"reason\":\"gap\"|\"overflow\"|\"lost-file\",\"expected\":\"N\","
+		 "\"seq\":\"M\"}\n"
 		 "where events may have been missed (null: not known); {\"bad_line\":true,\"message\":\"...\"}\n"
 		 "for a line that is no event. Flags and bad lines are not counted by --count.\n"
 		 "Follows rotation. SIGINT, SIGTERM and SIGHUP end it with exit code 0.\n",
