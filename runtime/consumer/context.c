@@ -124,14 +124,10 @@ void cu_context_init(struct cu_context *context, const struct cu_definition *def
 	};
 }
 
-int cu_context_result(struct cu_context *context, const char *function, int result)
+int cu_context_explain(struct cu_context *context, const char *function, int result)
 {
 	struct catchup_context *ctx = &context->public;
 
-	/* A function that called catchup_fail and then claims success is not believed: its row would
-	 * be lost in silence. */
-	if (!context->failed && (result == CATCHUP_ROW_APPLIED || result == CATCHUP_ROW_PASSED))
-		return result;
 	if (!context->failed && result == CATCHUP_ROW_FAILED)
 		return catchup_fail(ctx, 0, "%s failed without saying why", function);
 	if (!context->failed)

@@ -45,7 +45,8 @@ struct cu_definition {
 	uint32_t batch_rows;              /* own bound, 0: the runtime's */
 	int max_line, next_line;          /* where they stand in the file, 0 for none */
 	/* SQL row consumers: checks that every @parameter of `row` is a column of `next`. NULL for
-	 * others. Called once after open, with the prepared `next`. */
+	 * others. Called after open, with the prepared `next`, and again whenever that is prepared
+	 * anew; what SQLite prepares anew by itself is noticed in `row`. */
 	int (*check_columns)(struct catchup_context *ctx, void *state, sqlite3_stmt *next);
 };
 
@@ -91,6 +92,14 @@ static inline void cu_context_begin_call(struct cu_context *context)
 {
 	context->failed = false;
 }
-int cu_context_result(struct cu_context *context, const char *function, int result);
+int cu_context_explain(struct cu_context *context, const char *function, int result);
+static inline int cu_context_result(struct cu_context *context, const char *function, int result)
+{
+	/* A function that called catchup_fail and then claims success is not believed: its row would
+	 * be lost in silence. */
+	if (!context->failed && (result == CATCHUP_ROW_APPLIED || result == CATCHUP_ROW_PASSED))
+		return result;
+	return cu_context_explain(context, function, result);
+}
 
 #endif

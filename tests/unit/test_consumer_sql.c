@@ -217,6 +217,7 @@ static void tells_the_line_of_a_syntax_error(void **state)
 		":6: no such column: nope");
 	refuses(EVENTS, HEAD "-- apply\nDELETE FROM events WHERE note = 'open", SQLITE_ERROR,
 		":4: unrecognized token: \"'open\"");
+	refuses(EVENTS, HEAD "-- row\n\xef\xbb\xbf -- only a mark", 0, ":3: section has no statement");
 	refuses(EVENTS, HEAD "-- row\nDELETE FROM", SQLITE_ERROR, ":4: incomplete input");
 }
 

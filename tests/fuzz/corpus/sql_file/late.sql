@@ -1,0 +1,5 @@
+-- name: a
+-- source: t
+-- apply
+SELECT @last, @max;
+-- into: x

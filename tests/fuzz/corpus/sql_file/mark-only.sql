@@ -1,0 +1,4 @@
+-- name: a
+-- source: t
+-- row
+﻿-- nothing

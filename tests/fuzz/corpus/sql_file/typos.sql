@@ -1,0 +1,4 @@
+-- nmae: a
+-- source: t
+-- aply
+SELECT 1;

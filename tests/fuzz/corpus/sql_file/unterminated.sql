@@ -1,0 +1,4 @@
+-- name: a
+-- source: t
+-- row
+INSERT INTO t SELECT 1, 'open
