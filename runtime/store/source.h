@@ -73,8 +73,9 @@ int cu_source_highest(struct cu_source *source, int64_t *highest, struct catchup
 
 /*
  * Where a range of at most max_rows rows above lo ends: (lo, *hi] with *rows rows in it, *hi <=
- * newest; *hi == newest when no more rows follow. Cost by rows, whatever the ids are. Sources
- * without a table are not counted: *hi = newest, *rows = CU_ROWS_UNKNOWN (UINT32_MAX).
+ * newest. With max_rows rows in it *hi is the id of the last of them, with fewer it is newest. Cost
+ * by rows, whatever the ids are. Sources without a table are not counted: *hi = newest, *rows =
+ * CU_ROWS_UNKNOWN (UINT32_MAX).
  */
 int cu_source_cut(struct cu_source *source, int64_t lo, int64_t newest, uint32_t max_rows,
 	int64_t *hi, uint32_t *rows, struct catchup_error *error);

@@ -580,6 +580,7 @@ static void commit(struct world_process *process, int64_t hi)
 	world->counts.applied += add->applied;
 	world->counts.passed += add->passed;
 	world->counts.parked += add->parked;
+	world->counts.retries += add->retries;
 	if (process->action.renew)
 		world->lease_until_ns = world->now_ns + process->plan.config.lease_ns;
 }
@@ -806,7 +807,7 @@ bool world_step(struct world_process *process)
 		event.kind = process->stopping ? CU_EVENT_STOPPING : CU_EVENT_TIME;
 	} else if (fails_by_mishap(action->kind) && (fault = world->mishap(process, action->kind,
 							     world->context)) != CU_FAULT_NONE) {
-		fail(process, &event, fault, false);
+		fail(process, &event, fault, action->kind == CU_ACTION_APPLY);
 	} else if (action->kind == CU_ACTION_WAIT) {
 		if (!perform_wait(process, &event))
 			return false;
