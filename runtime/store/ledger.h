@@ -18,11 +18,12 @@
 struct cu_ledger {
 	struct cu_conn *conn; /* borrowed writer */
 	const char *name;     /* borrowed */
-	sqlite3_stmt *load, *save, *count, *state, *dead_add, *dead_has, *mark, *lease_renew;
+	/* made when first used */
+	sqlite3_stmt *load, *save, *first, *count, *state, *dead_add, *dead_has, *mark, *lease_renew;
 };
 
 /* Makes the tables where they are missing; checks that `catchup` has its two columns. In a
- * transaction of its own. */
+ * transaction of its own unless one is in hand; writes nothing when all are there. */
 int cu_ledger_create_tables(struct cu_conn *conn, struct catchup_error *error);
 
 int cu_ledger_open(struct cu_ledger *ledger, struct cu_conn *conn, const char *name,
@@ -91,6 +92,7 @@ struct cu_owner {
 	int64_t pid;
 	int64_t start;     /* of the process, clock ticks since boot */
 	int64_t instance;  /* random, tells two runtimes of one process apart */
+	int64_t space;     /* cu_os_pid_space: where pid means something */
 };
 void cu_owner_self(struct cu_owner *owner);
 int cu_ledger_take_lease(struct cu_ledger *ledger, const struct cu_owner *self, int64_t life_ns,
@@ -100,9 +102,12 @@ int cu_ledger_take_lease(struct cu_ledger *ledger, const struct cu_owner *self, 
 int cu_ledger_renew_lease(struct cu_ledger *ledger, int64_t fence, int64_t life_ns, bool *lost,
 	struct catchup_error *error);
 int cu_ledger_drop_lease(struct cu_ledger *ledger, int64_t fence, struct catchup_error *error);
+/* Whether somebody holds a lease of these properties now, seen from `self`. */
+bool cu_lease_is_held(const struct cu_owner *holder, int64_t expires_ns, const struct cu_owner *self);
 
 /* Writes, in the source's database, where a consumer's results are. into: absolute path, "" for the
- * source's own file. conn: a writer whose main is the source's file. */
+ * source's own file. conn: a writer whose main is the source's file. source, id_column, max: NULL for
+ * none. Writes nothing when it is there already; in a transaction of its own unless one is in hand. */
 int cu_ledger_register(struct cu_conn *conn, const char *name, const char *source,
 	const char *id_column, const char *max, const char *into, struct catchup_error *error);
 

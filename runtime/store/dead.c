@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * dead.c - dead letters: rows that a consumer could not process, kept with their error.
+ */
+#include "base/check.h"
+#include "store/ledger_inside.h"
+
+#include <string.h>
+
+int cu_ledger_add_dead(struct cu_ledger *ledger, const struct cu_dead_letter *letter,
+	struct catchup_error *error)
+{
+	sqlite3_stmt *stmt;
+	int rc = cu_ledger_ready(ledger, &ledger->dead_add,
+		"INSERT INTO main.catchup_dead(consumer, id, key, code, message, attempts, first_ms, last_ms)"
+		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7) ON CONFLICT(consumer, id) DO UPDATE SET"
+		" key = ?3, code = ?4, message = ?5, attempts = attempts + ?6, last_ms = ?7", error);
+
+	if (rc != CATCHUP_OK)
+		return rc;
+	/* It commits with the watermark that passes the row, or not at all. */
+	CU_CHECK(cu_conn_in_transaction(ledger->conn));
+	stmt = ledger->dead_add;
+	sqlite3_bind_int64(stmt, 2, letter->id);
+	if (letter->key)
+		sqlite3_bind_text64(stmt, 3, letter->key, letter->key_bytes, SQLITE_STATIC, SQLITE_UTF8);
+	else
+		sqlite3_bind_null(stmt, 3);
+	sqlite3_bind_int(stmt, 4, letter->code);
+	sqlite3_bind_text(stmt, 5, letter->message ? letter->message : "", -1, SQLITE_STATIC);
+	sqlite3_bind_int64(stmt, 6, letter->attempts);
+	sqlite3_bind_int64(stmt, 7, cu_os_wall_ms());
+	rc = cu_ledger_run(ledger, stmt, "saving a dead letter", NULL, error);
+	/* The texts are the caller's. */
+	sqlite3_bind_null(stmt, 3);
+	sqlite3_bind_null(stmt, 5);
+	return rc;
+}
+
+int cu_ledger_has_dead_key(struct cu_ledger *ledger, const char *key, size_t key_bytes, bool *has,
+	struct catchup_error *error)
+{
+	sqlite3_stmt *stmt;
+	int rc = cu_ledger_ready(ledger, &ledger->dead_has,
+		"SELECT 1 FROM main.catchup_dead WHERE consumer = ?1 AND key = ?2 LIMIT 1", error);
+
+	*has = false;
+	if (rc != CATCHUP_OK)
+		return rc;
+	stmt = ledger->dead_has;
+	sqlite3_bind_text64(stmt, 2, key, key_bytes, SQLITE_STATIC, SQLITE_UTF8);
+	rc = sqlite3_step(stmt);
+	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+		return cu_ledger_failed(ledger, stmt, "looking for a dead letter", error);
+	*has = rc == SQLITE_ROW;
+	sqlite3_reset(stmt);
+	sqlite3_bind_null(stmt, 2);
+	return CATCHUP_OK;
+}
