@@ -20,8 +20,16 @@ static const struct {
 	const char *name;
 	unsigned loops;
 } sensor_models[] = {
-	{"5816", 0x20}, {"5816", 0xa0}, {"5800MINI", 0x80}, {"5800PIR-RES", 0x80}, {"5853", 0x80},
-	{"5808W3", 0xb0}, {"5818MNL", 0xc0}, {"5822T", 0x90}, {"5802MN", 0x80}, {NULL, 0xa0},
+	{"5816", 0x20},
+	{"5816", 0xa0},
+	{"5800MINI", 0x80},
+	{"5800PIR-RES", 0x80},
+	{"5853", 0x80},
+	{"5808W3", 0xb0},
+	{"5818MNL", 0xc0},
+	{"5822T", 0x90},
+	{"5802MN", 0x80},
+	{NULL, 0xa0},
 };
 #define SENSOR_MODELS (int)(sizeof(sensor_models) / sizeof(sensor_models[0]))
 
@@ -166,8 +174,11 @@ static unsigned one_loop(struct feed *feed, unsigned loops)
 static void start_burst(struct feed *feed)
 {
 	int what = below(feed, 100);
-	struct feed_burst burst = {.next_ms = feed->start_ms, .step_ms = BURST_STEP_MS, .left = BURST,
-		.other = -1, .sensor = below(feed, feed->n_sensors)};
+	struct feed_burst burst = {.next_ms = feed->start_ms,
+		.step_ms = BURST_STEP_MS,
+		.left = BURST,
+		.other = -1,
+		.sensor = below(feed, feed->n_sensors)};
 	struct feed_sensor *sensor = &feed->sensors[burst.sensor];
 
 	if (what < 14) {
@@ -260,8 +271,8 @@ static void add_id(struct feed_message *message, int id, int odd)
 	}
 }
 
-static void write_5800(struct feed_message *message, const struct feed_sensor *sensor, unsigned event,
-	int odd)
+static void write_5800(
+	struct feed_message *message, const struct feed_sensor *sensor, unsigned event, int odd)
 {
 	if (odd == ODD_ARRAY) {
 		add(message, "[%d, %d, %u]", sensor->id, sensor->channel, event);

@@ -46,9 +46,9 @@ struct feed_sensor {
 struct feed_burst {
 	int64_t next_ms;
 	int64_t step_ms;
-	int left; /* 0: free */
-	int odd;  /* which damage, 0 for none */
-	int other; /* which other model, -1 for none */
+	int left;   /* 0: free */
+	int odd;    /* which damage, 0 for none */
+	int other;  /* which other model, -1 for none */
 	int sensor; /* index */
 	unsigned event;
 };

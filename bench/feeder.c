@@ -84,8 +84,8 @@ static bool exec(sqlite3 *db, const char *sql)
 
 static bool open_database(const struct settings *settings, sqlite3 **db)
 {
-	int flags = settings->query ? SQLITE_OPEN_READONLY
-				    : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+	int flags =
+		settings->query ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
 
 	if (sqlite3_open_v2(settings->database, db, flags, NULL) != SQLITE_OK)
 		return fail(*db, settings->database);
@@ -164,9 +164,9 @@ static bool run_query(sqlite3 *db, const char *path)
 static bool prepare_database(sqlite3 *db)
 {
 	return exec(db, "PRAGMA journal_mode = WAL") && exec(db, "PRAGMA synchronous = NORMAL") &&
-		(sqlite3_libversion_number() >= 3051003 ||
-			exec(db, "PRAGMA wal_autocheckpoint = 0")) &&
-		exec(db, "BEGIN IMMEDIATE") && exec(db, schema) && exec(db, "COMMIT");
+	       (sqlite3_libversion_number() >= 3051003 ||
+		       exec(db, "PRAGMA wal_autocheckpoint = 0")) &&
+	       exec(db, "BEGIN IMMEDIATE") && exec(db, schema) && exec(db, "COMMIT");
 }
 
 /* The owner of the house writes down what stands where; every fourth 5816 has a wired contact that is
@@ -206,8 +206,8 @@ static bool insert(sqlite3 *db, sqlite3_stmt *stmt, const struct feed_message *m
 }
 
 /* One transaction. */
-static bool insert_batch(sqlite3 *db, sqlite3_stmt *stmt, struct feed *feed, int64_t rows,
-	struct totals *totals)
+static bool insert_batch(
+	sqlite3 *db, sqlite3_stmt *stmt, struct feed *feed, int64_t rows, struct totals *totals)
 {
 	int64_t before = now_ns();
 	struct feed_message message;
@@ -237,9 +237,10 @@ static bool feed_rows(sqlite3 *db, const struct settings *settings, struct total
 		feed_init(feed, (uint64_t)settings->seed, (int)settings->sensors);
 		ok = prepare_database(db) && register_sensors(db, feed);
 	}
-	if (ok && sqlite3_prepare_v2(db,
-			  "INSERT INTO rtl433_raw(time, freqMHz, model, data) VALUES (?1, ?2, ?3, ?4)",
-			  -1, &stmt, NULL) != SQLITE_OK)
+	if (ok &&
+		sqlite3_prepare_v2(db,
+			"INSERT INTO rtl433_raw(time, freqMHz, model, data) VALUES (?1, ?2, ?3, ?4)",
+			-1, &stmt, NULL) != SQLITE_OK)
 		ok = fail(db, "cannot prepare");
 	while (ok && done < settings->rows) {
 		int64_t rows = settings->rows - done;
@@ -258,7 +259,8 @@ static bool feed_rows(sqlite3 *db, const struct settings *settings, struct total
 
 /* ---- command line ------------------------------------------------------------------------- */
 
-static bool take_number(const char *option, const char *text, int64_t low, int64_t high, int64_t *out)
+static bool take_number(
+	const char *option, const char *text, int64_t low, int64_t high, int64_t *out)
 {
 	char *end;
 
@@ -275,10 +277,18 @@ static bool take_number(const char *option, const char *text, int64_t low, int64
 
 static bool parse(int argc, char **argv, struct settings *settings)
 {
-	enum { ROWS, RATE, BATCH, SEED, SENSORS, NUMBERS, QUERY = NUMBERS };
-	static const struct option options[] = {
-		{"rows", required_argument, NULL, ROWS}, {"rate", required_argument, NULL, RATE},
-		{"batch", required_argument, NULL, BATCH}, {"seed", required_argument, NULL, SEED},
+	enum {
+		ROWS,
+		RATE,
+		BATCH,
+		SEED,
+		SENSORS,
+		NUMBERS,
+		QUERY = NUMBERS
+	};
+	static const struct option options[] = {{"rows", required_argument, NULL, ROWS},
+		{"rate", required_argument, NULL, RATE}, {"batch", required_argument, NULL, BATCH},
+		{"seed", required_argument, NULL, SEED},
 		{"sensors", required_argument, NULL, SENSORS},
 		{"query", required_argument, NULL, QUERY}, {NULL, 0, NULL, 0}};
 	static const struct {
@@ -293,8 +303,8 @@ static bool parse(int argc, char **argv, struct settings *settings)
 		if (which == QUERY)
 			settings->query = optarg;
 		else if (which < 0 || which >= NUMBERS ||
-			!take_number(options[which].name, optarg, limits[which].low,
-				limits[which].high, numbers[which]))
+			 !take_number(options[which].name, optarg, limits[which].low,
+				 limits[which].high, numbers[which]))
 			return false;
 	}
 	if (optind != argc - 1)

@@ -51,7 +51,7 @@ enum verdict {
 #define X(name, text) name,
 	VERDICT_MAP(X)
 #undef X
-		VERDICTS
+	VERDICTS
 };
 
 static const char *const verdict_text[] = {
@@ -238,7 +238,8 @@ static enum verdict parse_message(const char *text, size_t bytes, struct message
 /* ---- database ----------------------------------------------------------------------------- */
 
 /* Whether the last update kept says the same, within the window. Returns an SQLite code. */
-static int is_repeat(struct receive *r, const struct message *message, int64_t time_us, bool *repeat)
+static int is_repeat(
+	struct receive *r, const struct message *message, int64_t time_us, bool *repeat)
 {
 	sqlite3_stmt *last = r->last_update;
 	int64_t last_us;
@@ -285,7 +286,12 @@ static int add(struct receive *r, const struct message *message, const char *tim
 
 /* ---- consumer ----------------------------------------------------------------------------- */
 
-enum { COLUMN_ID, COLUMN_TIME, COLUMN_OURS, COLUMN_DATA };
+enum {
+	COLUMN_ID,
+	COLUMN_TIME,
+	COLUMN_OURS,
+	COLUMN_DATA
+};
 
 static int receive_row(struct catchup_context *ctx, void *state, sqlite3_stmt *row)
 {

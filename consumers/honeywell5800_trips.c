@@ -65,7 +65,11 @@ static const char loops_sql[] =
 	"	AND NOT coalesce(site.disabled, false)\n"
 	"ORDER BY a.loop";
 
-enum { COLUMN_ID, COLUMN_SENSOR, COLUMN_EVENT };
+enum {
+	COLUMN_ID,
+	COLUMN_SENSOR,
+	COLUMN_EVENT
+};
 
 /* Opens or closes a trip of one loop. Returns an SQLite code. */
 static int change_trip(sqlite3_stmt *change, int64_t sensor, int64_t loop, int64_t update)
@@ -112,12 +116,13 @@ static int trips_row(struct catchup_context *ctx, void *state, sqlite3_stmt *row
 		if (trip == loop->tripped)
 			continue;
 		if (change_trip(trip ? t->open_trip : t->close_trips, sensor, loop->number, update))
-			return catchup_fail_db(ctx, trip ? "cannot open a trip" : "cannot close a trip");
+			return catchup_fail_db(
+				ctx, trip ? "cannot open a trip" : "cannot close a trip");
 		*(trip ? &t->opened : &t->closed) += 1;
 		result = CATCHUP_ROW_APPLIED;
 		catchup_log(ctx, CATCHUP_CONSUMER_DEBUG,
-			"update %" PRId64 ": sensor %" PRId64 " loop %" PRId64 " %s", update, sensor,
-			loop->number, trip ? "trips" : "is back to normal");
+			"update %" PRId64 ": sensor %" PRId64 " loop %" PRId64 " %s", update,
+			sensor, loop->number, trip ? "trips" : "is back to normal");
 	}
 	return result;
 }
@@ -183,15 +188,15 @@ CATCHUP_CONSUMER(honeywell5800_trips) = {
 	.next = "SELECT id, sensor, event FROM honeywell5800_updates"
 		" WHERE id > @last AND id <= @max ORDER BY id",
 	.setup = HONEYWELL5800_SENSORS_SCHEMA
-		"CREATE TABLE IF NOT EXISTS honeywell5800_trips("
-		" id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,"
-		" sensor INTEGER NOT NULL REFERENCES honeywell5800_sensors(id) ON DELETE CASCADE,"
-		" loop INTEGER NOT NULL CHECK(loop BETWEEN 1 AND 4),"
-		" trippedBy INTEGER NOT NULL REFERENCES honeywell5800_updates(id)"
-		" ON DELETE CASCADE,"
-		" clearedBy INTEGER REFERENCES honeywell5800_updates(id) ON DELETE CASCADE);\n"
-		"CREATE INDEX IF NOT EXISTS honeywell5800_trips_open"
-		" ON honeywell5800_trips(sensor, loop) WHERE clearedBy IS NULL;\n",
+	"CREATE TABLE IF NOT EXISTS honeywell5800_trips("
+	" id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,"
+	" sensor INTEGER NOT NULL REFERENCES honeywell5800_sensors(id) ON DELETE CASCADE,"
+	" loop INTEGER NOT NULL CHECK(loop BETWEEN 1 AND 4),"
+	" trippedBy INTEGER NOT NULL REFERENCES honeywell5800_updates(id)"
+	" ON DELETE CASCADE,"
+	" clearedBy INTEGER REFERENCES honeywell5800_updates(id) ON DELETE CASCADE);\n"
+	"CREATE INDEX IF NOT EXISTS honeywell5800_trips_open"
+	" ON honeywell5800_trips(sensor, loop) WHERE clearedBy IS NULL;\n",
 	.open = trips_open,
 	.row = trips_row,
 	.close = trips_close,

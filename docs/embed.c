@@ -19,7 +19,8 @@ static int large_row(struct catchup_context *ctx, void *state, sqlite3_stmt *row
 		"INSERT INTO large_orders(id) VALUES (%lld)", sqlite3_column_int64(row, 0));
 	int rc = sqlite3_exec(ctx->db, sql, NULL, NULL, NULL);
 	sqlite3_free(sql);
-	return rc == SQLITE_OK ? CATCHUP_ROW_APPLIED : catchup_fail_db(ctx, "cannot keep the order");
+	return rc == SQLITE_OK ? CATCHUP_ROW_APPLIED
+			       : catchup_fail_db(ctx, "cannot keep the order");
 }
 
 CATCHUP_CONSUMER(large_orders) = {
@@ -32,7 +33,8 @@ CATCHUP_CONSUMER(large_orders) = {
 	.row = large_row,
 };
 
-static void log_line(void *context, enum catchup_log_level level, const char *subject, const char *text)
+static void log_line(
+	void *context, enum catchup_log_level level, const char *subject, const char *text)
 {
 	(void)level;
 	fprintf(context, "%s: %s\n", subject, text);
@@ -40,15 +42,16 @@ static void log_line(void *context, enum catchup_log_level level, const char *su
 
 int main(int argc, char **argv)
 {
-	struct catchup_options options = {.size = sizeof(options), .log = log_line,
-		.log_context = stderr, .log_level = CATCHUP_LOG_WARN};
+	struct catchup_options options = {.size = sizeof(options),
+		.log = log_line,
+		.log_context = stderr,
+		.log_level = CATCHUP_LOG_WARN};
 	struct catchup_error error = {0};
 	struct catchup_status *status = NULL;
 	struct catchup *c = NULL;
 
 	options.database = argc == 3 ? argv[1] : NULL;
-	if (catchup_open(&options, &c, &error) ||
-		catchup_add(c, argv[2], NULL, &error) ||
+	if (catchup_open(&options, &c, &error) || catchup_add(c, argv[2], NULL, &error) ||
 		catchup_add_table(c, &catchup_consumer_large_orders, NULL, &error) ||
 		catchup_start(c, &error) ||
 		catchup_wait(c, 10000, &error) || /* a service would go on instead */

@@ -110,6 +110,7 @@ fi
 database=$folder/demo.db
 feeder='' pipeline=''
 finish() {
+	[ -z "$live" ] || printf '\e[?25h'
 	[ -z "$pipeline" ] || kill -9 "$pipeline" 2>/dev/null
 	[ -z "$feeder" ] || kill -9 "$feeder" 2>/dev/null
 	wait 2>/dev/null
@@ -145,7 +146,7 @@ run_pipeline() { # ARGUMENT...: in the background
 
 # Kills the pipeline some time after it has got on from where it was, so that every kill hits work.
 kill_in_the_middle() {
-	local from=$done_to wait_ms=$((300 + RANDOM % 1000)) until
+	local from=$done_to wait_ms=$((20 + RANDOM % 900)) until
 	while [ "$done_to" -le "$from" ]; do
 		kill -0 "$pipeline" 2>/dev/null || die "the pipeline ended by itself" "$folder/run.log"
 		[ "$done_to" -lt "$rows" ] || break
@@ -168,6 +169,7 @@ kill_in_the_middle() {
 }
 
 start=$(now_ms)
+[ -z "$live" ] || printf '\e[?25l' # without the cursor running along the bar
 say '%scatchup%s  radio messages > sensor updates > trips, and totals per hour' "$bold" "$plain"
 say '%s  an application inserts %s messages, %s a second%s' "$dim" "$(group "$rows")" \
 	"$(group "$rate")" "$plain"
@@ -187,6 +189,8 @@ done
 
 survived=0
 for ((i = 0; i < kills; i++)); do
+	# While nothing runs a backlog grows, so that some kills hit full batches.
+	[ $i -eq 0 ] || sleep 0.5
 	run_pipeline
 	kill_in_the_middle
 done

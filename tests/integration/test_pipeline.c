@@ -231,7 +231,8 @@ static void a_database_of_another_program_is_taken_over(void **state)
 
 static void checking_changes_nothing(void **state)
 {
-	static const char shape[] = "SELECT group_concat(name || coalesce(sql, '')) FROM sqlite_schema";
+	static const char shape[] =
+		"SELECT group_concat(name || coalesce(sql, '')) FROM sqlite_schema";
 	char before[4096];
 
 	(void)state;
@@ -272,15 +273,18 @@ static void a_program_embeds_the_library(void **state)
 static void the_demo_ends_well_and_sees_what_is_wrong(void **state)
 {
 	(void)state;
-	assert_runs("BUILD='" BUILD_ROOT "' '" SOURCE_ROOT "/tests/demo.sh' --rows 30000 --rate 10000"
-		    " --kills 2 --keep .");
+	assert_runs(
+		"BUILD='" BUILD_ROOT "' '" SOURCE_ROOT "/tests/demo.sh' --rows 30000 --rate 10000"
+		" --kills 2 --keep .");
 	assert_non_null(strstr(output, "kills survived                    2\n"));
 	assert_runs("BUILD='" BUILD_ROOT "' '" SOURCE_ROOT "/tests/demo.sh' --check demo.db");
 	execute("DELETE FROM honeywell5800_updates WHERE id = 100");
-	assert_int_equal(sh("BUILD='" BUILD_ROOT "' '" SOURCE_ROOT "/tests/demo.sh' --check demo.db"), 1);
+	assert_int_equal(
+		sh("BUILD='" BUILD_ROOT "' '" SOURCE_ROOT "/tests/demo.sh' --check demo.db"), 1);
 	execute("INSERT INTO honeywell5800_trips(sensor, loop, trippedBy) SELECT sensor, loop, trippedBy"
 		" FROM honeywell5800_trips LIMIT 1");
-	assert_int_equal(sh("BUILD='" BUILD_ROOT "' '" SOURCE_ROOT "/tests/demo.sh' --check demo.db"), 1);
+	assert_int_equal(
+		sh("BUILD='" BUILD_ROOT "' '" SOURCE_ROOT "/tests/demo.sh' --check demo.db"), 1);
 	assert_non_null(strstr(output, "doubled                           1"));
 }
 

@@ -147,8 +147,8 @@ int64_t fake_follow(struct fake_host *host, const struct catchup_consumer *consu
 	host->consumer = consumer;
 	host->applied = host->passed = host->failed = host->fail_code = 0;
 	host->fail_text[0] = host->log[0] = 0;
-	host->context = (struct catchup_context){sizeof(host->context), &functions, host->db,
-		consumer->name, consumer->source, 0};
+	host->context = (struct catchup_context){
+		sizeof(host->context), &functions, host->db, consumer->name, consumer->source, 0};
 	if (sqlite3_prepare_v2(host->db, consumer->next, -1, &next, NULL) != SQLITE_OK)
 		fail_msg("%s\nin: %s", sqlite3_errmsg(host->db), consumer->next);
 	if (consumer->open(&host->context, &state) != CATCHUP_ROW_APPLIED) {

@@ -13,15 +13,16 @@ struct fake_host {
 	struct catchup_context context; /* first: consumer functions get a pointer to it */
 	sqlite3 *db;                    /* owned */
 	const struct catchup_consumer *consumer;
-	const char *options[8]; /* key, value, key, value, ..., NULL: what differs from the defaults */
+	/* key, value, key, value, ..., NULL: what differs from the defaults */
+	const char *options[8];
 
 	/* of the last fake_follow */
 	int applied;
 	int passed;
-	int failed;         /* 0 or 1: it stops there and rolls back */
+	int failed; /* 0 or 1: it stops there and rolls back */
 	int fail_code;
 	char fail_text[512];
-	char log[16384];    /* one line each, "level text\n" */
+	char log[16384]; /* one line each, "level text\n" */
 };
 
 /* Opens an empty database, with foreign keys enforced. */

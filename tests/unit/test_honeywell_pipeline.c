@@ -42,10 +42,12 @@ static void insert_messages(struct fake_host *host, uint64_t seed, int rows, int
 	feed_init(feed, seed, 60);
 	for (int i = 0; i < feed->n_sensors; i++)
 		if (feed->sensors[i].model)
-			fake_sql(host, "INSERT INTO honeywell5800_sensors(id, model) VALUES (%d, %Q)",
+			fake_sql(host,
+				"INSERT INTO honeywell5800_sensors(id, model) VALUES (%d, %Q)",
 				feed->sensors[i].id, feed->sensors[i].model);
-	fake_sql(host, "INSERT INTO honeywell5800_site_loops(sensor, loop, siteNormallyOpen)"
-		       " SELECT id, 1, true FROM honeywell5800_sensors WHERE model = '5816' LIMIT 3");
+	fake_sql(host,
+		"INSERT INTO honeywell5800_site_loops(sensor, loop, siteNormallyOpen)"
+		" SELECT id, 1, true FROM honeywell5800_sensors WHERE model = '5816' LIMIT 3");
 	for (int i = 0; i < rows; i++) {
 		feed_next(feed, &message);
 		count[message.kind]++;
@@ -70,7 +72,8 @@ static void run_sql_consumer(struct fake_host *host, const char *file)
 	*apply = 0;
 	fake_sql(host, "%s", setup);
 	assert_int_equal(
-		sqlite3_prepare_v2(host->db, apply + strlen("-- apply\n"), -1, &stmt, NULL), SQLITE_OK);
+		sqlite3_prepare_v2(host->db, apply + strlen("-- apply\n"), -1, &stmt, NULL),
+		SQLITE_OK);
 	sqlite3_bind_int64(stmt, sqlite3_bind_parameter_index(stmt, "@last"), 0);
 	sqlite3_bind_int64(stmt, sqlite3_bind_parameter_index(stmt, "@max"), INT64_MAX);
 	assert_int_equal(sqlite3_step(stmt), SQLITE_DONE);
@@ -155,8 +158,9 @@ static void the_plain_query_sees_what_is_lost_and_what_is_doubled(void **state)
 	fake_follow(host, &catchup_consumer_honeywell5800_trips, 0);
 	run_sql_consumer(host, "consumers/honeywell5800_totals.sql");
 
-	fake_sql(host, "SAVEPOINT s; INSERT INTO honeywell5800_updates(time, channel, sensor, event)"
-		       " SELECT time, channel, sensor, event FROM honeywell5800_updates LIMIT 1");
+	fake_sql(host,
+		"SAVEPOINT s; INSERT INTO honeywell5800_updates(time, channel, sensor, event)"
+		" SELECT time, channel, sensor, event FROM honeywell5800_updates LIMIT 1");
 	assert_string_equal(differences(host, &lines), "updates: 0 1; ");
 	fake_sql(host, "ROLLBACK TO s; UPDATE honeywell5800_totals SET updates = updates + 1"
 		       " WHERE (sensor, hour) = (SELECT sensor, hour"
@@ -209,8 +213,9 @@ static void the_smallest_consumer_counts_models(void **state)
 	insert_messages(host, 3, 500, count);
 	fake_follow(host, &catchup_consumer_rtl433_models, 0);
 	assert_string_equal(
-		fake_text(host, "SELECT count(*) FROM (SELECT model, messages, newest FROM rtl433_models"
-				" EXCEPT SELECT model, count(*), max(id) FROM rtl433_raw GROUP BY 1)"),
+		fake_text(host,
+			"SELECT count(*) FROM (SELECT model, messages, newest FROM rtl433_models"
+			" EXCEPT SELECT model, count(*), max(id) FROM rtl433_raw GROUP BY 1)"),
 		"0");
 	assert_string_equal(fake_text(host, "SELECT sum(messages) FROM rtl433_models"), "500");
 	fake_finish(host);

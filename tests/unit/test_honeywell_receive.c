@@ -64,9 +64,8 @@ static void hear_state(struct fake_host *host, const char *time, int sensor, int
 
 static const char *updates(struct fake_host *host)
 {
-	return fake_text(host,
-		"SELECT group_concat(sensor || '/' || channel || ':' || event, ' ')"
-		" FROM (SELECT * FROM honeywell5800_updates ORDER BY id)");
+	return fake_text(host, "SELECT group_concat(sensor || '/' || channel || ':' || event, ' ')"
+			       " FROM (SELECT * FROM honeywell5800_updates ORDER BY id)");
 }
 
 static void a_burst_of_six_is_one_update(void **state)
@@ -277,14 +276,15 @@ static void odd_bytes_and_sizes_are_passed_over(void **state)
 	struct fake_host *host = *state;
 
 	/* bytes after a NUL, an object as a blob, a nesting of 100,000, a thousand keys, 1 MiB */
-	fake_sql(host, "INSERT INTO rtl433_raw(time, freqMHz, model, data) VALUES"
-		       "('" NOON "', 345, 'Honeywell-Security',"
-		       " '{\"id\":7,\"channel\":8,\"event\":128}' || char(0) || 'x'),"
-		       "('" NOON "', 345, 'Honeywell-Security', replace(hex(zeroblob(50000)), '0', '[')),"
-		       "('" NOON "', 345, 'Honeywell-Security', (WITH RECURSIVE k(n) AS"
-		       " (VALUES (1) UNION ALL SELECT n + 1 FROM k WHERE n < 1000)"
-		       " SELECT '{' || group_concat('\"k' || n || '\":1') || '}' FROM k)),"
-		       "('" NOON "', 345, 'Honeywell-Security', hex(zeroblob(524288)))");
+	fake_sql(host,
+		"INSERT INTO rtl433_raw(time, freqMHz, model, data) VALUES"
+		"('" NOON "', 345, 'Honeywell-Security',"
+		" '{\"id\":7,\"channel\":8,\"event\":128}' || char(0) || 'x'),"
+		"('" NOON "', 345, 'Honeywell-Security', replace(hex(zeroblob(50000)), '0', '[')),"
+		"('" NOON "', 345, 'Honeywell-Security', (WITH RECURSIVE k(n) AS"
+		" (VALUES (1) UNION ALL SELECT n + 1 FROM k WHERE n < 1000)"
+		" SELECT '{' || group_concat('\"k' || n || '\":1') || '}' FROM k)),"
+		"('" NOON "', 345, 'Honeywell-Security', hex(zeroblob(524288)))");
 	fake_follow(host, RECEIVE, 0);
 	assert_int_equal(host->passed, 4);
 	assert_non_null(strstr(host->log, "2 messages not one JSON object: 3\n"));
@@ -345,7 +345,8 @@ static void a_missing_table_is_told_at_open(void **state)
 	fake_sql(host, "DROP TABLE honeywell5800_updates");
 	fake_follow(host, RECEIVE, 0);
 	assert_int_equal(host->failed, 1);
-	assert_string_equal(host->fail_text, "cannot prepare: no such table: honeywell5800_updates");
+	assert_string_equal(
+		host->fail_text, "cannot prepare: no such table: honeywell5800_updates");
 }
 
 int main(void)
