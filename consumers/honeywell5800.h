@@ -31,8 +31,9 @@ static inline bool honeywell5800_loop_open(unsigned event, int64_t loop)
 
 /*
  * The tables of what is known about sensors, in the shape in which the securityblanket program makes
- * them, so that either program goes on with the other's database. Running this twice, or on a database of that program, changes
- * nothing that is there: neither tables nor what the owner of the house has said about a model.
+ * them, so that either program goes on with the other's database. Running this twice, or on a
+ * database of that program, changes nothing that is there: neither tables nor what the owner of the
+ * house has said about a model.
  *
  * People fill in two tables: honeywell5800_sensors.model says what a sensor is, and
  * honeywell5800_site_loops what is special about it in this house.
