@@ -152,6 +152,10 @@ struct cu_watch *cu_watch_create(const char *folder, const char *prefix);
 void cu_watch_destroy(struct cu_watch *watch);
 /* Whether notices are working; when not, the caller polls. Tries to watch again when not. */
 bool cu_watch_works(struct cu_watch *watch);
+/* Looks again at what the names mean: another folder may have taken the folder's name, and when
+ * `path` (a file in it) is a symbolic link, the file that it leads to is watched as well. Called by
+ * the waiting thread. */
+void cu_watch_renew(struct cu_watch *watch, const char *path);
 /* One thread at a time. Returns CU_WATCH_... flags, 0 when the deadline came. */
 unsigned cu_watch_wait(struct cu_watch *watch, int64_t deadline_ns);
 /* Any thread, and signal handlers. */

@@ -171,6 +171,7 @@ struct cu_watch {
 	/* waiting thread only */
 	int notify_fd; /* -1 while there is none */
 	int watch;     /* -1 while the folder is not watched */
+	int target;    /* the file a symbolic link leads to; -1 while none is watched */
 };
 
 #define WATCH_MASK                                                                                 \
@@ -197,6 +198,7 @@ struct cu_watch *cu_watch_create(const char *folder, const char *prefix)
 		return NULL;
 	watch->notify_fd = -1;
 	watch->watch = -1;
+	watch->target = -1;
 	watch->folder = strdup(folder);
 	watch->prefix = strdup(prefix);
 	watch->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -222,6 +224,27 @@ void cu_watch_destroy(struct cu_watch *watch)
 	free(watch);
 }
 
+void cu_watch_renew(struct cu_watch *watch, const char *path)
+{
+	struct stat st;
+	int folder;
+
+	if (!cu_watch_works(watch))
+		return;
+	/* The same folder gives the same number. */
+	folder = inotify_add_watch(watch->notify_fd, watch->folder, WATCH_MASK);
+	if (folder != watch->watch) {
+		inotify_rm_watch(watch->notify_fd, watch->watch);
+		watch->watch = folder;
+	}
+	if (watch->target >= 0)
+		inotify_rm_watch(watch->notify_fd, watch->target);
+	watch->target = -1;
+	if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode))
+		watch->target = inotify_add_watch(
+			watch->notify_fd, path, IN_MODIFY | IN_ATTRIB | IN_MOVE_SELF);
+}
+
 /* Takes all notices that wait and says what they amount to. */
 static unsigned drain(struct cu_watch *watch)
 {
@@ -236,6 +259,12 @@ static unsigned drain(struct cu_watch *watch)
 			p += sizeof(*event) + event->len;
 			if (event->mask & IN_Q_OVERFLOW)
 				seen |= CU_WATCH_LOST;
+			if (event->wd == watch->target && event->wd >= 0) {
+				seen |= CU_WATCH_CHANGED;
+				if (event->mask & IN_IGNORED)
+					watch->target = -1;
+				continue;
+			}
 			if (event->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED | IN_UNMOUNT)) {
 				seen |= CU_WATCH_LOST;
 				if (event->wd == watch->watch) {

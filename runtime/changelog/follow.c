@@ -1,0 +1,591 @@
+/* SPDX-License-Identifier: MIT */
+#include "changelog/follow.h"
+
+#include "base/check.h"
+#include "base/error.h"
+#include "changelog/decide.h"
+#include "changelog/open.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SAFETY_NS (1000 * CU_NS_PER_MS)  /* looks at least this often */
+#define POLL_NS (250 * CU_NS_PER_MS)     /* where notices do not work or would not come */
+#define PATIENCE_NS (200 * CU_NS_PER_MS) /* for the last line of a file that was rotated away */
+#define MAX_LINE_DEFAULT (8u * 1024 * 1024)
+#define OPEN_WAIT_MS_DEFAULT 1000u
+
+void cu_log_file_release(struct cu_log_file *file)
+{
+	if (!file || atomic_fetch_sub_explicit(&file->refs, 1, memory_order_acq_rel) > 1)
+		return;
+	cu_file_close(file->fd);
+	free(file);
+}
+
+static struct cu_log_file *retain(struct cu_log_file *file)
+{
+	atomic_fetch_add_explicit(&file->refs, 1, memory_order_relaxed);
+	return file;
+}
+
+/* Opens what the name means now. Returns NULL with *error filled. */
+static struct cu_log_file *open_file(struct catchup_changelog *c, struct cu_file_stat *stat,
+	struct catchup_error *error)
+{
+	struct cu_log_file *file = malloc(sizeof(*file));
+
+	if (!file) {
+		cu_error_nomem(error);
+		return NULL;
+	}
+	if (cu_open_read(c->path, (const char *const *)c->databases, &file->fd, stat, error) !=
+		CATCHUP_OK) {
+		free(file);
+		return NULL;
+	}
+	file->id = stat->id;
+	atomic_init(&file->refs, 1);
+	return file;
+}
+
+/* ---- generations -------------------------------------------------------------------------- */
+
+static struct cu_generation *newest(struct catchup_changelog *c)
+{
+	return &c->generations[c->n_generations - 1];
+}
+
+/* Forgets the oldest generation. */
+static void drop_oldest(struct catchup_changelog *c)
+{
+	CU_CHECK(c->current > 0);
+	cu_log_file_release(c->generations[0].file);
+	c->n_generations--;
+	c->current--;
+	memmove(&c->generations[0], &c->generations[1],
+		c->n_generations * sizeof(c->generations[0]));
+}
+
+/* Forgets what nobody has to read any more. */
+static void prune(struct catchup_changelog *c)
+{
+	uint64_t needed = c->generations[c->current].number;
+
+	cu_mutex_check_held(&c->mu);
+	for (struct cu_subscriber *sub = c->subscribers; sub; sub = sub->next)
+		if (sub->reading < needed)
+			needed = sub->reading;
+	while (c->generations[0].number < needed)
+		drop_oldest(c);
+}
+
+/* Takes the reference over. A subscriber that still needs the oldest of too many loses it, and
+ * finds out by the sequence. */
+static void append(struct catchup_changelog *c, struct cu_log_file *file)
+{
+	uint64_t number = c->n_generations ? newest(c)->number + 1 : 1;
+
+	if (c->n_generations == CU_FOLLOW_GENERATIONS_MAX)
+		drop_oldest(c);
+	c->generations[c->n_generations++] =
+		(struct cu_generation){.file = file, .number = number, .end = -1};
+}
+
+static void wake_subscribers(struct catchup_changelog *c)
+{
+	for (struct cu_subscriber *sub = c->subscribers; sub; sub = sub->next)
+		cu_park_wake(&sub->feed.park);
+}
+
+/* Closes the current generation at `end` and goes on at the start of the next. */
+static void advance(struct catchup_changelog *c, int64_t end)
+{
+	int rc;
+
+	cu_mutex_check_held(&c->mu);
+	c->generations[c->current].end = end;
+	c->current++;
+	CU_CHECK(c->current < c->n_generations);
+	c->order.crossed = true;
+	prune(c);
+	/* At offset 0 nothing is read, and the buffer is there. */
+	rc = cu_split_seek(&c->split, c->generations[c->current].file->fd, 0);
+	CU_CHECK(rc == 0);
+	wake_subscribers(c);
+}
+
+/* ---- looking ------------------------------------------------------------------------------ */
+
+/* Trouble is told once, until it has gone or changed. CATCHUP_OK: there is none. */
+static void set_trouble(struct catchup_changelog *c, const struct catchup_error *error)
+{
+	bool news = error->code != CATCHUP_OK &&
+		    (!c->in_trouble || strcmp(c->trouble.message, error->message) != 0);
+
+	c->in_trouble = error->code != CATCHUP_OK;
+	if (!news)
+		return;
+	cu_mutex_lock(&c->mu);
+	c->trouble = *error;
+	atomic_fetch_add(&c->troubles, 1);
+	wake_subscribers(c);
+	cu_mutex_unlock(&c->mu);
+}
+
+/* Looks what the name means now and opens a file that is new. *error: why it cannot, else as it
+ * was. */
+static void discover(struct catchup_changelog *c, struct catchup_error *error)
+{
+	struct cu_file_stat stat;
+	struct cu_log_file *file;
+	struct catchup_error why = {0};
+	int rc = cu_file_stat_path(c->path, &stat);
+
+	c->missing = rc == -ENOENT || rc == -ENOTDIR;
+	if (c->missing || (rc == 0 && cu_file_same(&stat.id, &newest(c)->file->id)))
+		return;
+	if (rc == 0 && c->in_trouble && cu_file_same(&stat.id, &c->refused)) {
+		*error = c->trouble;
+		return;
+	}
+	if (c->n_generations == CU_FOLLOW_GENERATIONS_MAX && c->current == 0)
+		return; /* first read what is there */
+	file = open_file(c, &stat, &why);
+	if (!file) {
+		c->missing = why.detail == ENOENT;
+		if (c->missing)
+			return;
+		/* A file that is no changelog is not opened again; one that could not be opened
+		 * is, for that may pass. */
+		c->refused = why.code == CATCHUP_IO && why.detail == 0 ? stat.id
+								      : (struct cu_file_id){0};
+		*error = why;
+		return;
+	}
+	if (cu_file_same(&file->id, &newest(c)->file->id)) {
+		cu_log_file_release(file);
+		return;
+	}
+	cu_mutex_lock(&c->mu);
+	append(c, file);
+	cu_mutex_unlock(&c->mu);
+	cu_watch_renew(c->watch, c->path);
+}
+
+/* Whether the file after the current one holds anything. */
+static bool newer_written(const struct catchup_changelog *c)
+{
+	struct cu_file_stat stat;
+
+	return c->current + 2 < c->n_generations ||
+	       cu_file_stat_fd(c->generations[c->current + 1].file->fd, &stat) != 0 ||
+	       stat.size > 0;
+}
+
+/* ---- the reader thread -------------------------------------------------------------------- */
+
+/* What the reader remembers between two looks at the same file. */
+struct looking {
+	bool last_look;      /* the file after this one was seen to hold bytes */
+	int64_t patience_ns; /* the pending line's deadline, 0 while it has none */
+};
+
+static enum cu_step look(struct catchup_changelog *c, struct looking *looking)
+{
+	int fd = c->generations[c->current].file->fd;
+	ssize_t n = cu_split_read(&c->split, fd, INT64_MAX);
+	struct cu_facts facts = {.more = n > 0, .changed = n == CU_SPLIT_CHANGED};
+	struct catchup_error error = {0};
+
+	if (n > 0) {
+		cu_mutex_lock(&c->mu);
+		cu_deliver_buffer(c);
+		cu_mutex_unlock(&c->mu);
+		looking->patience_ns = 0;
+	} else if (facts.changed) {
+		facts.line_intact = cu_split_take_back(&c->split, fd);
+	}
+	discover(c, &error);
+	if (n < 0 && !facts.changed)
+		cu_error_errno(&error, n == -ENOMEM ? CATCHUP_NOMEM : CATCHUP_IO, (int)-n,
+			"changelog '%s'", c->path);
+	set_trouble(c, &error);
+	if (n < 0 && !facts.changed)
+		return CU_STEP_SLEEP;
+	facts.pending = cu_split_pending(&c->split);
+	facts.newer = c->current + 1 < c->n_generations;
+	facts.drained = looking->last_look && n == 0;
+	facts.newer_written = facts.newer && (looking->last_look || newer_written(c));
+	facts.patience_over =
+		looking->patience_ns != 0 && cu_os_now_ns() >= looking->patience_ns;
+	if (facts.newer_written)
+		looking->last_look = true;
+	return cu_decide(&facts);
+}
+
+static void sleep_until_notice(struct catchup_changelog *c, int64_t patience_ns)
+{
+	bool notices = cu_watch_works(c->watch) && !c->missing && !c->in_trouble;
+	int64_t until = cu_os_now_ns() + (notices ? SAFETY_NS : POLL_NS);
+
+	if (patience_ns != 0 && patience_ns < until)
+		until = patience_ns;
+	cu_watch_wait(c->watch, until);
+}
+
+static void read_changelog(void *argument)
+{
+	struct catchup_changelog *c = argument;
+	struct looking looking = {0};
+
+	while (!atomic_load(&c->stop)) {
+		switch (look(c, &looking)) {
+		case CU_STEP_READ:
+		case CU_STEP_TAKE_BACK:
+			break;
+		case CU_STEP_SLEEP:
+			sleep_until_notice(c, 0);
+			break;
+		case CU_STEP_WAIT_END:
+			if (looking.patience_ns == 0)
+				looking.patience_ns = cu_os_now_ns() + PATIENCE_NS;
+			sleep_until_notice(c, looking.patience_ns);
+			break;
+		case CU_STEP_RESTART:
+			cu_mutex_lock(&c->mu);
+			append(c, retain(c->generations[c->current].file));
+			advance(c, c->split.line_at);
+			cu_mutex_unlock(&c->mu);
+			looking = (struct looking){0};
+			break;
+		case CU_STEP_ADVANCE:
+			cu_mutex_lock(&c->mu);
+			cu_deliver_end(c);
+			advance(c, c->split.line_at);
+			cu_mutex_unlock(&c->mu);
+			looking = (struct looking){0};
+			break;
+		}
+	}
+}
+
+/* ---- subscribers -------------------------------------------------------------------------- */
+
+bool cu_follow_is_ours(const struct catchup_changelog *c)
+{
+	return cu_os_pid() == c->pid;
+}
+
+void cu_follow_subscribe(struct catchup_changelog *c, struct cu_subscriber *sub, bool at_end,
+	struct cu_place *place, int64_t *limit, struct cu_order *order)
+{
+	const struct cu_generation *g;
+
+	cu_mutex_lock(&c->mu);
+	g = &c->generations[c->current];
+	sub->attached = at_end || !sub->wait;
+	/* What the reader does not know yet, the subscriber checks: see join. */
+	sub->join = sub->attached && !at_end && c->order.last < 0;
+	sub->reading = at_end ? UINT64_MAX : g->number;
+	*limit = c->split.line_at;
+	*order = c->order;
+	memset(place, 0, sizeof(*place));
+	if (!at_end) {
+		place->file = retain(g->file);
+		place->number = g->number;
+	}
+	sub->next = c->subscribers;
+	c->subscribers = sub;
+	cu_mutex_unlock(&c->mu);
+}
+
+void cu_follow_unsubscribe(struct catchup_changelog *c, struct cu_subscriber *sub)
+{
+	cu_mutex_lock(&c->mu);
+	for (struct cu_subscriber **at = &c->subscribers; *at; at = &(*at)->next) {
+		if (*at == sub) {
+			*at = sub->next;
+			break;
+		}
+	}
+	prune(c);
+	cu_mutex_unlock(&c->mu);
+	if (atomic_load(&sub->behind))
+		cu_log_file_release(sub->resume.file);
+}
+
+void cu_follow_take_resume(
+	struct catchup_changelog *c, struct cu_subscriber *sub, struct cu_place *place)
+{
+	cu_mutex_lock(&c->mu);
+	*place = sub->resume;
+	sub->resume.file = NULL;
+	atomic_store(&sub->behind, false);
+	cu_mutex_unlock(&c->mu);
+}
+
+void cu_follow_done_reading(struct catchup_changelog *c, struct cu_subscriber *sub)
+{
+	cu_mutex_lock(&c->mu);
+	sub->reading = UINT64_MAX;
+	prune(c);
+	cu_mutex_unlock(&c->mu);
+}
+
+/* Moves a place to the start of a generation. */
+static enum cu_onward move_to(
+	struct cu_subscriber *sub, struct cu_place *place, const struct cu_generation *g)
+{
+	cu_log_file_release(place->file);
+	place->file = retain(g->file);
+	place->number = g->number;
+	place->offset = 0;
+	sub->reading = g->number;
+	return CU_ONWARD_SEEK;
+}
+
+static enum cu_onward onward(struct catchup_changelog *c, struct cu_subscriber *sub,
+	struct cu_place *place, bool lost, int64_t *limit, struct cu_order *order)
+{
+	const struct cu_generation *g = c->generations;
+
+	while (g->number < place->number)
+		g++;
+	if (g->number > place->number)
+		return move_to(sub, place, g); /* it was too far behind, files are lost */
+	if (g->end >= 0) {
+		if (lost || place->offset >= g->end)
+			return move_to(sub, place, g + 1);
+		*limit = g->end;
+		return CU_ONWARD_READ;
+	}
+	if (lost) {
+		cu_watch_wake(c->watch);
+		return CU_ONWARD_WAIT;
+	}
+	*limit = c->split.line_at;
+	if (place->offset < *limit)
+		return CU_ONWARD_READ;
+	*order = c->order;
+	sub->attached = true;
+	sub->join = c->order.last < 0;
+	sub->reading = UINT64_MAX;
+	atomic_store(&sub->feed.seen, c->order.last);
+	prune(c);
+	return CU_ONWARD_ATTACHED;
+}
+
+enum cu_onward cu_follow_onward(struct catchup_changelog *c, struct cu_subscriber *sub,
+	struct cu_place *place, bool lost, int64_t *limit, struct cu_order *order)
+{
+	enum cu_onward result;
+
+	cu_mutex_lock(&c->mu);
+	result = onward(c, sub, place, lost, limit, order);
+	cu_mutex_unlock(&c->mu);
+	return result;
+}
+
+bool cu_follow_take_overflow(struct catchup_changelog *c, struct cu_subscriber *sub,
+	struct catchup_out_of_sync *why)
+{
+	bool pending;
+
+	cu_mutex_lock(&c->mu);
+	pending = atomic_load(&sub->overflowed) && cu_feed_empty(&sub->feed);
+	if (pending) {
+		*why = (struct catchup_out_of_sync){CATCHUP_SYNC_OVERFLOW, sub->dropped, -1};
+		atomic_store(&sub->overflowed, false);
+	}
+	cu_mutex_unlock(&c->mu);
+	return pending;
+}
+
+bool cu_follow_take_trouble(
+	struct catchup_changelog *c, uint32_t *told, struct catchup_error *error)
+{
+	uint32_t troubles = atomic_load(&c->troubles);
+
+	if (troubles == *told)
+		return false;
+	*told = troubles;
+	cu_mutex_lock(&c->mu);
+	*error = c->trouble;
+	cu_mutex_unlock(&c->mu);
+	return true;
+}
+
+/* ---- opening and closing ------------------------------------------------------------------ */
+
+/* The offset behind the last newline of the first `size` bytes. */
+static int find_line_start(int fd, int64_t size, int64_t *out)
+{
+	char block[16 * 1024];
+
+	while (size > 0) {
+		int64_t from = size > (int64_t)sizeof(block) ? size - (int64_t)sizeof(block) : 0;
+		ssize_t n = cu_file_read_at(fd, block, (size_t)(size - from), from);
+		const char *newline;
+
+		if (n < 0)
+			return (int)n;
+		newline = memrchr(block, '\n', (size_t)n);
+		if (newline) {
+			*out = from + (newline - block) + 1;
+			return 0;
+		}
+		size = from;
+	}
+	*out = 0;
+	return 0;
+}
+
+/* A watch on the folder that holds the name. */
+static struct cu_watch *watch_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *folder = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path))
+			     : strdup(".");
+	struct cu_watch *watch = folder ? cu_watch_create(folder, slash ? slash + 1 : path) : NULL;
+
+	free(folder);
+	return watch;
+}
+
+static int check_options(
+	const struct catchup_changelog_options *options, struct catchup_error *error)
+{
+	if (!options->path || !*options->path)
+		return cu_error_set(error, CATCHUP_USAGE, 0, "changelog: the path is empty");
+	if (options->max_line_bytes != 0 && (options->max_line_bytes < CATCHUP_LINE_BYTES_MIN ||
+						    options->max_line_bytes > CATCHUP_LINE_BYTES_MAX))
+		return cu_error_set(error, CATCHUP_USAGE, 0,
+			"option 'max_line_bytes': %u is not within %d to %d",
+			options->max_line_bytes, CATCHUP_LINE_BYTES_MIN, CATCHUP_LINE_BYTES_MAX);
+	if (options->open_wait_ms > CATCHUP_OPEN_WAIT_MS_MAX)
+		return cu_error_set(error, CATCHUP_USAGE, 0,
+			"option 'open_wait_ms': %u is above the maximum %d", options->open_wait_ms,
+			CATCHUP_OPEN_WAIT_MS_MAX);
+	return CATCHUP_OK;
+}
+
+/* Waits for the file to be there, opens it and finds its last line's end. */
+static int open_first(struct catchup_changelog *c, uint32_t wait_ms, struct catchup_error *error)
+{
+	int64_t deadline = cu_deadline(cu_os_now_ns(),
+		(wait_ms ? wait_ms : OPEN_WAIT_MS_DEFAULT) * CU_NS_PER_MS);
+	struct catchup_error why = {0};
+	struct cu_file_stat stat;
+	struct cu_log_file *file;
+	int64_t at = 0;
+	int rc;
+
+	while (!(file = open_file(c, &stat, &why))) {
+		int64_t now = cu_os_now_ns();
+		/* Not every appearance gives a notice: a link's target may be elsewhere. */
+		int64_t next = now + 50 * CU_NS_PER_MS;
+
+		if ((why.detail != ENOENT && why.detail != ENOTDIR) || now >= deadline) {
+			if (error)
+				*error = why;
+			return why.code;
+		}
+		cu_watch_works(c->watch);
+		cu_watch_wait(c->watch, next < deadline ? next : deadline);
+	}
+	rc = find_line_start(file->fd, stat.size, &at);
+	if (rc == 0)
+		rc = cu_split_seek(&c->split, file->fd, at);
+	if (rc != 0) {
+		cu_log_file_release(file);
+		return cu_error_errno(error, rc == -ENOMEM ? CATCHUP_NOMEM : CATCHUP_IO, -rc,
+			"changelog '%s'", c->path);
+	}
+	append(c, file);
+	cu_watch_renew(c->watch, c->path);
+	return CATCHUP_OK;
+}
+
+static void destroy(struct catchup_changelog *c)
+{
+	for (size_t i = 0; i < c->n_generations; i++)
+		cu_log_file_release(c->generations[i].file);
+	cu_split_finish(&c->split);
+	cu_line_parser_finish(&c->parser);
+	cu_watch_destroy(c->watch);
+	cu_mutex_finish(&c->mu);
+	free(c->databases);
+	free(c->path);
+	free(c);
+}
+
+int catchup_changelog_open(const struct catchup_changelog_options *given,
+	struct catchup_changelog **out, struct catchup_error *error)
+{
+	struct catchup_changelog_options options = {0};
+	struct catchup_changelog *c;
+	int rc;
+
+	*out = NULL;
+	if (!given || given->size < sizeof(size_t) || given->size > sizeof(options))
+		return cu_error_set(error, CATCHUP_USAGE, 0,
+			"changelog options: size %zu is not within %zu to %zu",
+			given ? given->size : 0, sizeof(size_t), sizeof(options));
+	memcpy(&options, given, given->size);
+	rc = check_options(&options, error);
+	if (rc != CATCHUP_OK)
+		return rc;
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return cu_error_nomem(error);
+	if (cu_mutex_init(&c->mu) != 0) {
+		free(c);
+		return cu_error_nomem(error);
+	}
+	atomic_init(&c->refs, 1);
+	c->pid = cu_os_pid();
+	c->order.last = -1;
+	c->max_line = options.max_line_bytes ? options.max_line_bytes : MAX_LINE_DEFAULT;
+	cu_split_init(&c->split, c->max_line);
+	c->path = strdup(options.path);
+	c->watch = c->path ? watch_name(c->path) : NULL;
+	if (!c->watch || !cu_open_copy_list(options.databases, &c->databases)) {
+		destroy(c);
+		return cu_error_nomem(error);
+	}
+	rc = open_first(c, options.open_wait_ms, error);
+	if (rc != CATCHUP_OK) {
+		destroy(c);
+		return rc;
+	}
+	rc = cu_thread_start(&c->thread, "catchup-log", read_changelog, c);
+	if (rc != 0) {
+		cu_error_errno(error, CATCHUP_THREAD, rc, "changelog '%s': the reader thread",
+			c->path);
+		destroy(c);
+		return CATCHUP_THREAD;
+	}
+	*out = c;
+	return CATCHUP_OK;
+}
+
+void cu_follow_ref(struct catchup_changelog *c)
+{
+	atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+}
+
+void catchup_changelog_close(struct catchup_changelog *c)
+{
+	/* In a forked child there is no reader thread to be ended, and the lock may be held by it
+	 * for good: what is there is left. */
+	if (!c || !cu_follow_is_ours(c))
+		return;
+	if (atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) > 1)
+		return;
+	atomic_store(&c->stop, true);
+	cu_watch_wake(c->watch);
+	cu_thread_join(&c->thread);
+	destroy(c);
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * follow.h - the one reader thread of a changelog, and its subscribers.
+ *
+ * The reader stands at the end of what it knows and hands every new line to the subscribers that are
+ * attached, through their feeds. A subscriber that is not attached reads the files by itself, in its
+ * own thread, and attaches when it has caught up: so it gets every line once, whatever its pace. In
+ * this way is read what stood in the file when a subscriber came, and what did not fit into the feed
+ * of one that asked for nothing to be dropped.
+ *
+ * A generation is one stretch of one file: a file under the name, or the same file after it was
+ * truncated. Files are held open while somebody may still have to read them.
+ *
+ * Lock: mu guards the generations, the list of subscribers and the reader's line_at, which only the
+ * reader moves. It is held while one buffer is handed out (well below a millisecond), never while
+ * waiting or reading.
+ */
+#ifndef CU_CHANGELOG_FOLLOW_H
+#define CU_CHANGELOG_FOLLOW_H
+
+#include "base/os.h"
+#include "changelog/feed.h"
+#include "changelog/order.h"
+#include "changelog/split.h"
+
+#define CU_FOLLOW_GENERATIONS_MAX 64
+
+/* An open file, shared by those who read it. */
+struct cu_log_file {
+	int fd;
+	struct cu_file_id id;
+	_Atomic uint32_t refs;
+};
+
+void cu_log_file_release(struct cu_log_file *file); /* may be NULL */
+
+struct cu_generation {
+	struct cu_log_file *file; /* referenced */
+	uint64_t number;          /* ascending by one */
+	int64_t end;              /* where the reader left it, -1 while it has not */
+};
+
+/* Where somebody stands: at the start of a line. */
+struct cu_place {
+	struct cu_log_file *file; /* referenced */
+	uint64_t number;
+	int64_t offset;
+	struct cu_order order; /* what the reader knew before it detached a subscriber here */
+};
+
+struct cu_subscriber {
+	/* constant after subscribing */
+	const char *family; /* borrowed, NULL: any */
+	const char *table;
+	bool wait; /* detach rather than drop */
+	struct cu_feed feed;
+
+	/* guarded by mu */
+	struct cu_subscriber *next;
+	bool attached;
+	bool join;              /* the reader did not know the order when this one was attached: tell
+	                           it the first sequence, to be compared with what it has read */
+	int64_t dropped;        /* overflowed: the sequence that should have come, -1 unknown */
+	uint64_t reading;       /* the generation it reads by itself, UINT64_MAX for none */
+	struct cu_place resume; /* behind: where to read on; taken by the subscriber */
+
+	/* atomic; changed under mu, read without */
+	_Atomic bool behind;     /* was detached: read the feed empty, then from `resume` */
+	_Atomic bool overflowed; /* events are being dropped; to be told before the next one */
+
+	/* atomic */
+	_Atomic uint64_t raised, rebuilt; /* out of sync while raised is the greater */
+};
+
+static inline void cu_subscriber_raise(struct cu_subscriber *sub)
+{
+	atomic_fetch_add_explicit(&sub->raised, 1, memory_order_acq_rel);
+}
+
+struct catchup_changelog {
+	/* constant after open */
+	char *path;           /* owned */
+	char **databases;     /* owned, NULL-terminated, or NULL */
+	pid_t pid;            /* of the process that opened it */
+	uint32_t max_line;
+	struct cu_watch *watch; /* owned */
+	struct cu_thread thread;
+
+	/* reader thread only */
+	struct cu_split split; /* line_at: moved under mu */
+	struct cu_line_parser parser;
+	struct cu_file_id refused; /* the last file that was opened and is no changelog */
+	bool missing;              /* no file under the name */
+	bool in_trouble;
+
+	/* guarded by mu */
+	struct cu_mutex mu;
+	struct cu_generation generations[CU_FOLLOW_GENERATIONS_MAX];
+	size_t n_generations;
+	size_t current; /* the one the reader reads */
+	struct cu_order order; /* what the reader has seen; unknown while nobody is attached */
+	struct cu_subscriber *subscribers;
+	struct catchup_error trouble; /* the newest */
+
+	/* atomic */
+	_Atomic uint32_t refs;
+	_Atomic bool stop;
+	_Atomic uint32_t troubles; /* grows with each new trouble */
+};
+
+void cu_follow_ref(struct catchup_changelog *c);
+
+/* Whether the caller is in the process that opened the changelog. */
+bool cu_follow_is_ours(const struct catchup_changelog *c);
+
+/*
+ * Adds a subscriber (its feed and constants are set). Unless it starts at the end, *place is filled:
+ * the subscriber reads from there by itself. One that does not wait is attached at once and reads up
+ * to *limit; *order is then what the reader knew there.
+ */
+void cu_follow_subscribe(struct catchup_changelog *c, struct cu_subscriber *sub, bool at_end,
+	struct cu_place *place, int64_t *limit, struct cu_order *order);
+void cu_follow_unsubscribe(struct catchup_changelog *c, struct cu_subscriber *sub);
+
+/* Takes over the place where a detached subscriber reads on. */
+void cu_follow_take_resume(
+	struct catchup_changelog *c, struct cu_subscriber *sub, struct cu_place *place);
+
+enum cu_onward {
+	CU_ONWARD_READ,     /* read on up to *limit */
+	CU_ONWARD_SEEK,     /* *place has moved to the start of another generation */
+	CU_ONWARD_ATTACHED, /* caught up: the feed goes on exactly here */
+	CU_ONWARD_WAIT,     /* the reader has to look first; the subscriber's park is woken then */
+};
+
+/*
+ * For a subscriber that reads by itself and has come to its limit. lost: it could not read that far,
+ * for the file is no longer as it was. *order is the reader's when it attaches.
+ */
+enum cu_onward cu_follow_onward(struct catchup_changelog *c, struct cu_subscriber *sub,
+	struct cu_place *place, bool lost, int64_t *limit, struct cu_order *order);
+
+/* Says that a subscriber reads by itself no longer, so that files need not be kept for it. */
+void cu_follow_done_reading(struct catchup_changelog *c, struct cu_subscriber *sub);
+
+/* Tells an overflow that is pending, when the feed is empty. Returns false when there is none. */
+bool cu_follow_take_overflow(struct catchup_changelog *c, struct cu_subscriber *sub,
+	struct catchup_out_of_sync *why);
+
+/* The newest trouble, when its number is not *told; *told is then set. */
+bool cu_follow_take_trouble(
+	struct catchup_changelog *c, uint32_t *told, struct catchup_error *error);
+
+/* Within the follower: handing out what the reader's buffer holds. mu is held. */
+void cu_deliver_buffer(struct catchup_changelog *c);
+void cu_deliver_end(struct catchup_changelog *c); /* the file is over */
+
+#endif
