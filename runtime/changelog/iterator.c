@@ -375,7 +375,7 @@ static bool wait_for_news(struct catchup_iterator *it, int64_t deadline_ns)
 /* What may be said to have been seen when nothing comes. */
 static void set_seen(struct catchup_iterator *it)
 {
-	int64_t seen = it->order.last;
+	int64_t seen = -1;
 
 	if (!it->own) {
 		/* Read before the feed is found empty: what it counts was taken from there. */
@@ -383,7 +383,10 @@ static void set_seen(struct catchup_iterator *it)
 		if (has_news(it))
 			return;
 	}
-	if (seen > it->next.seen && !it->skipping)
+	/* The reader knows nothing before its first line: what was read by itself counts. */
+	if (seen < 0 && !it->skipping)
+		seen = it->order.last;
+	if (seen >= 0)
 		it->next.seen = seen;
 }
 

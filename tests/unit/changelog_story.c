@@ -166,8 +166,9 @@ void expect_quiet(struct catchup_iterator *it)
 {
 	const struct catchup_next *next;
 	char story[256] = "";
+	int result = catchup_iterator_next(it, 0, &next);
 
-	tell(story, sizeof(story), catchup_iterator_next(it, 0, &next), next);
+	tell(story, sizeof(story), result, next);
 	assert_string_equal(story, "TIMEOUT");
 }
 
