@@ -135,8 +135,8 @@ struct catchup_options {
 	                             consumer up to 64 */
 	uint32_t poll_ms;         /* the safety net: look at the source at least this often, 10 to
 	                             3,600,000; 0: 1,000 */
-	uint32_t busy_ms;         /* how long a lock of another process is waited for before a
-	                             consumer pauses, 1 to 3,600,000; 0: 10,000 */
+	uint32_t busy_ms;         /* how long locks of other processes are waited for in all
+	                             before a consumer stops, 1 to 3,600,000; 0: 30,000 */
 	uint32_t lease_ms;        /* life of a lease that is not renewed, 1,000 to 3,600,000; 0: 10,000 */
 	uint32_t wal_mib;         /* bound on the write-ahead log, MiB, 1 to 65,536; 0: 64 */
 	enum catchup_synchronous synchronous;
@@ -246,8 +246,8 @@ CATCHUP_API int catchup_start(struct catchup *c, struct catchup_error *error);
 CATCHUP_API int catchup_wait(struct catchup *c, int64_t timeout_ms, struct catchup_error *error);
 
 /*
- * Waits until one consumer has stopped, or the runtime is stopped. timeout_ms as above.
- * Returns: CATCHUP_TIMEOUT while all run; CATCHUP_CANCELED after catchup_stop; else the code of the
+ * Waits until every consumer has stopped by itself, or the runtime is stopped. timeout_ms as above.
+ * Returns: CATCHUP_TIMEOUT while one runs; CATCHUP_CANCELED after catchup_stop; else the code of the
  * first consumer that stopped. Threads: any.
  */
 CATCHUP_API int catchup_wait_stopped(

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * follower.c - a consumer as it runs: made and freed by the runtime, driven by its worker thread.
+ */
+#include "pool/runtime.h"
+
+#include "base/check.h"
+#include "base/error.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int init_locks(struct cu_follower *f, struct catchup_error *error)
+{
+	int rc = cu_mutex_init(&f->mu);
+
+	return rc == 0 ? CATCHUP_OK
+		       : cu_error_errno(error, CATCHUP_THREAD, rc, "cannot make a lock");
+}
+
+/* What can be found wrong about a policy before anything runs. */
+static int check_policy(const struct cu_follower *f, struct catchup_error *error)
+{
+	if (f->policy.key[0] != '\0' && !f->definition->table.row)
+		return cu_error_set(error, CATCHUP_CONFIG, 0,
+			"on-error park-key(%.100s) needs a consumer that takes row by row; a set-based "
+			"one can use park", f->policy.key);
+	return CATCHUP_OK;
+}
+
+int cu_follower_init(struct cu_follower *f, struct catchup *c, struct cu_definition *definition,
+	struct catchup_error *error)
+{
+	const char *base = c->path;
+	int rc;
+
+	memset(f, 0, sizeof(*f));
+	f->runtime = c;
+	f->definition = definition;
+	f->wake_at_ns = CU_FOREVER;
+	cu_owner_self(&f->owner);
+	rc = init_locks(f, error);
+	if (rc != CATCHUP_OK)
+		return rc;
+	rc = cu_policy_parse(&f->policy, definition->on_error, error);
+	if (rc == CATCHUP_OK)
+		rc = check_policy(f, error);
+	if (rc == CATCHUP_OK && definition->from)
+		rc = cu_path_resolve(definition->from, base, &f->source_path, error);
+	else if (rc == CATCHUP_OK && !(f->source_path = strdup(base)))
+		rc = cu_error_nomem(error);
+	if (rc == CATCHUP_OK) {
+		f->ring = cu_ring_create(c->options.ring_slots, false);
+		if (!f->ring)
+			rc = cu_error_nomem(error);
+	}
+	return rc;
+}
+
+void cu_follower_finish(struct cu_follower *f)
+{
+	CU_CHECK(!f->has_turn && !f->consumer_open);
+	cu_ring_destroy(f->ring);
+	cu_definition_free(f->definition);
+	free(f->source_path);
+	free(f->fault_key);
+	cu_mutex_finish(&f->mu);
+}
+
+void cu_follower_note(struct cu_follower *f, int state, const struct catchup_error *trouble)
+{
+	struct cu_progress *p = &f->progress;
+	bool news;
+
+	cu_mutex_lock(&f->mu);
+	news = p->state != state && (state == CATCHUP_STATE_PAUSED || p->state == CATCHUP_STATE_PAUSED);
+	p->state = state;
+	if (trouble && (p->code == 0 || strcmp(p->message, trouble->message) != 0)) {
+		p->code = trouble->code;
+		p->row = f->fault_row;
+		p->since_ms = cu_os_wall_ms();
+		memcpy(p->message, trouble->message, sizeof(p->message));
+	}
+	cu_mutex_unlock(&f->mu);
+	if (news && trouble)
+		cu_log(&f->runtime->logger, CATCHUP_LOG_WARN, f->definition->name,
+			"paused at watermark %lld: %s; trying again until it is over",
+			(long long)f->plan.watermark, trouble->message);
+}
+
+/* A commit has shown that the trouble is over. */
+static void note_recovery(struct cu_follower *f)
+{
+	bool was;
+
+	cu_mutex_lock(&f->mu);
+	was = f->progress.code != 0;
+	f->progress.code = 0;
+	f->progress.row = 0;
+	f->progress.since_ms = 0;
+	f->progress.message[0] = '\0';
+	cu_mutex_unlock(&f->mu);
+	if (was)
+		cu_log(&f->runtime->logger, CATCHUP_LOG_INFO, f->definition->name,
+			"goes on; watermark %lld", (long long)f->plan.watermark);
+}
+
+void cu_follower_open(struct cu_follower *f)
+{
+	const struct catchup_options *o = &f->runtime->options;
+	uint32_t rows = f->definition->batch_rows ? f->definition->batch_rows : o->batch_rows;
+	struct cu_plan_config config = {
+		.kind = f->definition->table.range ? CU_PLAN_RANGE : CU_PLAN_ROWS,
+		.requery = f->definition->next != NULL,
+		.lease = !(o->flags & CATCHUP_FLAG_NO_LEASE),
+		.batch_rows = rows < o->batch_rows ? rows : o->batch_rows,
+		.batch_ns = (int64_t)o->batch_ms * CU_NS_PER_MS,
+		.lease_ns = (int64_t)o->lease_ms * CU_NS_PER_MS,
+		.locked_ns = (int64_t)o->busy_ms * CU_NS_PER_MS,
+		.policy = f->policy,
+		.seed = cu_os_random() | 1,
+	};
+	struct cu_event event;
+
+	f->action = cu_plan_first(&f->plan, &config);
+	CU_CHECK(cu_follower_perform(f, &f->action, &event));
+	if (event.kind == CU_EVENT_FAULT) {
+		cu_runtime_opened(f->runtime, &f->fault);
+		atomic_store(&f->ended, 1);
+		return;
+	}
+	f->action = cu_plan_step(&f->plan, &event);
+	cu_runtime_opened(f->runtime, NULL);
+}
+
+bool cu_follower_run(struct cu_follower *f)
+{
+	struct cu_event event = {0};
+	bool committed = false;
+
+	if (atomic_load_explicit(&f->ended, memory_order_relaxed)) {
+		f->wake_at_ns = CU_FOREVER;
+		return false;
+	}
+	while (cu_follower_perform(f, &f->action, &event)) {
+		committed = event.kind == CU_EVENT_COMMITTED;
+		f->action = cu_plan_step(&f->plan, &event);
+		if (committed)
+			note_recovery(f);
+		/* One batch at a time, so that followers of one thread take turns. */
+		if (committed || f->action.kind == CU_ACTION_ABORT)
+			return true;
+	}
+	return false;
+}

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * layout.c - who works with whom: results files, readers and workers for the consumers that were
+ * added. Built in catchup_start, constant afterwards.
+ */
+#include "pool/runtime.h"
+
+#include "base/error.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct cu_file *find_file(struct catchup *c, const char *path, const struct cu_file_id *id)
+{
+	for (struct cu_file *file = c->files; file; file = file->next)
+		if (strcmp(file->path, path) == 0 || (id && cu_file_same(&file->id, id)))
+			return file;
+	return NULL;
+}
+
+static struct cu_file *add_file(struct catchup *c, const char *path, const struct cu_file_id *id)
+{
+	struct cu_file *file = calloc(1, sizeof(*file));
+
+	if (!file)
+		return NULL;
+	file->runtime = c;
+	file->path = strdup(path);
+	if (!file->path || cu_gate_init(&file->gate) != 0) {
+		free(file->path);
+		free(file);
+		return NULL;
+	}
+	if (id)
+		file->id = *id;
+	file->next = c->files;
+	c->files = file;
+	return file;
+}
+
+/* A results database may be reached by another name (a link) and still be the source's own file. */
+static int place_results(struct cu_follower *f, struct catchup_error *error)
+{
+	struct cu_file_stat source, results;
+	char *path = NULL;
+	bool exists;
+	int rc;
+
+	rc = cu_file_stat_path(f->source_path, &source);
+	if (rc != 0)
+		return cu_error_errno(error, CATCHUP_DATABASE, -rc, "database '%.300s'",
+			f->source_path);
+	if (f->definition->into)
+		rc = cu_path_resolve(f->definition->into, f->source_path, &path, error);
+	else if (!(path = strdup(f->source_path)))
+		rc = cu_error_nomem(error);
+	if (rc != CATCHUP_OK)
+		return rc;
+	exists = cu_file_stat_path(path, &results) == 0;
+	f->separate = !exists || !cu_file_same(&source.id, &results.id);
+	f->file = find_file(f->runtime, path, exists ? &results.id : NULL);
+	if (!f->file)
+		f->file = add_file(f->runtime, f->separate ? path : f->source_path,
+			exists ? &results.id : NULL);
+	free(path);
+	return f->file ? CATCHUP_OK : cu_error_nomem(error);
+}
+
+int cu_layout_files(struct catchup *c, struct catchup_error *error)
+{
+	for (size_t i = 0; i < c->n_followers; i++) {
+		int rc = place_results(c->followers[i], error);
+
+		if (rc != CATCHUP_OK)
+			return cu_error_prefix(
+				error, "consumer '%.200s': ", c->followers[i]->definition->name);
+	}
+	return CATCHUP_OK;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool same_source(const struct cu_reader *r, const struct cu_source_spec *spec)
+{
+	if (!same_text(r->spec.max, spec->max) || !r->spec.table != !spec->table)
+		return false;
+	return !spec->table || (sqlite3_stricmp(r->spec.table, spec->table) == 0 &&
+		sqlite3_stricmp(r->spec.id_column, spec->id_column) == 0);
+}
+
+static struct cu_reader *add_reader(struct catchup *c, const char *path,
+	const struct cu_file_id *id, const struct cu_source_spec *spec)
+{
+	struct cu_reader *r = calloc(1, sizeof(*r));
+	const char *slash = strrchr(path, '/');
+	char *folder;
+
+	if (!r)
+		return NULL;
+	r->runtime = c;
+	r->id = *id;
+	r->spec = *spec;
+	/* On its own connection the source is main, and `next` is not its business. */
+	r->spec.attached = false;
+	r->spec.next = NULL;
+	atomic_init(&r->newest, -1);
+	r->path = strdup(path);
+	r->followers = calloc(c->n_followers, sizeof(struct cu_follower *));
+	folder = strndup(path, slash == path ? 1 : (size_t)(slash - path));
+	if (folder)
+		r->watch = cu_watch_create(folder, slash + 1);
+	free(folder);
+	if (!r->path || !r->followers || !r->watch) {
+		cu_reader_destroy(r);
+		return NULL;
+	}
+	r->next = c->readers;
+	c->readers = r;
+	return r;
+}
+
+int cu_layout_readers(struct catchup *c, struct catchup_error *error)
+{
+	for (size_t i = 0; i < c->n_followers; i++) {
+		struct cu_follower *f = c->followers[i];
+		struct cu_source_spec spec;
+		struct cu_file_stat stat;
+		struct cu_reader *r;
+		int rc;
+
+		cu_setup_spec(f, &spec);
+		rc = cu_file_stat_path(f->source_path, &stat);
+		if (rc != 0)
+			return cu_error_errno(error, CATCHUP_DATABASE, -rc, "database '%.300s'",
+				f->source_path);
+		for (r = c->readers; r; r = r->next)
+			if (cu_file_same(&r->id, &stat.id) && same_source(r, &spec))
+				break;
+		if (!r)
+			r = add_reader(c, f->source_path, &stat.id, &spec);
+		if (!r)
+			return cu_error_nomem(error);
+		f->reader = r;
+		r->followers[r->n_followers++] = f;
+	}
+	/* Files that setup has made have an identity now. */
+	for (struct cu_file *file = c->files; file; file = file->next) {
+		struct cu_file_stat stat;
+
+		if (cu_file_stat_path(file->path, &stat) == 0)
+			file->id = stat.id;
+	}
+	return CATCHUP_OK;
+}
+
+int cu_layout_workers(struct catchup *c, struct catchup_error *error)
+{
+	size_t n = c->n_followers < c->options.threads ? c->n_followers : c->options.threads;
+	struct cu_worker **all = calloc(n, sizeof(struct cu_worker *));
+	int rc = CATCHUP_OK;
+
+	if (!all)
+		return cu_error_nomem(error);
+	for (size_t i = 0; i < n && rc == CATCHUP_OK; i++) {
+		struct cu_worker *w = calloc(1, sizeof(*w));
+
+		if (w)
+			w->followers = calloc(c->n_followers / n + 1, sizeof(struct cu_follower *));
+		if (!w || !w->followers || cu_park_init(&w->park) != 0) {
+			if (w)
+				free(w->followers);
+			free(w);
+			rc = cu_error_nomem(error);
+			break;
+		}
+		w->runtime = c;
+		w->next = c->workers;
+		c->workers = w;
+		all[i] = w;
+	}
+	for (size_t i = 0; i < c->n_followers && rc == CATCHUP_OK; i++) {
+		struct cu_worker *w = all[i % n];
+
+		w->followers[w->n_followers++] = c->followers[i];
+		c->followers[i]->worker = w;
+	}
+	free(all);
+	return rc;
+}
+
+void cu_layout_free(struct catchup *c)
+{
+	while (c->workers) {
+		struct cu_worker *w = c->workers;
+
+		c->workers = w->next;
+		cu_worker_destroy(w);
+	}
+	while (c->readers) {
+		struct cu_reader *r = c->readers;
+
+		c->readers = r->next;
+		cu_reader_destroy(r);
+	}
+	while (c->files) {
+		struct cu_file *file = c->files;
+
+		c->files = file->next;
+		cu_gate_finish(&file->gate);
+		free(file->path);
+		free(file);
+	}
+}

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * reader.c - the one thread a source: learns the newest id, cuts what is new into ranges and pushes
+ * them onto each follower's ring.
+ *
+ * Sleeping: the folder watch is set up before the first look, so no commit falls between. SQLite
+ * writes the log before the commit becomes visible, so a notice may come too early: after one, the
+ * thread looks again at growing intervals until they reach the safety net's.
+ */
+#include "pool/runtime.h"
+
+#include "base/check.h"
+#include "base/error.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Rows of one range for set-based consumers: small enough that a worker can add them up to the batch
+ * it wants. */
+#define RANGE_ROWS 1024u
+
+#define FIRST_RELOOK_NS INT64_C(30000)
+#define RETRY_BASE_NS (20 * CU_NS_PER_MS)
+#define RETRY_MAX_NS (2 * CU_NS_PER_S)
+#define READER_BUSY_MS 250
+#define READER_CACHE_KIB 1024
+#define BLIND_POLL_NS (50 * CU_NS_PER_MS) /* where folders cannot be watched */
+
+/* ---- telling a follower --------------------------------------------------------------------- */
+
+static void fail_follower(struct cu_follower *f, const struct catchup_error *error)
+{
+	cu_mutex_lock(&f->mu);
+	f->reader_error = *error;
+	cu_mutex_unlock(&f->mu);
+	f->feed.started = false;
+	atomic_store(&f->reader_failed, 1);
+	cu_park_wake(&f->worker->park);
+}
+
+static void fail_all(struct cu_reader *reader, const struct catchup_error *error)
+{
+	for (size_t i = 0; i < reader->n_followers; i++)
+		fail_follower(reader->followers[i], error);
+}
+
+/* ---- looking -------------------------------------------------------------------------------- */
+
+/* Followers that ask to be fed from somewhere. True if any did. */
+static bool take_requests(struct cu_reader *reader)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < reader->n_followers; i++) {
+		struct cu_follower *f = reader->followers[i];
+
+		cu_mutex_lock(&f->mu);
+		if (f->request.asked) {
+			cu_feed_rewind(&f->feed, f->request.from, f->request.epoch);
+			f->request.asked = false;
+			any = true;
+		}
+		cu_mutex_unlock(&f->mu);
+	}
+	return any;
+}
+
+static int check_backwards(struct cu_reader *reader, struct cu_follower *f, int64_t newest,
+	bool empty, struct catchup_error *error)
+{
+	const char *name = reader->spec.table ? reader->spec.table : reader->spec.max;
+	struct catchup_error told;
+	int64_t highest;
+	int rc;
+
+	if (!f->feed.started || newest >= f->feed.pushed || (empty && !reader->spec.table))
+		return CATCHUP_OK;
+	rc = cu_source_highest(&reader->source, &highest, error);
+	if (rc != CATCHUP_OK || highest >= f->feed.pushed)
+		return rc;
+	cu_error_set(&told, CATCHUP_BACKWARDS, 0,
+		"source '%.200s' went backwards: its newest id is %lld, below %lld, which was "
+		"reached before; the table was replaced or ids were given again, so rows would be "
+		"skipped; an id declared INTEGER PRIMARY KEY AUTOINCREMENT is never given twice",
+		name, (long long)newest, (long long)f->feed.pushed);
+	fail_follower(f, &told);
+	return CATCHUP_OK;
+}
+
+/* Fills a follower's ring as far as there is room. */
+static int feed(struct cu_reader *reader, struct cu_follower *f, int64_t newest,
+	struct catchup_error *error)
+{
+	bool pushed = false;
+	int rc = CATCHUP_OK;
+
+	while (cu_feed_wants(&f->feed, newest)) {
+		struct cu_ring_entry entry = {.range = {.lo = f->feed.pushed,
+			.hi = newest, .rows = CU_ROWS_UNKNOWN, .epoch = f->feed.epoch}};
+
+		if (cu_ring_room(f->ring) == 0) {
+			/* Said before the second look: either this sees the room that the worker
+			 * makes, or the worker sees that it is waited for. */
+			atomic_store(&f->wants_room, 1);
+			if (cu_ring_room(f->ring) == 0)
+				break;
+		}
+		if (f->definition->table.range) {
+			rc = cu_source_cut(&reader->source, f->feed.pushed, newest, RANGE_ROWS,
+				&entry.range.hi, &entry.range.rows, error);
+			if (rc != CATCHUP_OK)
+				break;
+		}
+		CU_CHECK(cu_ring_push(f->ring, &entry));
+		cu_feed_pushed(&f->feed, entry.range.hi);
+		/* The first range sets the worker going while the others are being cut. */
+		if (!pushed)
+			cu_park_wake(&f->worker->park);
+		pushed = true;
+	}
+	if (pushed)
+		cu_park_wake(&f->worker->park);
+	return rc;
+}
+
+static int look(struct cu_reader *reader, struct catchup_error *error)
+{
+	uint64_t wanted = atomic_load(&reader->runtime->looks_wanted);
+	bool asked = take_requests(reader);
+	int64_t version, newest;
+	bool empty;
+	int rc;
+
+	rc = cu_conn_data_version(&reader->conn, &version, error);
+	if (rc != CATCHUP_OK)
+		return rc;
+	newest = atomic_load_explicit(&reader->newest, memory_order_relaxed);
+	if (!reader->looked || version != reader->version || asked ||
+		wanted != atomic_load_explicit(&reader->looks_done, memory_order_relaxed)) {
+		rc = cu_source_newest(&reader->source, &newest, &empty, error);
+		if (rc != CATCHUP_OK)
+			return rc;
+		for (size_t i = 0; i < reader->n_followers && rc == CATCHUP_OK; i++)
+			rc = check_backwards(reader, reader->followers[i], newest, empty, error);
+		if (rc != CATCHUP_OK)
+			return rc;
+		atomic_store(&reader->newest, newest);
+		reader->version = version;
+		reader->looked = true;
+	}
+	for (size_t i = 0; i < reader->n_followers && rc == CATCHUP_OK; i++)
+		rc = feed(reader, reader->followers[i], newest, error);
+	if (rc == CATCHUP_OK && atomic_exchange(&reader->looks_done, wanted) != wanted)
+		cu_park_wake(&reader->runtime->progress);
+	return rc;
+}
+
+/* ---- connection ------------------------------------------------------------------------------ */
+
+static void close_source(struct cu_reader *reader)
+{
+	cu_source_close(&reader->source);
+	cu_conn_close(&reader->conn);
+	reader->looked = false;
+}
+
+static int open_source(struct cu_reader *reader, struct catchup_error *error)
+{
+	struct catchup *c = reader->runtime;
+	const struct cu_conn_options options = {
+		.role = CU_ROLE_READER,
+		.main = reader->path,
+		.busy_ms = READER_BUSY_MS,
+		.cache_kib = READER_CACHE_KIB,
+		.logger = &c->logger,
+		.stopping = &c->stopping,
+	};
+	int rc = cu_conn_open(&reader->conn, &options, error);
+
+	if (rc == CATCHUP_OK)
+		rc = cu_source_open(&reader->source, &reader->conn, &reader->spec, error);
+	if (rc != CATCHUP_OK)
+		close_source(reader);
+	return rc;
+}
+
+/* Whether an error of the reader will pass by itself. */
+static bool passes(const struct catchup_error *error)
+{
+	return error->code == CATCHUP_LOCKED || error->code == CATCHUP_IO ||
+		error->code == CATCHUP_NOMEM || error->code == CATCHUP_FULL;
+}
+
+/* Looks, opening the source first where needed. Returns when to look again at the latest. */
+static int64_t look_or_recover(struct cu_reader *reader)
+{
+	struct catchup_error error;
+	int64_t pause;
+	int rc = CATCHUP_OK;
+
+	if (!cu_conn_is_open(&reader->conn))
+		rc = open_source(reader, &error);
+	if (rc == CATCHUP_OK)
+		rc = look(reader, &error);
+	if (rc == CATCHUP_OK) {
+		if (reader->faults > 0)
+			cu_log(&reader->runtime->logger, CATCHUP_LOG_INFO, reader->path,
+				"the source can be read again");
+		reader->faults = 0;
+		return CU_FOREVER;
+	}
+	/* A schema error may come of a table that is being replaced: once more, anew. */
+	close_source(reader);
+	if (!passes(&error) && reader->faults > 0) {
+		if (error.code == CATCHUP_CONFIG || error.code == CATCHUP_USAGE)
+			error.code = CATCHUP_CONSUMER;
+		fail_all(reader, &error);
+	}
+	if (reader->faults == 0)
+		cu_log(&reader->runtime->logger, CATCHUP_LOG_WARN, reader->path,
+			"the source cannot be read: %s; trying again", error.message);
+	reader->faults++;
+	pause = cu_policy_pause_ns(RETRY_BASE_NS, RETRY_MAX_NS, reader->faults, cu_os_random());
+	return cu_deadline(cu_os_now_ns(), pause);
+}
+
+static int64_t next_look(struct cu_reader *reader)
+{
+	int64_t now_ns = cu_os_now_ns();
+	int64_t net_ns = (int64_t)reader->runtime->options.poll_ms * CU_NS_PER_MS;
+	int64_t pause_ns = 2 * (now_ns - reader->changed_ns);
+
+	if (!cu_watch_works(reader->watch) && net_ns > BLIND_POLL_NS)
+		net_ns = BLIND_POLL_NS;
+	if (pause_ns < FIRST_RELOOK_NS)
+		pause_ns = FIRST_RELOOK_NS;
+	return cu_deadline(now_ns, pause_ns < net_ns ? pause_ns : net_ns);
+}
+
+static bool all_ended(const struct cu_reader *reader)
+{
+	for (size_t i = 0; i < reader->n_followers; i++)
+		if (!atomic_load(&reader->followers[i]->ended))
+			return false;
+	return true;
+}
+
+static void reader_main(void *argument)
+{
+	struct cu_reader *reader = argument;
+
+	reader->changed_ns = cu_os_now_ns();
+	while (!atomic_load(&reader->runtime->stopping) && !all_ended(reader)) {
+		int64_t retry_at_ns = look_or_recover(reader);
+		int64_t look_at_ns = next_look(reader);
+		unsigned seen = cu_watch_wait(
+			reader->watch, retry_at_ns < look_at_ns ? retry_at_ns : look_at_ns);
+
+		if (seen & (CU_WATCH_CHANGED | CU_WATCH_LOST))
+			reader->changed_ns = cu_os_now_ns();
+	}
+	close_source(reader);
+	/* Nobody waits for looks of a reader that has ended. */
+	atomic_store(&reader->looks_done, UINT64_MAX);
+	cu_park_wake(&reader->runtime->progress);
+}
+
+void cu_reader_wake(struct cu_reader *reader)
+{
+	cu_watch_wake(reader->watch);
+}
+
+int cu_reader_start(struct cu_reader *reader, struct catchup_error *error)
+{
+	int rc = cu_thread_start(&reader->thread, "catchup-read", reader_main, reader);
+
+	return rc == 0 ? CATCHUP_OK
+		       : cu_error_errno(error, CATCHUP_THREAD, rc, "cannot start a reader thread");
+}
+
+void cu_reader_destroy(struct cu_reader *reader)
+{
+	cu_thread_join(&reader->thread);
+	cu_watch_destroy(reader->watch);
+	free(reader->followers);
+	free(reader->path);
+	free(reader);
+}

@@ -1,0 +1,496 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * runtime.c - open, add, start, stop, close.
+ *
+ *	NEW --start--> STARTED --stop--> STOPPING --> STOPPED
+ *	 +-----------------stop, or a start that failed----^
+ */
+#include "pool/runtime.h"
+
+#include "base/check.h"
+#include "base/error.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_BATCH_ROWS 10000
+#define DEFAULT_BATCH_MS 20
+#define DEFAULT_RING_SLOTS 256
+#define DEFAULT_THREADS 64
+#define DEFAULT_POLL_MS 1000
+#define DEFAULT_BUSY_MS 30000
+#define DEFAULT_LEASE_MS 10000
+#define DEFAULT_WAL_MIB 64
+#define DEFAULT_STOP_DEADLINE_MS 5000
+
+/* ---- options -------------------------------------------------------------------------------- */
+
+struct limit {
+	const char *name;
+	size_t offset;
+	uint32_t minimum, maximum, value_if_zero;
+};
+
+static const struct limit limits[] = {
+#define OPTION(field) #field, offsetof(struct catchup_options, field)
+	{OPTION(batch_rows), 1, CATCHUP_BATCH_ROWS_MAX, DEFAULT_BATCH_ROWS},
+	{OPTION(batch_ms), 1, CATCHUP_BATCH_MS_MAX, DEFAULT_BATCH_MS},
+	{OPTION(ring_slots), 2, CATCHUP_RING_SLOTS_MAX, DEFAULT_RING_SLOTS},
+	{OPTION(threads), 1, CATCHUP_THREADS_MAX, DEFAULT_THREADS},
+	{OPTION(poll_ms), 10, 3600000, DEFAULT_POLL_MS},
+	{OPTION(busy_ms), 1, 3600000, DEFAULT_BUSY_MS},
+	{OPTION(lease_ms), 1000, 3600000, DEFAULT_LEASE_MS},
+	{OPTION(wal_mib), 1, 65536, DEFAULT_WAL_MIB},
+#undef OPTION
+};
+
+static int take_options(struct catchup *c, const struct catchup_options *given,
+	struct catchup_error *error)
+{
+	struct catchup_options *o = &c->options;
+
+	/* A caller built against an older header gives fewer fields; the rest are defaults. */
+	if (given->size < offsetof(struct catchup_options, batch_rows) || given->size > sizeof(*o))
+		return cu_error_set(error, CATCHUP_USAGE, 0,
+			"catchup_options.size is %zu; this library takes %zu to %zu", given->size,
+			offsetof(struct catchup_options, batch_rows), sizeof(*o));
+	memcpy(o, given, given->size);
+	o->size = sizeof(*o);
+	o->database = NULL;
+	o->changelog = NULL;
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+		uint32_t *value = (uint32_t *)(void *)((char *)o + limits[i].offset);
+
+		if (*value == 0)
+			*value = limits[i].value_if_zero;
+		if (*value < limits[i].minimum || *value > limits[i].maximum)
+			return cu_error_set(error, CATCHUP_USAGE, 0,
+				"option '%s': %u is outside %u to %u", limits[i].name, *value,
+				limits[i].minimum, limits[i].maximum);
+	}
+	if (o->synchronous == CATCHUP_SYNCHRONOUS_DEFAULT)
+		o->synchronous = CATCHUP_SYNCHRONOUS_NORMAL;
+	if (o->synchronous < CATCHUP_SYNCHRONOUS_OFF || o->synchronous > CATCHUP_SYNCHRONOUS_FULL)
+		return cu_error_set(error, CATCHUP_USAGE, 0, "option 'synchronous': %d is unknown",
+			(int)o->synchronous);
+	if (o->stop_deadline_ms == 0)
+		o->stop_deadline_ms = DEFAULT_STOP_DEADLINE_MS;
+	if (cu_ring_round_slots(o->ring_slots) != o->ring_slots) {
+		uint32_t rounded = cu_ring_round_slots(o->ring_slots);
+
+		cu_log(&c->logger, CATCHUP_LOG_INFO, "",
+			"ring slots rounded up from %u to %u, a power of two", o->ring_slots, rounded);
+		o->ring_slots = rounded;
+	}
+	return CATCHUP_OK;
+}
+
+static int check_database(struct catchup *c, struct catchup_error *error)
+{
+	struct cu_file_stat stat;
+	int rc = cu_file_stat_path(c->path, &stat);
+
+	if (rc != 0)
+		return cu_error_errno(
+			error, CATCHUP_DATABASE, -rc, "database '%.300s'", c->path);
+	if (cu_os_network_fs(c->path) && !(c->options.flags & CATCHUP_FLAG_NETWORK_FS))
+		return cu_error_set(error, CATCHUP_DATABASE, 0,
+			"database '%.300s' is on a network file system, where SQLite's locks and "
+			"file notices cannot be relied on; allow it only if one machine uses it",
+			c->path);
+	return CATCHUP_OK;
+}
+
+static void say_versions(struct catchup *c)
+{
+	cu_log(&c->logger, CATCHUP_LOG_INFO, "", "catchup %s, SQLite %s", catchup_version(),
+		catchup_sqlite_version());
+	if (catchup_sqlite_has_wal_reset_bug())
+		cu_log(&c->logger, CATCHUP_LOG_WARN, "",
+			"SQLite %s can corrupt a database when two connections write and checkpoint "
+			"at the same moment (fixed in 3.51.3): this runtime checkpoints only while its "
+			"own writers are held; do not checkpoint the file from other processes",
+			catchup_sqlite_version());
+}
+
+static int init_locks(struct catchup *c, struct catchup_error *error)
+{
+	int rc = cu_mutex_init(&c->mu);
+
+	if (rc == 0) {
+		rc = cu_cond_init(&c->changed);
+		if (rc == 0) {
+			rc = cu_park_init(&c->progress);
+			if (rc != 0)
+				cu_cond_finish(&c->changed);
+		}
+		if (rc != 0)
+			cu_mutex_finish(&c->mu);
+	}
+	return rc == 0 ? CATCHUP_OK : cu_error_errno(error, CATCHUP_THREAD, rc, "cannot make locks");
+}
+
+int catchup_open(
+	const struct catchup_options *options, struct catchup **out, struct catchup_error *error)
+{
+	struct catchup *c;
+	int rc;
+
+	if (!out)
+		return cu_error_set(error, CATCHUP_USAGE, 0, "catchup_open: no place for the result");
+	*out = NULL;
+	if (!options || !options->database)
+		return cu_error_set(error, CATCHUP_USAGE, 0, "option 'database' is missing");
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return cu_error_nomem(error);
+	rc = init_locks(c, error);
+	if (rc != CATCHUP_OK) {
+		free(c);
+		return rc;
+	}
+	c->logger = (struct cu_logger){options->log, options->log_context, options->log_level};
+	c->pid = cu_os_pid();
+	rc = take_options(c, options, error);
+	if (rc == CATCHUP_OK)
+		rc = cu_sqlite_check(error);
+	if (rc == CATCHUP_OK)
+		rc = cu_path_resolve(options->database, NULL, &c->path, error);
+	if (rc == CATCHUP_OK)
+		rc = check_database(c, error);
+	if (rc == CATCHUP_OK && options->changelog &&
+		!(c->options.changelog = strdup(options->changelog)))
+		rc = cu_error_nomem(error);
+	if (rc != CATCHUP_OK) {
+		catchup_close(c);
+		return rc;
+	}
+	say_versions(c);
+	*out = c;
+	return CATCHUP_OK;
+}
+
+int cu_runtime_check_process(const struct catchup *c, struct catchup_error *error)
+{
+	if (!c)
+		return cu_error_set(error, CATCHUP_USAGE, 0, "no runtime was given");
+	if (c->pid != cu_os_pid())
+		return cu_error_set(error, CATCHUP_FORKED, 0,
+			"the runtime belongs to process %ld, which forked this one; open another here",
+			(long)c->pid);
+	return CATCHUP_OK;
+}
+
+/* ---- adding --------------------------------------------------------------------------------- */
+
+static int add_definition(struct catchup *c, struct cu_definition *definition,
+	struct catchup_error *error)
+{
+	struct cu_follower **grown;
+	struct cu_follower *f;
+	int rc;
+
+	for (size_t i = 0; i < c->n_followers; i++) {
+		if (strcmp(c->followers[i]->definition->name, definition->name) != 0)
+			continue;
+		rc = cu_error_set(error, CATCHUP_USAGE, 0,
+			"consumer '%.200s' is given twice; run the second under another name "
+			"(:name=OTHER)", definition->name);
+		cu_definition_free(definition);
+		return rc;
+	}
+	f = malloc(sizeof(*f));
+	grown = realloc(c->followers, (c->n_followers + 1) * sizeof(struct cu_follower *));
+	if (grown)
+		c->followers = grown;
+	if (!f || !grown) {
+		free(f);
+		cu_definition_free(definition);
+		return cu_error_nomem(error);
+	}
+	rc = cu_follower_init(f, c, definition, error);
+	if (rc != CATCHUP_OK) {
+		cu_error_prefix(error, "consumer '%.200s': ", definition->name);
+		cu_follower_finish(f);
+		free(f);
+		return rc;
+	}
+	c->followers[c->n_followers++] = f;
+	return CATCHUP_OK;
+}
+
+static int check_new(struct catchup *c, struct catchup_error *error)
+{
+	int rc = cu_runtime_check_process(c, error);
+
+	if (rc != CATCHUP_OK)
+		return rc;
+	cu_mutex_lock(&c->mu);
+	if (c->state != CU_RUNTIME_NEW)
+		rc = cu_error_set(error, CATCHUP_USAGE, 0, "the runtime was started already");
+	cu_mutex_unlock(&c->mu);
+	return rc;
+}
+
+int catchup_add(struct catchup *c, const char *consumer,
+	const struct catchup_consumer_config *config, struct catchup_error *error)
+{
+	struct cu_definition *definition;
+	int rc = check_new(c, error);
+
+	if (rc == CATCHUP_OK)
+		rc = cu_definition_make(&definition, consumer, config, c->options.builtins, error);
+	return rc == CATCHUP_OK ? add_definition(c, definition, error) : rc;
+}
+
+int catchup_add_table(struct catchup *c, const struct catchup_consumer *table,
+	const struct catchup_consumer_config *config, struct catchup_error *error)
+{
+	struct cu_definition *definition;
+	int rc = check_new(c, error);
+
+	if (rc == CATCHUP_OK)
+		rc = cu_definition_make_table(&definition, table, config, error);
+	return rc == CATCHUP_OK ? add_definition(c, definition, error) : rc;
+}
+
+/* ---- starting ------------------------------------------------------------------------------- */
+
+void cu_runtime_opened(struct catchup *c, const struct catchup_error *error)
+{
+	cu_mutex_lock(&c->mu);
+	if (error && c->open_error.code == CATCHUP_OK)
+		c->open_error = *error;
+	CU_CHECK(c->opening > 0);
+	c->opening--;
+	cu_cond_broadcast(&c->changed);
+	cu_mutex_unlock(&c->mu);
+}
+
+void cu_runtime_wake_all(struct catchup *c)
+{
+	for (struct cu_worker *w = c->workers; w; w = w->next)
+		cu_park_wake(&w->park);
+	for (struct cu_reader *r = c->readers; r; r = r->next)
+		cu_reader_wake(r);
+}
+
+static void move(struct catchup *c, enum cu_runtime_state from, enum cu_runtime_state to)
+{
+	cu_mutex_lock(&c->mu);
+	CU_CHECK(c->state == from);
+	c->state = to;
+	cu_cond_broadcast(&c->changed);
+	cu_mutex_unlock(&c->mu);
+}
+
+/* Ends all threads. Followers have ended by themselves, or do so now. */
+static void end_threads(struct catchup *c)
+{
+	for (struct cu_worker *w = c->workers; w; w = w->next)
+		cu_thread_join(&w->thread);
+	for (struct cu_reader *r = c->readers; r; r = r->next)
+		cu_thread_join(&r->thread);
+}
+
+static int start_workers(struct catchup *c, struct catchup_error *error)
+{
+	struct catchup_error open_error;
+	int rc = CATCHUP_OK;
+
+	cu_mutex_lock(&c->mu);
+	c->opening = 0;
+	cu_mutex_unlock(&c->mu);
+	for (struct cu_worker *w = c->workers; w && rc == CATCHUP_OK; w = w->next) {
+		cu_mutex_lock(&c->mu);
+		c->opening += w->n_followers;
+		cu_mutex_unlock(&c->mu);
+		rc = cu_worker_start(w, error);
+		if (rc != CATCHUP_OK) {
+			cu_mutex_lock(&c->mu);
+			c->opening -= w->n_followers;
+			cu_mutex_unlock(&c->mu);
+		}
+	}
+	cu_mutex_lock(&c->mu);
+	while (c->opening > 0)
+		cu_cond_wait(&c->changed, &c->mu, CU_FOREVER);
+	open_error = c->open_error;
+	cu_mutex_unlock(&c->mu);
+	if (rc == CATCHUP_OK && open_error.code != CATCHUP_OK) {
+		if (error)
+			*error = open_error;
+		rc = open_error.code;
+	}
+	return rc;
+}
+
+static int start_threads(struct catchup *c, struct catchup_error *error)
+{
+	int rc = start_workers(c, error);
+
+	for (struct cu_reader *r = c->readers; r && rc == CATCHUP_OK; r = r->next)
+		rc = cu_reader_start(r, error);
+	if (rc == CATCHUP_OK)
+		atomic_store(&c->go, 1);
+	else
+		atomic_store(&c->stopping, 1);
+	cu_runtime_wake_all(c);
+	if (rc != CATCHUP_OK)
+		end_threads(c);
+	return rc;
+}
+
+int catchup_start(struct catchup *c, struct catchup_error *error)
+{
+	int rc = check_new(c, error);
+
+	if (rc != CATCHUP_OK)
+		return rc;
+	if (c->n_followers == 0)
+		return cu_error_set(error, CATCHUP_USAGE, 0, "there is no consumer to run");
+	rc = cu_layout_files(c, error);
+	if (rc == CATCHUP_OK)
+		rc = cu_setup_run(c, error);
+	if (rc == CATCHUP_OK)
+		rc = cu_layout_readers(c, error);
+	if (rc == CATCHUP_OK)
+		rc = cu_layout_workers(c, error);
+	if (rc == CATCHUP_OK)
+		rc = start_threads(c, error);
+	move(c, CU_RUNTIME_NEW, rc == CATCHUP_OK ? CU_RUNTIME_STARTED : CU_RUNTIME_STOPPED);
+	return rc;
+}
+
+/* ---- running -------------------------------------------------------------------------------- */
+
+void cu_runtime_note_error(struct catchup *c, const struct catchup_error *error)
+{
+	cu_log(&c->logger, CATCHUP_LOG_ERROR, "", "%s", error->message);
+	cu_mutex_lock(&c->mu);
+	if (c->first_error.code == CATCHUP_OK)
+		c->first_error = *error;
+	cu_mutex_unlock(&c->mu);
+}
+
+int catchup_wake(struct catchup *c)
+{
+	int rc = cu_runtime_check_process(c, NULL);
+
+	if (rc == CATCHUP_OK && atomic_load(&c->go))
+		for (struct cu_reader *r = c->readers; r; r = r->next)
+			cu_reader_wake(r);
+	return rc;
+}
+
+/* ---- stopping ------------------------------------------------------------------------------- */
+
+static bool all_ended(struct catchup *c)
+{
+	for (size_t i = 0; i < c->n_followers; i++)
+		if (!atomic_load(&c->followers[i]->ended))
+			return false;
+	return true;
+}
+
+/* Lets the batches in hand finish, but not for ever. */
+static void drain(struct catchup *c)
+{
+	int64_t deadline_ns = cu_deadline(
+		cu_os_now_ns(), (int64_t)c->options.stop_deadline_ms * CU_NS_PER_MS);
+
+	for (;;) {
+		uint32_t ticket = cu_park_prepare(&c->progress);
+
+		if (all_ended(c)) {
+			cu_park_cancel(&c->progress);
+			return;
+		}
+		if (!cu_park_wait(&c->progress, ticket, deadline_ns) &&
+			cu_os_now_ns() >= deadline_ns)
+			break;
+	}
+	for (size_t i = 0; i < c->n_followers; i++)
+		if (!atomic_load(&c->followers[i]->ended))
+			cu_log(&c->logger, CATCHUP_LOG_WARN, c->followers[i]->definition->name,
+				"its code has not returned %llu ms after the stop; interrupting it",
+				(unsigned long long)c->options.stop_deadline_ms);
+	atomic_store(&c->stopping, 2);
+	cu_runtime_wake_all(c);
+}
+
+/* With the last connection gone the log is folded into the database, so that the file alone is whole.
+ * Nothing depends on it: a log that stays is read at the next start. */
+static void fold_logs(struct catchup *c)
+{
+	for (struct cu_file *file = c->files; file; file = file->next) {
+		const struct cu_conn_options options = {.role = CU_ROLE_WRITER,
+			.main = file->path,
+			.synchronous = c->options.synchronous,
+			.busy_ms = 1};
+		struct cu_conn conn = {0};
+
+		if (cu_conn_wal_bytes(file->path) > 0 &&
+			cu_conn_open(&conn, &options, NULL) == CATCHUP_OK)
+			cu_conn_checkpoint(&conn, true, NULL, NULL, NULL);
+		cu_conn_close(&conn);
+	}
+}
+
+int catchup_stop(struct catchup *c, struct catchup_error *error)
+{
+	int rc = cu_runtime_check_process(c, error);
+	bool mine;
+
+	if (rc != CATCHUP_OK)
+		return rc;
+	cu_mutex_lock(&c->mu);
+	if (c->state == CU_RUNTIME_NEW)
+		c->state = CU_RUNTIME_STOPPED;
+	mine = c->state == CU_RUNTIME_STARTED;
+	if (mine)
+		c->state = CU_RUNTIME_STOPPING;
+	while (!mine && c->state == CU_RUNTIME_STOPPING)
+		cu_cond_wait(&c->changed, &c->mu, CU_FOREVER);
+	cu_mutex_unlock(&c->mu);
+	if (mine) {
+		atomic_store(&c->stopping, 1);
+		cu_runtime_wake_all(c);
+		cu_park_wake(&c->progress);
+		drain(c);
+		end_threads(c);
+		fold_logs(c);
+		move(c, CU_RUNTIME_STOPPING, CU_RUNTIME_STOPPED);
+		cu_park_wake(&c->progress);
+	}
+	cu_mutex_lock(&c->mu);
+	rc = c->first_error.code;
+	if (rc != CATCHUP_OK && error)
+		*error = c->first_error;
+	cu_mutex_unlock(&c->mu);
+	return rc;
+}
+
+void catchup_close(struct catchup *c)
+{
+	if (!c || c->pid != cu_os_pid())
+		return;
+	catchup_stop(c, NULL);
+	cu_layout_free(c);
+	for (size_t i = 0; i < c->n_followers; i++) {
+		cu_follower_finish(c->followers[i]);
+		free(c->followers[i]);
+	}
+	free(c->followers);
+	free(c->path);
+	free((char *)c->options.changelog);
+	cu_park_finish(&c->progress);
+	cu_cond_finish(&c->changed);
+	cu_mutex_finish(&c->mu);
+	free(c);
+}
+
+const char *catchup_version(void)
+{
+	return CATCHUP_VERSION;
+}

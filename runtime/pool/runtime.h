@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * runtime.h - who owns what in a running catchup.
+ *
+ *	struct catchup ---- files      one a database file that results go to: the turn to write it
+ *	               ---- readers    one a source: a thread, its connection, its subscriptions
+ *	               ---- workers    threads; each hosts one or more followers
+ *	               ---- followers  one a consumer: its plan, its connections, its ring
+ *
+ * A follower belongs to one worker thread from start to stop. The reader's thread and the follower's
+ * meet in three places only: the ring (ranges), struct cu_feed_request (where to begin), and atomics.
+ */
+#ifndef CU_POOL_RUNTIME_H
+#define CU_POOL_RUNTIME_H
+
+#include "base/log.h"
+#include "base/os.h"
+#include "consumer/definition.h"
+#include "pool/gate.h"
+#include "pool/plan.h"
+#include "queue/park.h"
+#include "queue/ring.h"
+#include "store/ledger.h"
+#include "store/source.h"
+
+/* A database file that results are written to. */
+struct cu_file {
+	struct cu_file *next; /* owned list; constant after start */
+	struct catchup *runtime;
+	char *path;           /* absolute; owned */
+	struct cu_file_id id;
+	struct cu_gate gate;
+
+	/* who has the turn only */
+	int64_t checkpoint_at_bytes; /* the log's size at which the next checkpoint is worth it */
+};
+
+struct cu_reader {
+	struct cu_reader *next; /* owned list; constant after start */
+	struct catchup *runtime;
+
+	/* constant after start */
+	char *path;             /* of the database; owned */
+	struct cu_file_id id;
+	struct cu_source_spec spec; /* strings borrowed from the first follower's definition */
+	struct cu_follower **followers; /* owned array of borrowed */
+	size_t n_followers;
+	struct cu_watch *watch; /* owned */
+	struct cu_thread thread;
+
+	/* reader thread only */
+	struct cu_conn conn;
+	struct cu_source source;
+	int64_t version;        /* data_version at the last look */
+	bool looked;            /* version is known */
+	uint32_t faults;        /* in a row */
+	int64_t changed_ns;     /* of the last notice */
+
+	/* atomic */
+	_Atomic int64_t newest; /* at the last look; -1 before the first */
+	_Atomic uint64_t looks_done; /* the last request that a finished look answered */
+};
+
+/* Where a follower wants to be fed from; the reader takes it at its next look. */
+struct cu_feed_request {
+	int64_t from;
+	uint32_t epoch;
+	bool asked;
+};
+
+struct cu_follower {
+	struct catchup *runtime;
+
+	/* constant after start */
+	struct cu_definition *definition; /* owned */
+	struct cu_reader *reader;         /* borrowed */
+	struct cu_worker *worker;         /* borrowed */
+	struct cu_file *file;             /* results; borrowed */
+	char *source_path;                /* owned */
+	bool separate;                    /* results are not in the source's file */
+	struct cu_policy policy;
+	struct cu_ring *ring;             /* owned; reader pushes, worker pops */
+
+	/* reader thread only */
+	struct cu_feed feed;
+
+	/* guarded by mu */
+	struct cu_mutex mu;
+	struct cu_feed_request request;
+	struct catchup_error reader_error; /* code other than OK: the source cannot go on */
+	struct cu_progress {
+		int64_t watermark;
+		struct cu_plan_counts counts; /* since the runtime started */
+		int64_t batches;
+		int64_t updated_ms;
+		int state;              /* enum catchup_state */
+		int code;               /* of the trouble, 0 for none */
+		int64_t row;
+		int64_t since_ms;
+		char message[CATCHUP_MESSAGE_BYTES];
+		char owner[256];        /* of the lease */
+	} progress;
+
+	/* atomic */
+	_Atomic int reader_failed;      /* reader_error is set */
+	_Atomic int wants_room;         /* the reader found the ring full */
+	_Atomic int64_t watermark;
+	_Atomic int ended;              /* 1: stopped by itself or by request; nothing follows */
+
+	/* worker thread only */
+	struct cu_plan plan;
+	struct cu_action action;        /* to be performed next */
+	struct cu_conn writer, fetcher;
+	struct cu_source rows;          /* on the fetcher: `next` */
+	struct cu_source range;         /* on the writer: cuts, fingerprints */
+	struct cu_ledger ledger;
+	struct cu_context context;
+	void *state;                    /* the consumer's own */
+	bool consumer_open;
+	bool opened_once;
+	bool started;                   /* has said good-bye to an earlier run's trouble */
+	bool has_turn;
+	struct cu_owner owner;
+	int64_t fault_row;              /* row the last fault is about, 0 for none */
+	struct catchup_error fault;     /* the last one */
+	char *fault_key;                /* of park-key, of the row that failed; owned, NULL: none */
+	size_t fault_key_bytes;
+	int64_t wake_at_ns;             /* nothing to do before; CU_FOREVER: until woken */
+	bool waits_for_lease;           /* told once */
+};
+
+struct cu_worker {
+	struct cu_worker *next; /* owned list; constant after start */
+	struct catchup *runtime;
+	struct cu_follower **followers; /* owned array of borrowed; constant after start */
+	size_t n_followers;
+	struct cu_thread thread;
+	struct cu_park park;
+};
+
+enum cu_runtime_state {
+	CU_RUNTIME_NEW,
+	CU_RUNTIME_STARTED,
+	CU_RUNTIME_STOPPING,
+	CU_RUNTIME_STOPPED,
+};
+
+struct catchup {
+	/* constant after open */
+	struct catchup_options options; /* defaults filled in; database and changelog owned */
+	struct cu_logger logger;
+	char *path;                     /* absolute, of the source database; owned */
+	pid_t pid;
+
+	/* constant after start; owned */
+	struct cu_follower **followers;
+	size_t n_followers;
+	struct cu_reader *readers;
+	struct cu_worker *workers;
+	struct cu_file *files;
+
+	/* guarded by mu */
+	struct cu_mutex mu;
+	enum cu_runtime_state state;
+	struct cu_cond changed;         /* state or opening changed */
+	size_t opening;                 /* followers that have not opened yet */
+	struct catchup_error open_error; /* of the first that could not */
+	struct catchup_error first_error; /* of the first that stopped by itself */
+
+	/* atomic */
+	_Atomic int stopping;           /* 1: finish the batch in hand; 2: interrupt it */
+	_Atomic int go;                 /* 1: all have opened; 0: hold */
+	_Atomic uint64_t looks_wanted;  /* raised by whoever wants a fresh look at all sources */
+	_Atomic uint64_t commits;       /* transactions committed by followers */
+	struct cu_park progress;        /* somebody committed, looked or stopped */
+};
+
+/* ---- consumer set-up (setup.c) ------------------------------------------------------------- */
+
+/* Creates tables, runs `setup`, checks the source and registers each consumer, in order. */
+int cu_setup_run(struct catchup *c, struct catchup_error *error);
+void cu_setup_spec(const struct cu_follower *f, struct cu_source_spec *spec);
+
+/* ---- follower (follower.c) ----------------------------------------------------------------- */
+
+int cu_follower_init(struct cu_follower *f, struct catchup *c, struct cu_definition *definition,
+	struct catchup_error *error);
+void cu_follower_finish(struct cu_follower *f);
+
+/* Opens connections and the consumer for the first time; tells the runtime. Worker thread. */
+void cu_follower_open(struct cu_follower *f);
+
+/* Performs actions until a batch is done or there is nothing to do. True: there is more to do now;
+ * false: not before f->wake_at_ns, or a wake-up. Worker thread. */
+bool cu_follower_run(struct cu_follower *f);
+
+/* Performs one action and says what came of it (perform.c). False: nothing came yet (WAIT, SLEEP). */
+bool cu_follower_perform(
+	struct cu_follower *f, const struct cu_action *action, struct cu_event *event);
+/* Closes what OPEN opened. */
+void cu_follower_close(struct cu_follower *f);
+/* Notes a state for status; trouble NULL: none. */
+void cu_follower_note(struct cu_follower *f, int state, const struct catchup_error *trouble);
+
+/* ---- threads (reader.c, worker.c) and checkpoints (checkpoint.c) ----------------------------- */
+
+int cu_reader_start(struct cu_reader *reader, struct catchup_error *error);
+void cu_reader_wake(struct cu_reader *reader);
+void cu_reader_destroy(struct cu_reader *reader);
+
+int cu_worker_start(struct cu_worker *worker, struct catchup_error *error);
+void cu_worker_destroy(struct cu_worker *worker);
+
+/* Notes that a transaction was committed; the turn is still held. Decides whether the log needs a
+ * checkpoint, and makes it here where it may not meet other writers. */
+void cu_checkpoint_after_commit(struct cu_file *file, struct cu_conn *conn);
+
+/* ---- layout (layout.c) ---------------------------------------------------------------------- */
+
+int cu_layout_files(struct catchup *c, struct catchup_error *error);   /* before setup */
+int cu_layout_readers(struct catchup *c, struct catchup_error *error); /* after it */
+int cu_layout_workers(struct catchup *c, struct catchup_error *error);
+/* Joins and frees readers and workers, frees files. */
+void cu_layout_free(struct catchup *c);
+
+/* ---- runtime (runtime.c) ------------------------------------------------------------------- */
+
+/* A follower stopped by itself with an error. */
+void cu_runtime_note_error(struct catchup *c, const struct catchup_error *error);
+/* A follower has opened, or could not (error not NULL). */
+void cu_runtime_opened(struct catchup *c, const struct catchup_error *error);
+/* Wakes all workers and readers. */
+void cu_runtime_wake_all(struct catchup *c);
+/* Refuses calls from a forked child. */
+int cu_runtime_check_process(const struct catchup *c, struct catchup_error *error);
+
+#endif

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * setup.c - what happens once, before any thread runs: tables are made, each consumer's `setup` is
+ * run, its source is looked at, and it is written down where its results are.
+ */
+#include "pool/runtime.h"
+
+#include "base/error.h"
+
+#include <string.h>
+
+void cu_setup_spec(const struct cu_follower *f, struct cu_source_spec *spec)
+{
+	const struct cu_definition *d = f->definition;
+
+	*spec = (struct cu_source_spec){
+		.table = d->source,
+		.id_column = d->id_column,
+		.max = d->max,
+		.next = d->next,
+		.consumer = d->name,
+		.attached = f->separate,
+	};
+}
+
+static int run_setup_sql(struct cu_follower *f, struct cu_conn *conn, struct catchup_error *error)
+{
+	const struct cu_definition *d = f->definition;
+	int rc;
+
+	if (!d->setup)
+		return CATCHUP_OK;
+	conn->guard.consumer = d->name;
+	conn->guard.source = d->source;
+	conn->guard.source_attached = f->separate;
+	rc = cu_conn_begin(conn, error);
+	if (rc == CATCHUP_OK) {
+		cu_conn_guard_enter(conn);
+		rc = cu_conn_exec(conn, d->setup, d->setup_line ? d->origin : NULL, d->setup_line,
+			error);
+		cu_conn_guard_leave(conn);
+	}
+	if (rc == CATCHUP_OK && !cu_conn_in_transaction(conn))
+		rc = cu_error_set(error, CATCHUP_CONFIG, 0, "its SQL ended the transaction");
+	if (rc == CATCHUP_OK)
+		rc = cu_conn_commit(conn, error);
+	if (rc != CATCHUP_OK) {
+		cu_conn_rollback(conn);
+		/* What the script says is wrong before anything runs, unless the machine failed. */
+		if (error && error->code == CATCHUP_CONSUMER)
+			error->code = CATCHUP_CONFIG;
+		return cu_error_prefix(error, "consumer '%.200s': setup: ", d->name);
+	}
+	return CATCHUP_OK;
+}
+
+static void warn_about_source(struct cu_follower *f, unsigned warnings)
+{
+	const struct cu_definition *d = f->definition;
+
+	for (size_t i = 0; i < f->runtime->n_followers; i++) {
+		struct cu_follower *other = f->runtime->followers[i];
+
+		if (other == f)
+			break;
+		/* Once a source. */
+		if (other->definition->source && strcmp(other->source_path, f->source_path) == 0 &&
+			sqlite3_stricmp(other->definition->source, d->source) == 0)
+			return;
+	}
+	if (warnings & CU_SOURCE_NO_AUTOINCREMENT)
+		cu_log(&f->runtime->logger, CATCHUP_LOG_WARN, d->source,
+			"the source's id is not AUTOINCREMENT: when its newest rows are deleted their "
+			"ids are given again, and rows with them would not be seen");
+	if (warnings & CU_SOURCE_BARE_ROWID)
+		cu_log(&f->runtime->logger, CATCHUP_LOG_WARN, d->source,
+			"the source's rowid has no INTEGER PRIMARY KEY column: VACUUM renumbers it");
+}
+
+static int check_source(struct cu_follower *f, struct cu_conn *conn, struct catchup_error *error)
+{
+	struct cu_source_spec spec;
+	struct cu_source source = {0};
+	int rc;
+
+	cu_setup_spec(f, &spec);
+	rc = cu_source_open(&source, conn, &spec, error);
+	if (rc == CATCHUP_OK && spec.table)
+		warn_about_source(f, source.warnings);
+	cu_source_close(&source);
+	return rc;
+}
+
+/* A source that can only be read is followed all the same; `status` then cannot list what follows it. */
+static int register_in_source(struct cu_follower *f, struct cu_conn *results,
+	const struct cu_conn_options *options, struct catchup_error *error)
+{
+	const struct cu_definition *d = f->definition;
+	struct cu_conn_options other = *options;
+	struct cu_conn conn = {0};
+	struct catchup_error why;
+	int rc;
+
+	if (!f->separate)
+		return cu_ledger_register(results, d->name, d->source ? d->source : "",
+			d->id_column, d->max, "", error);
+	other.main = f->source_path;
+	other.source = NULL;
+	rc = cu_conn_open(&conn, &other, &why);
+	if (rc == CATCHUP_OK)
+		rc = cu_ledger_create_tables(&conn, &why);
+	if (rc == CATCHUP_OK)
+		rc = cu_ledger_register(&conn, d->name, d->source ? d->source : "", d->id_column,
+			d->max, f->file->path, &why);
+	cu_conn_close(&conn);
+	if (rc != CATCHUP_OK)
+		cu_log(&f->runtime->logger, CATCHUP_LOG_WARN, d->name,
+			"cannot be written down in the source's database, so status there will not "
+			"show it: %s", why.message);
+	return CATCHUP_OK;
+}
+
+static int setup_one(struct cu_follower *f, struct catchup_error *error)
+{
+	struct catchup *c = f->runtime;
+	const struct cu_conn_options options = {
+		.role = CU_ROLE_WRITER,
+		.main = f->file->path,
+		.source = f->separate ? f->source_path : NULL,
+		.synchronous = c->options.synchronous,
+		.busy_ms = c->options.busy_ms,
+		.logger = &c->logger,
+		.stopping = &c->stopping,
+	};
+	struct cu_conn conn = {0};
+	int rc = cu_conn_open(&conn, &options, error);
+
+	if (rc == CATCHUP_OK)
+		rc = cu_ledger_create_tables(&conn, error);
+	if (rc == CATCHUP_OK)
+		rc = run_setup_sql(f, &conn, error);
+	if (rc == CATCHUP_OK)
+		rc = check_source(f, &conn, error);
+	if (rc == CATCHUP_OK)
+		rc = register_in_source(f, &conn, &options, error);
+	cu_conn_close(&conn);
+	return rc;
+}
+
+int cu_setup_run(struct catchup *c, struct catchup_error *error)
+{
+	for (size_t i = 0; i < c->n_followers; i++) {
+		int rc = setup_one(c->followers[i], error);
+
+		if (rc != CATCHUP_OK)
+			return rc;
+	}
+	return CATCHUP_OK;
+}

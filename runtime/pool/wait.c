@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * wait.c - waiting until consumers have caught up, or one has stopped.
+ *
+ * Caught up through chains: rows that the first consumer writes are source rows of the second. So all
+ * readers are asked for a fresh look, everybody is waited for, and this is done again as long as
+ * anything was committed meanwhile, at most once a consumer: a chain cannot be longer.
+ */
+#include "pool/runtime.h"
+
+#include "base/error.h"
+
+#include <stdlib.h>
+
+static bool ended(const struct cu_follower *f)
+{
+	return atomic_load(&f->ended) != 0;
+}
+
+/* Every reader has finished a look that began after `request` was asked for. */
+static bool all_looked(struct catchup *c, uint64_t request)
+{
+	for (struct cu_reader *r = c->readers; r; r = r->next)
+		if (atomic_load(&r->looks_done) < request)
+			return false;
+	return true;
+}
+
+static bool all_reached(struct catchup *c, const int64_t *targets)
+{
+	for (size_t i = 0; i < c->n_followers; i++)
+		if (!ended(c->followers[i]) &&
+			atomic_load(&c->followers[i]->watermark) < targets[i])
+			return false;
+	return true;
+}
+
+static bool stopping(struct catchup *c)
+{
+	return atomic_load(&c->stopping) != 0;
+}
+
+struct wait {
+	struct catchup *runtime;
+	int64_t deadline_ns;
+	uint64_t request;
+	int64_t *targets; /* one a follower */
+};
+
+static bool looked(struct wait *w)
+{
+	return all_looked(w->runtime, w->request);
+}
+
+static bool reached(struct wait *w)
+{
+	return all_reached(w->runtime, w->targets);
+}
+
+/* Sleeps until a condition holds. Returns OK, TIMEOUT or CANCELED. */
+static int sleep_until(struct wait *w, bool (*holds)(struct wait *))
+{
+	struct catchup *c = w->runtime;
+
+	for (;;) {
+		uint32_t ticket = cu_park_prepare(&c->progress);
+
+		if (holds(w)) {
+			cu_park_cancel(&c->progress);
+			return CATCHUP_OK;
+		}
+		if (stopping(c)) {
+			cu_park_cancel(&c->progress);
+			return CATCHUP_CANCELED;
+		}
+		if (!cu_park_wait(&c->progress, ticket, w->deadline_ns) &&
+			cu_os_now_ns() >= w->deadline_ns)
+			return CATCHUP_TIMEOUT;
+	}
+}
+
+static int wait_all(struct wait *w)
+{
+	struct catchup *c = w->runtime;
+
+	for (size_t round = 0; round <= c->n_followers; round++) {
+		uint64_t commits = atomic_load(&c->commits);
+		int rc;
+
+		w->request = atomic_fetch_add(&c->looks_wanted, 1) + 1;
+		for (struct cu_reader *r = c->readers; r; r = r->next)
+			cu_reader_wake(r);
+		rc = sleep_until(w, looked);
+		if (rc != CATCHUP_OK)
+			return rc;
+		for (size_t i = 0; i < c->n_followers; i++)
+			w->targets[i] = atomic_load(&c->followers[i]->reader->newest);
+		rc = sleep_until(w, reached);
+		if (rc != CATCHUP_OK)
+			return rc;
+		if (commits == atomic_load(&c->commits))
+			break;
+	}
+	return CATCHUP_OK;
+}
+
+static int64_t deadline_of(int64_t timeout_ms)
+{
+	if (timeout_ms < 0 || timeout_ms > INT64_MAX / CU_NS_PER_MS)
+		return CU_FOREVER;
+	return cu_deadline(cu_os_now_ns(), timeout_ms * CU_NS_PER_MS);
+}
+
+static int check_started(struct catchup *c, struct catchup_error *error)
+{
+	int rc = cu_runtime_check_process(c, error);
+
+	if (rc != CATCHUP_OK)
+		return rc;
+	cu_mutex_lock(&c->mu);
+	if (c->state == CU_RUNTIME_NEW)
+		rc = cu_error_set(error, CATCHUP_USAGE, 0, "the runtime was not started");
+	else if (c->state != CU_RUNTIME_STARTED)
+		rc = cu_error_set(error, CATCHUP_CANCELED, 0, "the runtime was stopped");
+	cu_mutex_unlock(&c->mu);
+	return rc;
+}
+
+static int first_error(struct catchup *c, struct catchup_error *error)
+{
+	int rc;
+
+	cu_mutex_lock(&c->mu);
+	rc = c->first_error.code;
+	if (rc != CATCHUP_OK && error)
+		*error = c->first_error;
+	cu_mutex_unlock(&c->mu);
+	return rc;
+}
+
+int catchup_wait(struct catchup *c, int64_t timeout_ms, struct catchup_error *error)
+{
+	struct wait w = {.runtime = c, .deadline_ns = deadline_of(timeout_ms)};
+	int rc = check_started(c, error);
+
+	if (rc != CATCHUP_OK)
+		return rc;
+	w.targets = calloc(c->n_followers, sizeof(*w.targets));
+	if (!w.targets)
+		return cu_error_nomem(error);
+	rc = wait_all(&w);
+	free(w.targets);
+	if (rc == CATCHUP_TIMEOUT)
+		return cu_error_set(error, rc, 0, "not caught up after %lld ms",
+			(long long)timeout_ms);
+	if (rc == CATCHUP_CANCELED)
+		return cu_error_set(error, rc, 0, "the runtime was stopped");
+	return first_error(c, error);
+}
+
+static bool all_stopped(struct wait *w)
+{
+	for (size_t i = 0; i < w->runtime->n_followers; i++)
+		if (!ended(w->runtime->followers[i]))
+			return false;
+	return true;
+}
+
+int catchup_wait_stopped(struct catchup *c, int64_t timeout_ms, struct catchup_error *error)
+{
+	struct wait w = {.runtime = c, .deadline_ns = deadline_of(timeout_ms)};
+	int rc = check_started(c, error);
+
+	if (rc != CATCHUP_OK)
+		return rc;
+	rc = sleep_until(&w, all_stopped);
+	if (rc == CATCHUP_TIMEOUT)
+		return cu_error_set(error, rc, 0, "not all consumers have stopped");
+	if (rc == CATCHUP_CANCELED)
+		return cu_error_set(error, rc, 0, "the runtime was stopped");
+	return first_error(c, error);
+}
