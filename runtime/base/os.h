@@ -132,6 +132,10 @@ int cu_file_sync_folder(const char *path_in_folder);
 /* Absolute path without links. -ENOENT when there is no such file, -ENOLINK for a link that leads
  * nowhere; otherwise a negative errno. */
 int cu_file_real_path(const char *path, char *to, size_t bytes);
+/* Makes a fresh folder under $TMPDIR or /tmp, for this user only. 0 or a negative errno. */
+int cu_folder_make_temporary(char *path, size_t bytes);
+/* Removes a folder and the files in it, not folders inside. */
+void cu_folder_remove(const char *path);
 bool cu_file_same(const struct cu_file_id *a, const struct cu_file_id *b);
 
 /* ---- watching a folder -------------------------------------------------------------------- */

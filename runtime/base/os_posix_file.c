@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/os.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -152,6 +153,29 @@ int cu_file_real_path(const char *path, char *to, size_t bytes)
 		rc = -ENAMETOOLONG;
 	free(real);
 	return rc;
+}
+
+int cu_folder_make_temporary(char *path, size_t bytes)
+{
+	const char *base = getenv("TMPDIR");
+	int n = snprintf(path, bytes, "%s/catchup-XXXXXX", base && base[0] == '/' ? base : "/tmp");
+
+	if (n < 0 || (size_t)n >= bytes)
+		return -ENAMETOOLONG;
+	return mkdtemp(path) ? 0 : -errno;
+}
+
+void cu_folder_remove(const char *path)
+{
+	DIR *folder = opendir(path);
+	struct dirent *entry;
+
+	if (!folder)
+		return;
+	while ((entry = readdir(folder)))
+		unlinkat(dirfd(folder), entry->d_name, 0);
+	closedir(folder);
+	rmdir(path);
 }
 
 bool cu_file_same(const struct cu_file_id *a, const struct cu_file_id *b)

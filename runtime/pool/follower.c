@@ -49,8 +49,12 @@ int cu_follower_init(struct cu_follower *f, struct catchup *c, struct cu_definit
 		rc = cu_path_resolve(definition->from, base, &f->source_path, error);
 	else if (rc == CATCHUP_OK && !(f->source_path = strdup(base)))
 		rc = cu_error_nomem(error);
+	if (rc == CATCHUP_OK && definition->into)
+		rc = cu_path_resolve(definition->into, f->source_path, &f->results_path, error);
+	else if (rc == CATCHUP_OK && !(f->results_path = strdup(f->source_path)))
+		rc = cu_error_nomem(error);
 	if (rc == CATCHUP_OK) {
-		f->ring = cu_ring_create(c->options.ring_slots, false);
+		f->ring = cu_ring_create(c->options.ring_slots, definition->table.map != NULL);
 		if (!f->ring)
 			rc = cu_error_nomem(error);
 	}
@@ -63,8 +67,17 @@ void cu_follower_finish(struct cu_follower *f)
 	cu_ring_destroy(f->ring);
 	cu_definition_free(f->definition);
 	free(f->source_path);
+	free(f->results_path);
 	free(f->fault_key);
 	cu_mutex_finish(&f->mu);
+}
+
+void cu_follower_wake(struct cu_follower *f)
+{
+	if (f->mapper)
+		cu_mapper_wake(f->mapper);
+	else
+		cu_park_wake(&f->worker->park);
 }
 
 void cu_follower_note(struct cu_follower *f, int state, const struct catchup_error *trouble)
@@ -111,7 +124,7 @@ void cu_follower_open(struct cu_follower *f)
 	uint32_t rows = f->definition->batch_rows ? f->definition->batch_rows : o->batch_rows;
 	struct cu_plan_config config = {
 		.kind = f->definition->table.range ? CU_PLAN_RANGE : CU_PLAN_ROWS,
-		.requery = f->definition->next != NULL,
+		.requery = f->definition->next && !f->definition->table.map,
 		.lease = !(o->flags & CATCHUP_FLAG_NO_LEASE),
 		.batch_rows = rows < o->batch_rows ? rows : o->batch_rows,
 		.batch_ns = (int64_t)o->batch_ms * CU_NS_PER_MS,

@@ -42,27 +42,19 @@ static struct cu_file *add_file(struct catchup *c, const char *path, const struc
 static int place_results(struct cu_follower *f, struct catchup_error *error)
 {
 	struct cu_file_stat source, results;
-	char *path = NULL;
-	bool exists;
-	int rc;
+	const struct cu_file_id *id = NULL;
+	int rc = cu_file_stat_path(f->source_path, &source);
 
-	rc = cu_file_stat_path(f->source_path, &source);
 	if (rc != 0)
 		return cu_error_errno(error, CATCHUP_DATABASE, -rc, "database '%.300s'",
 			f->source_path);
-	if (f->definition->into)
-		rc = cu_path_resolve(f->definition->into, f->source_path, &path, error);
-	else if (!(path = strdup(f->source_path)))
-		rc = cu_error_nomem(error);
-	if (rc != CATCHUP_OK)
-		return rc;
-	exists = cu_file_stat_path(path, &results) == 0;
-	f->separate = !exists || !cu_file_same(&source.id, &results.id);
-	f->file = find_file(f->runtime, path, exists ? &results.id : NULL);
+	if (cu_file_stat_path(f->results_path, &results) == 0)
+		id = &results.id;
+	f->separate = !id || !cu_file_same(&source.id, id);
+	f->file = find_file(f->runtime, f->results_path, id);
 	if (!f->file)
-		f->file = add_file(f->runtime, f->separate ? path : f->source_path,
-			exists ? &results.id : NULL);
-	free(path);
+		f->file = add_file(
+			f->runtime, f->separate ? f->results_path : f->source_path, id);
 	return f->file ? CATCHUP_OK : cu_error_nomem(error);
 }
 

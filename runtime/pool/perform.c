@@ -96,6 +96,9 @@ void cu_follower_close(struct cu_follower *f)
 		f->consumer_open = false;
 	}
 	f->state = NULL;
+	f->mapped = NULL;
+	cu_mapper_destroy(f->mapper);
+	f->mapper = NULL;
 	cu_source_close(&f->rows);
 	cu_source_close(&f->range);
 	cu_ledger_close(&f->ledger);
@@ -184,6 +187,8 @@ static bool perform_open(struct cu_follower *f, struct cu_event *event)
 	rc = open_connections(f, &f->fault);
 	if (rc == CATCHUP_OK)
 		rc = open_consumer(f, &f->fault);
+	if (rc == CATCHUP_OK && f->definition->table.map)
+		rc = cu_mapper_create(&f->mapper, f, f->definition->workers, &f->fault);
 	if (rc != CATCHUP_OK) {
 		bool told = fault(f, event, false, 0);
 
@@ -313,10 +318,31 @@ static bool perform_renew(struct cu_follower *f, struct cu_event *event)
 
 /* ---- ranges -------------------------------------------------------------------------------- */
 
+/* The next range, out of the ring or, in id order, from the map threads. */
+static bool take_range(struct cu_follower *f, struct cu_event *event, struct catchup_error *error)
+{
+	struct cu_ring_entry entry;
+
+	if (f->mapper) {
+		event->epoch = f->plan.epoch;
+		event->rows = CU_ROWS_UNKNOWN;
+		return cu_mapper_take(f->mapper, &event->lo, &event->hi, error);
+	}
+	if (!cu_ring_pop(f->ring, &entry))
+		return false;
+	event->lo = entry.range.lo;
+	event->hi = entry.range.hi;
+	event->rows = entry.range.rows;
+	event->epoch = entry.range.epoch;
+	if (atomic_exchange(&f->wants_room, 0))
+		cu_reader_wake(f->reader);
+	return true;
+}
+
 static bool perform_wait(struct cu_follower *f, const struct cu_action *action,
 	struct cu_event *event)
 {
-	struct cu_ring_entry entry;
+	struct catchup_error error = {0};
 
 	if (event->stopping) {
 		event->kind = CU_EVENT_STOPPING;
@@ -332,15 +358,15 @@ static bool perform_wait(struct cu_follower *f, const struct cu_action *action,
 		f->fault_row = 0;
 		return true;
 	}
-	if (cu_plan_wants_range(&f->plan) && cu_ring_pop(f->ring, &entry)) {
-		event->kind = CU_EVENT_RANGE;
-		event->lo = entry.range.lo;
-		event->hi = entry.range.hi;
-		event->rows = entry.range.rows;
-		event->epoch = entry.range.epoch;
-		if (atomic_exchange(&f->wants_room, 0))
-			cu_reader_wake(f->reader);
-		return true;
+	if (cu_plan_wants_range(&f->plan)) {
+		if (take_range(f, event, &error)) {
+			event->kind = CU_EVENT_RANGE;
+			return true;
+		}
+		if (error.code != CATCHUP_OK) {
+			f->fault = error;
+			return fault(f, event, false, 0);
+		}
 	}
 	if (action->until_ns == 0 || event->now_ns >= action->until_ns) {
 		event->kind = CU_EVENT_TIME;
@@ -354,6 +380,8 @@ static bool perform_wait(struct cu_follower *f, const struct cu_action *action,
 static bool perform_rewind(struct cu_follower *f, const struct cu_action *action,
 	struct cu_event *event)
 {
+	if (f->mapper)
+		cu_mapper_rewind(f->mapper, action->lo, action->epoch);
 	cu_mutex_lock(&f->mu);
 	f->request = (struct cu_feed_request){
 		.from = action->lo, .epoch = action->epoch, .asked = true};
@@ -375,9 +403,21 @@ static bool perform_cut(struct cu_follower *f, const struct cu_action *action,
 
 /* ---- a batch ------------------------------------------------------------------------------- */
 
+/* The first mapped row above an id into the event; 0 at the end of what is mapped. */
+static void fetch_mapped(struct cu_follower *f, int64_t above, struct cu_event *event)
+{
+	f->mapped = cu_mapper_row(f->mapper, above);
+	event->id = f->mapped ? f->mapped->id : 0;
+}
+
 static bool perform_fetch(struct cu_follower *f, const struct cu_action *action,
 	struct cu_event *event)
 {
+	if (f->mapper) {
+		fetch_mapped(f, action->lo, event);
+		event->kind = event->id ? CU_EVENT_ROW : CU_EVENT_END;
+		return true;
+	}
 	cu_source_fetch_end(&f->rows);
 	cu_source_fetch_begin(&f->rows, action->lo, action->hi);
 	if (cu_source_fetch_next(&f->rows, &event->id, &f->fault) != CATCHUP_OK)
@@ -484,7 +524,43 @@ static int park_behind(struct cu_follower *f, sqlite3_stmt *row, bool *parked)
 		&f->fault);
 }
 
-static bool perform_deliver(struct cu_follower *f, struct cu_event *event)
+/* A row that `map` has seen: `apply` writes its result. */
+static bool deliver_mapped(struct cu_follower *f, struct cu_event *event)
+{
+	struct cu_mapped_row *row = f->mapped;
+	int result = CATCHUP_ROW_PASSED;
+
+	/* A row that failed before is mapped once more: this is another attempt. */
+	if (row->failed && f->mapped_failed == row->id)
+		cu_mapper_map_again(f->mapper, row);
+	if (row->failed) {
+		f->mapped_failed = row->id;
+		cu_error_set(&f->fault, row->code && cu_fault_of(row->code) != CU_FAULT_ROW
+			? cu_fault_code(cu_fault_of(row->code)) : CATCHUP_CONSUMER, row->code,
+			"%s", row->text ? row->text : "map failed");
+		return fault(f, event, true, row->id);
+	}
+	if (!row->passed) {
+		cu_context_begin_call(&f->context);
+		cu_conn_guard_enter(&f->writer);
+		result = f->definition->table.apply(
+			&f->context.public, f->state, row->id, row->result);
+		cu_conn_guard_leave(&f->writer);
+		result = cu_context_result(&f->context, "apply", result);
+		if (result == CATCHUP_ROW_FAILED) {
+			take_failure(f);
+			return fault(f, event, true, row->id);
+		}
+		if (transaction_gone(f))
+			return fault(f, event, true, row->id);
+	}
+	event->outcome = result == CATCHUP_ROW_PASSED ? CU_OUTCOME_PASSED : CU_OUTCOME_APPLIED;
+	fetch_mapped(f, row->id, event);
+	event->kind = CU_EVENT_DELIVERED;
+	return true;
+}
+
+static bool deliver_row(struct cu_follower *f, struct cu_event *event)
 {
 	sqlite3_stmt *row = cu_source_row(&f->rows);
 	int64_t id = f->plan.row;
@@ -514,6 +590,11 @@ static bool perform_deliver(struct cu_follower *f, struct cu_event *event)
 		return fault(f, event, false, 0);
 	event->kind = CU_EVENT_DELIVERED;
 	return true;
+}
+
+static bool perform_deliver(struct cu_follower *f, struct cu_event *event)
+{
+	return f->mapper ? deliver_mapped(f, event) : deliver_row(f, event);
 }
 
 static bool perform_apply(struct cu_follower *f, const struct cu_action *action,
@@ -643,6 +724,10 @@ static bool perform_commit(struct cu_follower *f, const struct cu_action *action
 		return fault(f, event, false, 0);
 	cu_checkpoint_after_commit(f->file, &f->writer);
 	give_turn(f);
+	if (f->mapper) {
+		f->mapped = NULL;
+		cu_mapper_release(f->mapper, action->hi);
+	}
 	wake_chain(f);
 	note_commit(f, action);
 	event->kind = CU_EVENT_COMMITTED;

@@ -19,6 +19,9 @@
  * it wants. */
 #define RANGE_ROWS 1024u
 
+/* Rows of one range for consumers with `map`: few, so that all threads have some. */
+#define MAP_ROWS 16u
+
 #define FIRST_RELOOK_NS INT64_C(30000)
 #define RETRY_BASE_NS (20 * CU_NS_PER_MS)
 #define RETRY_MAX_NS (2 * CU_NS_PER_S)
@@ -91,6 +94,7 @@ static int check_backwards(struct cu_reader *reader, struct cu_follower *f, int6
 static int feed(struct cu_reader *reader, struct cu_follower *f, int64_t newest,
 	struct catchup_error *error)
 {
+	const struct catchup_consumer *table = &f->definition->table;
 	bool pushed = false;
 	int rc = CATCHUP_OK;
 
@@ -105,21 +109,23 @@ static int feed(struct cu_reader *reader, struct cu_follower *f, int64_t newest,
 			if (cu_ring_room(f->ring) == 0)
 				break;
 		}
-		if (f->definition->table.range) {
-			rc = cu_source_cut(&reader->source, f->feed.pushed, newest, RANGE_ROWS,
-				&entry.range.hi, &entry.range.rows, error);
+		if (table->range || table->map) {
+			rc = cu_source_cut(&reader->source, f->feed.pushed, newest,
+				table->map ? MAP_ROWS : RANGE_ROWS, &entry.range.hi,
+				&entry.range.rows, error);
 			if (rc != CATCHUP_OK)
 				break;
 		}
 		CU_CHECK(cu_ring_push(f->ring, &entry));
 		cu_feed_pushed(&f->feed, entry.range.hi);
-		/* The first range sets the worker going while the others are being cut. */
-		if (!pushed)
-			cu_park_wake(&f->worker->park);
+		/* The first range sets the follower going while the others are being cut; each one
+		 * may be work for another map thread. */
+		if (!pushed || table->map)
+			cu_follower_wake(f);
 		pushed = true;
 	}
 	if (pushed)
-		cu_park_wake(&f->worker->park);
+		cu_follower_wake(f);
 	return rc;
 }
 

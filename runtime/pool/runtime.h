@@ -17,6 +17,7 @@
 #include "base/os.h"
 #include "consumer/definition.h"
 #include "pool/gate.h"
+#include "pool/mapper.h"
 #include "pool/plan.h"
 #include "queue/park.h"
 #include "queue/ring.h"
@@ -76,10 +77,11 @@ struct cu_follower {
 	struct cu_reader *reader;         /* borrowed */
 	struct cu_worker *worker;         /* borrowed */
 	struct cu_file *file;             /* results; borrowed */
-	char *source_path;                /* owned */
+	char *source_path;                /* absolute; owned */
+	char *results_path;               /* absolute, perhaps not there yet; owned */
 	bool separate;                    /* results are not in the source's file */
 	struct cu_policy policy;
-	struct cu_ring *ring;             /* owned; reader pushes, worker pops */
+	struct cu_ring *ring;             /* owned; reader pushes, worker or map threads pop */
 
 	/* reader thread only */
 	struct cu_feed feed;
@@ -113,6 +115,9 @@ struct cu_follower {
 	struct cu_conn writer, fetcher;
 	struct cu_source rows;          /* on the fetcher: `next` */
 	struct cu_source range;         /* on the writer: cuts, fingerprints */
+	struct cu_mapper *mapper;       /* owned; NULL unless the consumer has `map` */
+	struct cu_mapped_row *mapped;   /* the row in hand, for those */
+	int64_t mapped_failed;          /* id of the last row whose `map` failed */
 	struct cu_ledger ledger;
 	struct cu_context context;
 	void *state;                    /* the consumer's own */
@@ -183,6 +188,7 @@ void cu_setup_spec(const struct cu_follower *f, struct cu_source_spec *spec);
 
 /* ---- follower (follower.c) ----------------------------------------------------------------- */
 
+/* Takes the definition over, also when it fails. */
 int cu_follower_init(struct cu_follower *f, struct catchup *c, struct cu_definition *definition,
 	struct catchup_error *error);
 void cu_follower_finish(struct cu_follower *f);
@@ -197,6 +203,8 @@ bool cu_follower_run(struct cu_follower *f);
 /* Performs one action and says what came of it (perform.c). False: nothing came yet (WAIT, SLEEP). */
 bool cu_follower_perform(
 	struct cu_follower *f, const struct cu_action *action, struct cu_event *event);
+/* There is something in its ring. Any thread. */
+void cu_follower_wake(struct cu_follower *f);
 /* Closes what OPEN opened. */
 void cu_follower_close(struct cu_follower *f);
 /* Notes a state for status; trouble NULL: none. */

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mapper.h - the threads that run a consumer's `map` in parallel.
+ *
+ *	reader -> ring -> map threads, any order -> ranges in id order -> follower: `apply`, commit
+ *
+ * Each map thread has its own read-only connection and state. It takes a range from the ring, maps
+ * its rows and hands the range in; the follower takes ranges only in id order, so its plan sees the
+ * same contiguous ranges as without threads. At most `window` ranges are between ring and commit:
+ * who would make more waits. Results stay until their rows are committed, since a transaction that
+ * is undone is done again from them.
+ *
+ * Threads: create, destroy, rewind, take, row and release belong to the follower's worker; wake may
+ * be called by any.
+ */
+#ifndef CU_POOL_MAPPER_H
+#define CU_POOL_MAPPER_H
+
+#include <catchup/catchup.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct cu_follower;
+struct cu_mapper;
+
+/* A row after `map`. */
+struct cu_mapped_row {
+	int64_t id;
+	void *result;   /* the consumer's own; discarded when released */
+	bool passed;    /* `map` passed the row over: `apply` is not called */
+	bool failed;    /* then code and text say why */
+	int code;       /* SQLite extended result code, 0 for none */
+	char *text;     /* owned */
+};
+
+/* Starts the threads; returns when all have opened, or the first error with none left. */
+int cu_mapper_create(struct cu_mapper **out, struct cu_follower *f, uint32_t workers,
+	struct catchup_error *error);
+/* Ends the threads and discards everything. mapper may be NULL. */
+void cu_mapper_destroy(struct cu_mapper *mapper);
+
+/* There is something in the ring. */
+void cu_mapper_wake(struct cu_mapper *mapper);
+
+/* Forgets all ranges; the next one taken begins at `from` and carries `epoch`. */
+void cu_mapper_rewind(struct cu_mapper *mapper, int64_t from, uint32_t epoch);
+
+/* The next range in id order, if it is mapped: true with (*lo, *hi]. false with error filled when
+ * reading it failed. */
+bool cu_mapper_take(
+	struct cu_mapper *mapper, int64_t *lo, int64_t *hi, struct catchup_error *error);
+
+/* The first row above an id among the ranges taken; NULL when there is none. */
+struct cu_mapped_row *cu_mapper_row(struct cu_mapper *mapper, int64_t above);
+
+/* Maps a row that failed once more, on the calling thread. */
+void cu_mapper_map_again(struct cu_mapper *mapper, struct cu_mapped_row *row);
+
+/* Rows up to an id are committed: discards them and makes room. */
+void cu_mapper_release(struct cu_mapper *mapper, int64_t up_to);
+
+#endif

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * scratch.h - a database without rows that has the tables of another: to try things on.
+ */
+#ifndef CU_STORE_SCRATCH_H
+#define CU_STORE_SCRATCH_H
+
+#include "store/connection.h"
+
+/*
+ * Makes the database `to`, which must not exist, with the tables, indexes, views and triggers of
+ * `from`, which is only read. A `from` that does not exist gives an empty database. What this SQLite
+ * cannot make (a virtual table of an unknown kind) is left out.
+ */
+int cu_scratch_copy(const char *from, const char *to, struct catchup_error *error);
+
+#endif
