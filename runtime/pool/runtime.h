@@ -92,6 +92,7 @@ struct cu_follower {
 	struct catchup_error reader_error; /* code other than OK: the source cannot go on */
 	struct cu_progress {
 		int64_t watermark;
+		int64_t first;          /* watermark at the start */
 		struct cu_plan_counts counts; /* since the runtime started */
 		int64_t batches;
 		int64_t updated_ms;

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * perform.h - between the files that perform a follower's actions. Worker thread only.
+ *
+ * Each cu_perform_ACTION fills the event and returns true, or returns false when there is nothing to
+ * say yet.
+ */
+#ifndef CU_POOL_PERFORM_H
+#define CU_POOL_PERFORM_H
+
+#include "pool/runtime.h"
+
+/* Makes f->fault the event. row: the one that was being processed, 0 for none. Returns true. */
+bool cu_perform_fault(struct cu_follower *f, struct cu_event *event, bool of_row, int64_t row);
+
+/* Makes what the consumer's function said the fault in f->fault. */
+void cu_perform_take_failure(struct cu_follower *f);
+
+enum cu_fault cu_perform_fault_of(const struct cu_follower *f, const struct catchup_error *error);
+
+/* The turn to write the results database; taking it twice or giving what is not held does nothing. */
+void cu_perform_take_turn(struct cu_follower *f);
+void cu_perform_give_turn(struct cu_follower *f);
+
+bool cu_perform_open(struct cu_follower *f, struct cu_event *event);
+bool cu_perform_lease(struct cu_follower *f, struct cu_event *event);
+bool cu_perform_load(struct cu_follower *f, struct cu_event *event);
+bool cu_perform_renew(struct cu_follower *f, struct cu_event *event);
+bool cu_perform_fetch(
+	struct cu_follower *f, const struct cu_action *action, struct cu_event *event);
+bool cu_perform_begin(struct cu_follower *f, struct cu_event *event);
+bool cu_perform_deliver(struct cu_follower *f, struct cu_event *event);
+bool cu_perform_apply(
+	struct cu_follower *f, const struct cu_action *action, struct cu_event *event);
+bool cu_perform_park(
+	struct cu_follower *f, const struct cu_action *action, struct cu_event *event);
+bool cu_perform_commit(
+	struct cu_follower *f, const struct cu_action *action, struct cu_event *event);
+bool cu_perform_abort(struct cu_follower *f, struct cu_event *event);
+
+#endif

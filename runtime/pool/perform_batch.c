@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * perform_batch.c - one transaction: the only place where consumer code sees rows, and where results
+ * and watermark are committed.
+ */
+#include "pool/perform.h"
+
+#include "base/error.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* No statement of a consumer runs longer than this under the write lock; a batch that does is
+ * undone and halved. */
+#define STATEMENT_DEADLINE_NS (5 * CU_NS_PER_S)
+
+/* ---- a batch ------------------------------------------------------------------------------- */
+
+/* The first mapped row above an id into the event; 0 at the end of what is mapped. */
+static void fetch_mapped(struct cu_follower *f, int64_t above, struct cu_event *event)
+{
+	f->mapped = cu_mapper_row(f->mapper, above);
+	event->id = f->mapped ? f->mapped->id : 0;
+}
+
+bool cu_perform_fetch(struct cu_follower *f, const struct cu_action *action,
+	struct cu_event *event)
+{
+	if (f->mapper) {
+		fetch_mapped(f, action->lo, event);
+		event->kind = event->id ? CU_EVENT_ROW : CU_EVENT_END;
+		return true;
+	}
+	cu_source_fetch_end(&f->rows);
+	cu_source_fetch_begin(&f->rows, action->lo, action->hi);
+	if (cu_source_fetch_next(&f->rows, &event->id, &f->fault) != CATCHUP_OK)
+		return cu_perform_fault(f, event, false, 0);
+	event->kind = event->id ? CU_EVENT_ROW : CU_EVENT_END;
+	return true;
+}
+
+/* Calls one of the functions round a batch. */
+static int call_batch(struct cu_follower *f, const char *name,
+	int (*function)(struct catchup_context *, void *))
+{
+	int result;
+
+	if (!function)
+		return CATCHUP_ROW_APPLIED;
+	cu_context_begin_call(&f->context);
+	cu_conn_guard_enter(&f->writer);
+	result = function(&f->context.public, f->state);
+	cu_conn_guard_leave(&f->writer);
+	result = cu_context_result(&f->context, name, result);
+	if (result == CATCHUP_ROW_FAILED)
+		cu_perform_take_failure(f);
+	return result;
+}
+
+/* Foreign code may have ended the transaction: INSERT OR ROLLBACK, RAISE(ROLLBACK), an interrupt. */
+static bool transaction_gone(struct cu_follower *f)
+{
+	if (cu_conn_in_transaction(&f->writer))
+		return false;
+	cu_error_set(&f->fault, CATCHUP_CONSUMER, 0,
+		"its SQL rolled the whole transaction back (OR ROLLBACK, RAISE(ROLLBACK)); "
+		"nothing of the batch was kept");
+	return true;
+}
+
+bool cu_perform_begin(struct cu_follower *f, struct cu_event *event)
+{
+	int rc;
+
+	cu_follower_note(f, CATCHUP_STATE_RUNNING, NULL);
+	cu_perform_take_turn(f);
+	rc = cu_conn_begin(&f->writer, &f->fault);
+	if (rc == CATCHUP_OK)
+		rc = cu_ledger_load(&f->ledger, &event->watermark, &f->fault);
+	if (rc != CATCHUP_OK)
+		return cu_perform_fault(f, event, false, 0);
+	event->now_ns = cu_os_now_ns();
+	cu_conn_set_deadline(&f->writer, cu_deadline(event->now_ns, STATEMENT_DEADLINE_NS));
+	event->kind = CU_EVENT_BEGUN;
+	if (event->watermark != f->plan.watermark || f->plan.park)
+		return true;
+	if (call_batch(f, "batch_begin", f->definition->table.batch_begin) == CATCHUP_ROW_FAILED ||
+		transaction_gone(f))
+		return cu_perform_fault(f, event, false, 0);
+	return true;
+}
+
+/* Remembers the row's key, in case it becomes a dead letter. */
+static void keep_key(struct cu_follower *f, const unsigned char *key, int bytes)
+{
+	free(f->fault_key);
+	f->fault_key = NULL;
+	f->fault_key_bytes = 0;
+	if (!key)
+		return;
+	f->fault_key = malloc((size_t)bytes + 1);
+	if (!f->fault_key)
+		return;
+	memcpy(f->fault_key, key, (size_t)bytes);
+	f->fault_key[bytes] = '\0';
+	f->fault_key_bytes = (size_t)bytes;
+}
+
+/*
+ * park-key: makes the row a dead letter when one with its key is there already. Returns a code;
+ * *parked tells.
+ */
+static int park_behind(struct cu_follower *f, sqlite3_stmt *row, bool *parked)
+{
+	const unsigned char *key = NULL;
+	int n = sqlite3_column_count(row), bytes = 0;
+	int rc;
+
+	*parked = false;
+	for (int i = 0; i < n && !key; i++) {
+		if (sqlite3_stricmp(sqlite3_column_name(row, i), f->policy.key) != 0)
+			continue;
+		key = sqlite3_column_text(row, i);
+		bytes = sqlite3_column_bytes(row, i);
+	}
+	keep_key(f, key, bytes);
+	if (!f->fault_key)
+		return CATCHUP_OK;
+	rc = cu_ledger_has_dead_key(&f->ledger, f->fault_key, f->fault_key_bytes, parked, &f->fault);
+	if (rc != CATCHUP_OK || !*parked)
+		return rc;
+	return cu_ledger_add_dead(&f->ledger,
+		&(struct cu_dead_letter){.id = f->plan.row,
+			.key = f->fault_key,
+			.key_bytes = f->fault_key_bytes,
+			.message = "parked behind an earlier row with the same key"},
+		&f->fault);
+}
+
+/* A row that `map` has seen: `apply` writes its result. */
+static bool deliver_mapped(struct cu_follower *f, struct cu_event *event)
+{
+	struct cu_mapped_row *row = f->mapped;
+	int result = CATCHUP_ROW_PASSED;
+
+	/* A row that failed before is mapped once more: this is another attempt. */
+	if (row->failed && f->mapped_failed == row->id)
+		cu_mapper_map_again(f->mapper, row);
+	if (row->failed) {
+		f->mapped_failed = row->id;
+		cu_error_set(&f->fault, row->code && cu_fault_of(row->code) != CU_FAULT_ROW
+			? cu_fault_code(cu_fault_of(row->code)) : CATCHUP_CONSUMER, row->code,
+			"%s", row->text ? row->text : "map failed");
+		return cu_perform_fault(f, event, true, row->id);
+	}
+	if (!row->passed) {
+		cu_context_begin_call(&f->context);
+		cu_conn_guard_enter(&f->writer);
+		result = f->definition->table.apply(
+			&f->context.public, f->state, row->id, row->result);
+		cu_conn_guard_leave(&f->writer);
+		result = cu_context_result(&f->context, "apply", result);
+		if (result == CATCHUP_ROW_FAILED) {
+			cu_perform_take_failure(f);
+			return cu_perform_fault(f, event, true, row->id);
+		}
+		if (transaction_gone(f))
+			return cu_perform_fault(f, event, true, row->id);
+	}
+	event->outcome = result == CATCHUP_ROW_PASSED ? CU_OUTCOME_PASSED : CU_OUTCOME_APPLIED;
+	fetch_mapped(f, row->id, event);
+	event->kind = CU_EVENT_DELIVERED;
+	return true;
+}
+
+static bool deliver_row(struct cu_follower *f, struct cu_event *event)
+{
+	sqlite3_stmt *row = cu_source_row(&f->rows);
+	int64_t id = f->plan.row;
+	bool parked = false;
+	int result;
+
+	if (f->policy.key[0] != '\0' && park_behind(f, row, &parked) != CATCHUP_OK)
+		return cu_perform_fault(f, event, false, 0);
+	if (parked) {
+		event->outcome = CU_OUTCOME_PARKED;
+	} else {
+		cu_context_begin_call(&f->context);
+		cu_conn_guard_enter(&f->writer);
+		result = f->definition->table.row(&f->context.public, f->state, row);
+		cu_conn_guard_leave(&f->writer);
+		result = cu_context_result(&f->context, "row", result);
+		if (result == CATCHUP_ROW_FAILED) {
+			cu_perform_take_failure(f);
+			return cu_perform_fault(f, event, true, id);
+		}
+		if (transaction_gone(f))
+			return cu_perform_fault(f, event, true, id);
+		event->outcome =
+			result == CATCHUP_ROW_PASSED ? CU_OUTCOME_PASSED : CU_OUTCOME_APPLIED;
+	}
+	if (cu_source_fetch_next(&f->rows, &event->id, &f->fault) != CATCHUP_OK)
+		return cu_perform_fault(f, event, false, 0);
+	event->kind = CU_EVENT_DELIVERED;
+	return true;
+}
+
+bool cu_perform_deliver(struct cu_follower *f, struct cu_event *event)
+{
+	return f->mapper ? deliver_mapped(f, event) : deliver_row(f, event);
+}
+
+bool cu_perform_apply(struct cu_follower *f, const struct cu_action *action,
+	struct cu_event *event)
+{
+	int64_t row = f->plan.alone ? f->plan.row : 0;
+	int result;
+
+	cu_context_begin_call(&f->context);
+	cu_conn_guard_enter(&f->writer);
+	result = f->definition->table.range(&f->context.public, f->state, action->lo, action->hi);
+	cu_conn_guard_leave(&f->writer);
+	result = cu_context_result(&f->context, "range", result);
+	if (result == CATCHUP_ROW_FAILED) {
+		cu_perform_take_failure(f);
+		return cu_perform_fault(f, event, true, row);
+	}
+	if (transaction_gone(f))
+		return cu_perform_fault(f, event, true, row);
+	event->kind = CU_EVENT_APPLIED;
+	return true;
+}
+
+bool cu_perform_park(struct cu_follower *f, const struct cu_action *action,
+	struct cu_event *event)
+{
+	const struct cu_dead_letter letter = {
+		.id = action->id,
+		.key = f->fault_key,
+		.key_bytes = f->fault_key_bytes,
+		.code = f->fault.detail,
+		.message = f->fault.message,
+		.attempts = action->attempts,
+	};
+
+	if (cu_ledger_add_dead(&f->ledger, &letter, &f->fault) != CATCHUP_OK)
+		return cu_perform_fault(f, event, false, 0);
+	cu_log(&f->runtime->logger, CATCHUP_LOG_WARN, f->definition->name,
+		"row %lld is parked in the dead letters after %u attempts: %s",
+		(long long)action->id, (unsigned)action->attempts, f->fault.message);
+	event->kind = CU_EVENT_DONE;
+	return true;
+}
+
+/* Everything that goes into the transaction beside the results. Code, or OK with *lost. */
+static int write_ledger(struct cu_follower *f, const struct cu_action *action, bool *lost)
+{
+	const struct cu_plan_counts *counts = &f->plan.counts;
+	const struct cu_counts add = {counts->offered, counts->applied, counts->passed,
+		counts->parked, counts->retries};
+	int64_t id, hash;
+	int rc;
+
+	rc = cu_ledger_save(
+		&f->ledger, action->lo, action->hi, f->plan.fence, &add, lost, &f->fault);
+	if (rc != CATCHUP_OK || *lost)
+		return rc;
+	if (f->separate && f->definition->source) {
+		rc = cu_source_fingerprint(&f->range, action->hi, &id, &hash, &f->fault);
+		if (rc == CATCHUP_OK)
+			rc = cu_ledger_save_mark(&f->ledger, id, hash, &f->fault);
+		if (rc != CATCHUP_OK)
+			return rc;
+	}
+	if (action->renew)
+		rc = cu_ledger_renew_lease(
+			&f->ledger, f->plan.fence, f->plan.config.lease_ns, lost, &f->fault);
+	return rc;
+}
+
+/* Wakes the readers of what this consumer writes: a chain does not wait for a file notice. */
+static void wake_chain(struct cu_follower *f)
+{
+	for (struct cu_reader *r = f->runtime->readers; r; r = r->next) {
+		if (!r->spec.table || !cu_file_same(&r->id, &f->file->id))
+			continue;
+		for (size_t i = 0; i < f->writer.guard.n_writes; i++) {
+			if (sqlite3_stricmp(r->spec.table, f->writer.guard.writes[i]) == 0) {
+				cu_reader_wake(r);
+				break;
+			}
+		}
+	}
+}
+
+static void note_commit(struct cu_follower *f, const struct cu_action *action)
+{
+	const struct cu_plan_counts *add = &f->plan.counts;
+
+	cu_mutex_lock(&f->mu);
+	f->progress.watermark = action->hi;
+	f->progress.counts.offered += add->offered;
+	f->progress.counts.applied += add->applied;
+	f->progress.counts.passed += add->passed;
+	f->progress.counts.parked += add->parked;
+	f->progress.counts.retries += add->retries;
+	f->progress.batches++;
+	f->progress.updated_ms = cu_os_wall_ms();
+	cu_mutex_unlock(&f->mu);
+	atomic_store(&f->watermark, action->hi);
+	atomic_fetch_add(&f->runtime->commits, 1);
+	cu_park_wake(&f->runtime->progress);
+}
+
+bool cu_perform_commit(struct cu_follower *f, const struct cu_action *action,
+	struct cu_event *event)
+{
+	bool lost = false;
+
+	cu_source_fetch_end(&f->rows);
+	if (!f->plan.park &&
+		(call_batch(f, "batch_end", f->definition->table.batch_end) == CATCHUP_ROW_FAILED ||
+			transaction_gone(f)))
+		return cu_perform_fault(f, event, false, 0);
+	cu_conn_set_deadline(&f->writer, CU_FOREVER);
+	if (write_ledger(f, action, &lost) != CATCHUP_OK)
+		return cu_perform_fault(f, event, false, 0);
+	if (lost) {
+		cu_log(&f->runtime->logger, CATCHUP_LOG_INFO, f->definition->name,
+			"another process has moved the watermark from %lld; rolling back and going on "
+			"from where it is",
+			(long long)action->lo);
+		event->kind = CU_EVENT_LOST;
+		return true;
+	}
+	if (cu_conn_commit(&f->writer, &f->fault) != CATCHUP_OK)
+		return cu_perform_fault(f, event, false, 0);
+	cu_checkpoint_after_commit(f->file, &f->writer);
+	cu_perform_give_turn(f);
+	if (f->mapper) {
+		f->mapped = NULL;
+		cu_mapper_release(f->mapper, action->hi);
+	}
+	wake_chain(f);
+	note_commit(f, action);
+	event->kind = CU_EVENT_COMMITTED;
+	event->now_ns = cu_os_now_ns();
+	return true;
+}
+
+bool cu_perform_abort(struct cu_follower *f, struct cu_event *event)
+{
+	cu_source_fetch_end(&f->rows);
+	if (cu_conn_is_open(&f->writer)) {
+		cu_conn_set_deadline(&f->writer, CU_FOREVER);
+		cu_conn_rollback(&f->writer);
+	}
+	cu_perform_give_turn(f);
+	event->kind = CU_EVENT_DONE;
+	return true;
+}

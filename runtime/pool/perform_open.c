@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * perform_open.c - a follower's connections, its lease, and the watermark it starts from.
+ */
+#include "pool/perform.h"
+
+#include "base/error.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* One wait inside BEGIN for another process. The plan adds them up, and says so meanwhile. */
+#define BUSY_SLICE_MS 500
+
+#define FOLLOWER_CACHE_KIB 2048
+
+/* ---- opening and closing ------------------------------------------------------------------- */
+
+void cu_follower_close(struct cu_follower *f)
+{
+	if (f->consumer_open) {
+		cu_conn_guard_enter(&f->writer);
+		if (f->definition->table.close)
+			f->definition->table.close(&f->context.public, f->state);
+		cu_conn_guard_leave(&f->writer);
+		f->consumer_open = false;
+	}
+	f->state = NULL;
+	f->mapped = NULL;
+	cu_mapper_destroy(f->mapper);
+	f->mapper = NULL;
+	cu_source_close(&f->rows);
+	cu_source_close(&f->range);
+	cu_ledger_close(&f->ledger);
+	cu_conn_close(&f->fetcher);
+	cu_conn_close(&f->writer);
+}
+
+static int open_connections(struct cu_follower *f, struct catchup_error *error)
+{
+	struct catchup *c = f->runtime;
+	struct cu_conn_options options = {
+		.role = CU_ROLE_WRITER,
+		.main = f->file->path,
+		.source = f->separate ? f->source_path : NULL,
+		.synchronous = c->options.synchronous,
+		.busy_ms = c->options.busy_ms < BUSY_SLICE_MS ? c->options.busy_ms : BUSY_SLICE_MS,
+		.cache_kib = FOLLOWER_CACHE_KIB,
+		.logger = &c->logger,
+		.stopping = &c->stopping,
+	};
+	struct cu_source_spec spec;
+	int rc;
+
+	cu_setup_spec(f, &spec);
+	rc = cu_conn_open(&f->writer, &options, error);
+	if (rc != CATCHUP_OK)
+		return rc;
+	f->writer.guard.consumer = f->definition->name;
+	f->writer.guard.source = f->definition->source;
+	f->writer.guard.source_attached = f->separate;
+	rc = cu_ledger_open(&f->ledger, &f->writer, f->definition->name, error);
+	if (rc != CATCHUP_OK)
+		return rc;
+	if (spec.table) {
+		rc = cu_source_open(&f->range, &f->writer, &spec, error);
+		if (rc != CATCHUP_OK)
+			return rc;
+	}
+	if (f->definition->table.range)
+		return CATCHUP_OK;
+	options.role = CU_ROLE_FETCH;
+	rc = cu_conn_open(&f->fetcher, &options, error);
+	if (rc != CATCHUP_OK)
+		return rc;
+	return cu_source_open(&f->rows, &f->fetcher, &spec, error);
+}
+
+static int open_consumer(struct cu_follower *f, struct catchup_error *error)
+{
+	const struct catchup_consumer *table = &f->definition->table;
+	int result = CATCHUP_ROW_APPLIED;
+
+	cu_context_init(&f->context, f->definition, &f->runtime->logger, &f->runtime->stopping,
+		f->writer.db, 0);
+	if (table->open) {
+		cu_context_begin_call(&f->context);
+		cu_conn_guard_enter(&f->writer);
+		result = table->open(&f->context.public, &f->state);
+		cu_conn_guard_leave(&f->writer);
+		result = cu_context_result(&f->context, "open", result);
+	}
+	if (result == CATCHUP_ROW_FAILED) {
+		cu_perform_take_failure(f);
+		if (f->fault.code == CATCHUP_CONSUMER)
+			f->fault.code = CATCHUP_CONFIG;
+		*error = f->fault;
+		return error->code;
+	}
+	f->consumer_open = true;
+	if (f->definition->check_columns) {
+		cu_context_begin_call(&f->context);
+		result = f->definition->check_columns(
+			&f->context.public, f->state, cu_source_row(&f->rows));
+		if (result != CATCHUP_ROW_APPLIED)
+			return cu_error_set(error, CATCHUP_CONFIG, f->context.fail_code, "%s",
+				f->context.fail_text);
+	}
+	return CATCHUP_OK;
+}
+
+bool cu_perform_open(struct cu_follower *f, struct cu_event *event)
+{
+	int rc;
+
+	cu_follower_close(f);
+	rc = open_connections(f, &f->fault);
+	if (rc == CATCHUP_OK)
+		rc = open_consumer(f, &f->fault);
+	if (rc == CATCHUP_OK && f->definition->table.map)
+		rc = cu_mapper_create(&f->mapper, f, f->definition->workers, &f->fault);
+	if (rc != CATCHUP_OK) {
+		bool told = cu_perform_fault(f, event, false, 0);
+
+		cu_follower_close(f);
+		return told;
+	}
+	f->opened_once = true;
+	event->kind = CU_EVENT_OPENED;
+	return true;
+}
+
+/* ---- lease and watermark ------------------------------------------------------------------- */
+
+bool cu_perform_lease(struct cu_follower *f, struct cu_event *event)
+{
+	int64_t life_ns = f->plan.config.lease_ns;
+	char other[sizeof(f->progress.owner)] = "";
+	int64_t wait_ns = 0;
+	int64_t watermark;
+	int rc;
+
+	cu_perform_take_turn(f);
+	rc = cu_ledger_take_lease(&f->ledger, &f->owner, life_ns, &event->fence, other,
+		sizeof(other), &wait_ns, &f->fault);
+	cu_perform_give_turn(f);
+	if (rc != CATCHUP_OK)
+		return cu_perform_fault(f, event, false, 0);
+	cu_mutex_lock(&f->mu);
+	memcpy(f->progress.owner, event->fence ? f->owner.name : other, sizeof(other));
+	cu_mutex_unlock(&f->mu);
+	if (event->fence != 0) {
+		f->waits_for_lease = false;
+		event->kind = CU_EVENT_LEASED;
+		return true;
+	}
+	if (!f->waits_for_lease)
+		cu_log(&f->runtime->logger, CATCHUP_LOG_INFO, f->definition->name,
+			"is run by process %s; waiting until it ends", other);
+	f->waits_for_lease = true;
+	/* Who waits for this consumer is told how far the other process gets with it. */
+	if (cu_ledger_load(&f->ledger, &watermark, NULL) == CATCHUP_OK) {
+		atomic_store(&f->watermark, watermark);
+		cu_park_wake(&f->runtime->progress);
+	}
+	event->kind = CU_EVENT_DENIED;
+	event->wait_ns = wait_ns;
+	return true;
+}
+
+/* A source restored from a copy, or cut back by a power failure, gives ids again for other rows. */
+static int check_mark(struct cu_follower *f, struct catchup_error *error)
+{
+	int64_t id, hash, now_hash;
+	bool known, found;
+	int rc;
+
+	if (!f->separate || !f->definition->source)
+		return CATCHUP_OK;
+	rc = cu_ledger_load_mark(&f->ledger, &id, &hash, &known, error);
+	if (rc != CATCHUP_OK || !known || id == 0)
+		return rc;
+	rc = cu_source_fingerprint_of(&f->range, id, &found, &now_hash, error);
+	if (rc != CATCHUP_OK || !found || now_hash == hash)
+		return rc;
+	return cu_error_set(error, CATCHUP_BACKWARDS, 0,
+		"row %lld of source '%.200s' is not the row that was processed: the source was "
+		"restored from a copy or lost its newest rows; results in '%.100s' may hold rows "
+		"that no longer exist",
+		(long long)id, f->definition->source, f->file->path);
+}
+
+bool cu_perform_load(struct cu_follower *f, struct cu_event *event)
+{
+	int rc = cu_ledger_load(&f->ledger, &event->watermark, &f->fault);
+
+	if (rc == CATCHUP_OK)
+		rc = check_mark(f, &f->fault);
+	if (rc == CATCHUP_OK && !f->started) {
+		const struct cu_trouble none = {.state = CATCHUP_STATE_RUNNING, .category = "",
+			.message = ""};
+
+		cu_perform_take_turn(f);
+		rc = cu_ledger_save_trouble(&f->ledger, &none, &f->fault);
+		cu_perform_give_turn(f);
+	}
+	if (rc != CATCHUP_OK)
+		return cu_perform_fault(f, event, false, 0);
+	atomic_store(&f->watermark, event->watermark);
+	cu_mutex_lock(&f->mu);
+	f->progress.watermark = event->watermark;
+	if (!f->started)
+		f->progress.first = event->watermark;
+	cu_mutex_unlock(&f->mu);
+	f->started = true;
+	event->kind = CU_EVENT_LOADED;
+	return true;
+}
+
+bool cu_perform_renew(struct cu_follower *f, struct cu_event *event)
+{
+	bool lost = false;
+	int rc;
+
+	cu_perform_take_turn(f);
+	rc = cu_ledger_renew_lease(
+		&f->ledger, f->plan.fence, f->plan.config.lease_ns, &lost, &f->fault);
+	cu_perform_give_turn(f);
+	if (rc != CATCHUP_OK)
+		return cu_perform_fault(f, event, false, 0);
+	event->kind = lost ? CU_EVENT_LOST : CU_EVENT_DONE;
+	return true;
+}

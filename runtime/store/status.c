@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+#include "store/status.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct text {
+	struct text *next;
+	char bytes[];
+};
+
+struct whole {
+	struct catchup_status status; /* first: users hold a pointer to it */
+	struct catchup_source_status *sources;
+	struct catchup_consumer_status *consumers;
+	struct text *texts;
+};
+
+/* A copy that lives as long as the status. */
+static const char *keep(struct whole *whole, const char *text)
+{
+	size_t n = text ? strlen(text) : 0;
+	struct text *kept = malloc(sizeof(*kept) + n + 1);
+
+	if (!kept)
+		return NULL;
+	if (text)
+		memcpy(kept->bytes, text, n);
+	kept->bytes[n] = '\0';
+	kept->next = whole->texts;
+	whole->texts = kept;
+	return kept->bytes;
+}
+
+struct catchup_status *cu_status_create(const char *database)
+{
+	struct whole *whole = calloc(1, sizeof(*whole));
+
+	if (!whole)
+		return NULL;
+	whole->status.sqlite_version = catchup_sqlite_version();
+	whole->status.database = keep(whole, database);
+	if (!whole->status.database) {
+		catchup_status_free(&whole->status);
+		return NULL;
+	}
+	return &whole->status;
+}
+
+struct catchup_source_status *cu_status_add_source(
+	struct catchup_status *status, const struct catchup_source_status *entry)
+{
+	struct whole *whole = (struct whole *)(void *)status;
+	struct catchup_source_status *grown =
+		realloc(whole->sources, (status->n_sources + 1) * sizeof(*grown));
+	struct catchup_source_status copy = *entry;
+
+	if (!grown)
+		return NULL;
+	whole->sources = grown;
+	status->sources = grown;
+	copy.name = keep(whole, entry->name);
+	copy.database = keep(whole, entry->database);
+	if (!copy.name || !copy.database)
+		return NULL;
+	grown[status->n_sources] = copy;
+	return &grown[status->n_sources++];
+}
+
+struct catchup_consumer_status *cu_status_add_consumer(
+	struct catchup_status *status, const struct catchup_consumer_status *entry)
+{
+	struct whole *whole = (struct whole *)(void *)status;
+	struct catchup_consumer_status *grown =
+		realloc(whole->consumers, (status->n_consumers + 1) * sizeof(*grown));
+	struct catchup_consumer_status copy = *entry;
+
+	if (!grown)
+		return NULL;
+	whole->consumers = grown;
+	status->consumers = grown;
+	copy.name = keep(whole, entry->name);
+	copy.source = keep(whole, entry->source);
+	copy.into = keep(whole, entry->into);
+	copy.last_error = keep(whole, entry->last_error);
+	copy.owner = keep(whole, entry->owner);
+	if (!copy.name || !copy.source || !copy.into || !copy.last_error || !copy.owner)
+		return NULL;
+	grown[status->n_consumers] = copy;
+	return &grown[status->n_consumers++];
+}
+
+void catchup_status_free(struct catchup_status *status)
+{
+	struct whole *whole = (struct whole *)(void *)status;
+
+	if (!whole)
+		return;
+	while (whole->texts) {
+		struct text *next = whole->texts->next;
+
+		free(whole->texts);
+		whole->texts = next;
+	}
+	free(whole->sources);
+	free(whole->consumers);
+	free(whole);
+}
