@@ -24,11 +24,11 @@ struct cu_changes {
 
 	struct cu_park room;   /* for room in the ring, and the end */
 	_Atomic int ending;
-	_Atomic int64_t newest;
-	_Atomic uint64_t looks_done;
 
 	/* follower's thread only */
 	struct cu_change *taken, *last_taken;
+	struct cu_change *cursor; /* where cu_changes_event found the last one */
+	size_t n_taken;
 	struct cu_change *sync;
 };
 
@@ -86,7 +86,7 @@ static bool bring(struct cu_changes *c, struct cu_change *change)
 	struct cu_ring *ring = c->f->ring;
 
 	if (change->kind != CU_CHANGE_SYNC)
-		atomic_store(&c->newest, change->sequence);
+		atomic_store(&c->f->brought, change->sequence);
 	while (!ending(c)) {
 		uint32_t ticket;
 
@@ -133,7 +133,7 @@ static struct cu_change *make(struct cu_changes *c, int result, const struct cat
 		change->ticket = next->ticket;
 		return change;
 	case CATCHUP_NEXT_TIMEOUT:
-		if (next->seen <= atomic_load(&c->newest))
+		if (next->seen <= atomic_load(&c->f->brought))
 			return NULL;
 		change = until_made(c, NULL);
 		if (!change)
@@ -172,7 +172,7 @@ static void changes_main(void *argument)
 		if (change && !bring(c, change))
 			break;
 		if (result == CATCHUP_NEXT_TIMEOUT && timeout_ms == 0 &&
-			atomic_exchange(&c->looks_done, wanted) != wanted)
+			atomic_exchange(&c->f->looks_done, wanted) != wanted)
 			cu_park_wake(&runtime->progress);
 		/* Nothing more at once: from now on sleep until there is, but answer now and then. */
 		timeout_ms = result == CATCHUP_NEXT_TIMEOUT && timeout_ms == 0 ? LOOK_MS : 0;
@@ -206,7 +206,8 @@ static void end_thread(struct cu_changes *c)
 		free(entry.item.pointer);
 	cu_ring_release_push(c->f->ring);
 	free_list(c->taken);
-	c->taken = c->last_taken = NULL;
+	c->taken = c->last_taken = c->cursor = NULL;
+	c->n_taken = 0;
 	free(c->sync);
 	c->sync = NULL;
 	atomic_store(&c->ending, 0);
@@ -242,7 +243,6 @@ int cu_changes_create(struct cu_changes **out, struct cu_follower *f, struct cat
 		return cu_error_nomem(error);
 	}
 	c->f = f;
-	atomic_init(&c->newest, -1);
 	if (!f->runtime->options.changelog)
 		rc = cu_error_set(error, CATCHUP_USAGE, 0,
 			"it is driven by a changelog, and none was given (--changelog PATH)");
@@ -284,8 +284,8 @@ int cu_changes_start(struct cu_changes *c, int64_t after, struct catchup_error *
 	int rc;
 
 	end_thread(c);
-	atomic_store(&c->newest, after);
-	atomic_store(&c->looks_done, 0);
+	atomic_store(&c->f->brought, after);
+	atomic_store(&c->f->looks_done, 0);
 	rc = catchup_iterator_open(&options, &c->iterator, error);
 	if (rc != CATCHUP_OK)
 		return rc;
@@ -300,7 +300,8 @@ struct cu_change *cu_changes_take(struct cu_changes *c)
 	struct cu_change *change;
 
 	/* Nothing passes a SYNC: what comes after it is of another time. */
-	if (c->sync || !cu_ring_pop(c->f->ring, &entry))
+	if (c->sync || c->n_taken >= c->f->plan.config.batch_rows ||
+		!cu_ring_pop(c->f->ring, &entry))
 		return NULL;
 	cu_park_wake(&c->room);
 	change = entry.item.pointer;
@@ -314,15 +315,19 @@ struct cu_change *cu_changes_take(struct cu_changes *c)
 	else
 		c->taken = change;
 	c->last_taken = change;
+	c->n_taken++;
 	return change;
 }
 
 struct cu_change *cu_changes_event(struct cu_changes *c, int64_t above)
 {
-	for (struct cu_change *change = c->taken; change; change = change->next)
-		if (change->kind == CU_CHANGE_EVENT && change->sequence > above)
-			return change;
-	return NULL;
+	struct cu_change *change = c->cursor && c->cursor->sequence <= above ? c->cursor : c->taken;
+
+	while (change && (change->kind != CU_CHANGE_EVENT || change->sequence <= above))
+		change = change->next;
+	if (change)
+		c->cursor = change;
+	return change;
 }
 
 struct cu_change *cu_changes_sync(struct cu_changes *c)
@@ -340,22 +345,14 @@ void cu_changes_synced(struct cu_changes *c)
 
 void cu_changes_release(struct cu_changes *c, int64_t up_to)
 {
+	c->cursor = NULL;
 	while (c->taken && c->taken->sequence <= up_to) {
 		struct cu_change *change = c->taken;
 
 		c->taken = change->next;
 		if (!c->taken)
 			c->last_taken = NULL;
+		c->n_taken--;
 		free(change);
 	}
-}
-
-int64_t cu_changes_newest(struct cu_changes *c)
-{
-	return atomic_load(&c->newest);
-}
-
-bool cu_changes_looked(struct cu_changes *c, uint64_t request)
-{
-	return atomic_load(&c->looks_done) >= request;
 }

@@ -53,9 +53,4 @@ void cu_changes_synced(struct cu_changes *changes);
 /* Sequences up to here are committed. */
 void cu_changes_release(struct cu_changes *changes, int64_t up_to);
 
-/* The last sequence brought, and whether a look that began after `request` has found no more. Any
- * thread. */
-int64_t cu_changes_newest(struct cu_changes *changes);
-bool cu_changes_looked(struct cu_changes *changes, uint64_t request);
-
 #endif

@@ -114,7 +114,7 @@ static int check_real_source(const struct cu_follower *f, struct catchup_error *
 	bool there = false;
 	int rc = cu_conn_open(&conn, &options, error);
 
-	if (rc == CATCHUP_OK && spec.table)
+	if (rc == CATCHUP_OK && spec.table && !f->definition->table.event)
 		there = sqlite3_table_column_metadata(conn.db, "main", spec.table, NULL, NULL, NULL,
 				NULL, NULL, NULL) == SQLITE_OK;
 	if (rc == CATCHUP_OK && there)

@@ -38,6 +38,7 @@ int cu_follower_init(struct cu_follower *f, struct catchup *c, struct cu_definit
 	f->runtime = c;
 	f->definition = definition;
 	f->wake_at_ns = CU_FOREVER;
+	atomic_init(&f->brought, -1);
 	cu_owner_self(&f->owner);
 	rc = init_locks(f, error);
 	if (rc != CATCHUP_OK)
@@ -63,7 +64,7 @@ int cu_follower_init(struct cu_follower *f, struct catchup *c, struct cu_definit
 
 void cu_follower_finish(struct cu_follower *f)
 {
-	CU_CHECK(!f->has_turn && !f->consumer_open);
+	CU_CHECK(!f->has_turn && !f->consumer_open && !f->mapper && !f->changes);
 	cu_ring_destroy(f->ring);
 	cu_definition_free(f->definition);
 	free(f->source_path);
@@ -78,6 +79,16 @@ void cu_follower_wake(struct cu_follower *f)
 		cu_mapper_wake(f->mapper);
 	else
 		cu_park_wake(&f->worker->park);
+}
+
+int64_t cu_follower_newest(struct cu_follower *f)
+{
+	return f->reader ? atomic_load(&f->reader->newest) : atomic_load(&f->brought);
+}
+
+bool cu_follower_looked(struct cu_follower *f, uint64_t request)
+{
+	return atomic_load(f->reader ? &f->reader->looks_done : &f->looks_done) >= request;
 }
 
 void cu_follower_note(struct cu_follower *f, int state, const struct catchup_error *trouble)

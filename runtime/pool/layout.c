@@ -123,6 +123,8 @@ int cu_layout_readers(struct catchup *c, struct catchup_error *error)
 		struct cu_reader *r;
 		int rc;
 
+		if (f->definition->table.event)
+			continue;
 		cu_setup_spec(f, &spec);
 		rc = cu_file_stat_path(f->source_path, &stat);
 		if (rc != 0)

@@ -101,6 +101,17 @@ static bool take_range(struct cu_follower *f, struct cu_event *event, struct cat
 {
 	struct cu_ring_entry entry;
 
+	if (f->changes) {
+		struct cu_change *change = cu_changes_take(f->changes);
+
+		if (!change || change->kind == CU_CHANGE_SYNC)
+			return false;
+		event->epoch = f->plan.epoch;
+		event->rows = CU_ROWS_UNKNOWN;
+		event->lo = f->plan.available;
+		event->hi = change->sequence;
+		return true;
+	}
 	if (f->mapper) {
 		event->epoch = f->plan.epoch;
 		event->rows = CU_ROWS_UNKNOWN;
@@ -146,6 +157,8 @@ static bool perform_wait(struct cu_follower *f, const struct cu_action *action,
 			return cu_perform_fault(f, event, false, 0);
 		}
 	}
+	if (f->changes && cu_changes_sync(f->changes) && f->plan.available == f->plan.watermark)
+		return cu_perform_resync(f, event);
 	if (action->until_ns == 0 || event->now_ns >= action->until_ns) {
 		event->kind = CU_EVENT_TIME;
 		return true;
@@ -158,6 +171,12 @@ static bool perform_wait(struct cu_follower *f, const struct cu_action *action,
 static bool perform_rewind(struct cu_follower *f, const struct cu_action *action,
 	struct cu_event *event)
 {
+	if (f->changes) {
+		if (cu_changes_start(f->changes, action->lo, &f->fault) != CATCHUP_OK)
+			return cu_perform_fault(f, event, false, 0);
+		event->kind = CU_EVENT_DONE;
+		return true;
+	}
 	if (f->mapper)
 		cu_mapper_rewind(f->mapper, action->lo, action->epoch);
 	cu_mutex_lock(&f->mu);

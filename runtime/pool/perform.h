@@ -16,6 +16,12 @@ bool cu_perform_fault(struct cu_follower *f, struct cu_event *event, bool of_row
 /* Makes what the consumer's function said the fault in f->fault. */
 void cu_perform_take_failure(struct cu_follower *f);
 
+/* Whether it follows a table (not a pair of queries, not a changelog). */
+static inline bool cu_perform_has_table(const struct cu_follower *f)
+{
+	return f->definition->source && !f->definition->table.event;
+}
+
 enum cu_fault cu_perform_fault_of(const struct cu_follower *f, const struct catchup_error *error);
 
 /* The turn to write the results database; taking it twice or giving what is not held does nothing. */
@@ -36,6 +42,9 @@ bool cu_perform_park(
 	struct cu_follower *f, const struct cu_action *action, struct cu_event *event);
 bool cu_perform_commit(
 	struct cu_follower *f, const struct cu_action *action, struct cu_event *event);
+/* Answers the out-of-sync that a changelog-driven consumer was brought: `resync` and the watermark in
+ * one transaction. */
+bool cu_perform_resync(struct cu_follower *f, struct cu_event *event);
 bool cu_perform_abort(struct cu_follower *f, struct cu_event *event);
 
 #endif

@@ -23,11 +23,21 @@ static void fetch_mapped(struct cu_follower *f, int64_t above, struct cu_event *
 	event->id = f->mapped ? f->mapped->id : 0;
 }
 
+/* The same for the events of a changelog. */
+static void fetch_event(struct cu_follower *f, int64_t above, struct cu_event *event)
+{
+	f->change = cu_changes_event(f->changes, above);
+	event->id = f->change ? f->change->sequence : 0;
+}
+
 bool cu_perform_fetch(struct cu_follower *f, const struct cu_action *action,
 	struct cu_event *event)
 {
-	if (f->mapper) {
-		fetch_mapped(f, action->lo, event);
+	if (f->changes || f->mapper) {
+		if (f->changes)
+			fetch_event(f, action->lo, event);
+		else
+			fetch_mapped(f, action->lo, event);
 		event->kind = event->id ? CU_EVENT_ROW : CU_EVENT_END;
 		return true;
 	}
@@ -173,6 +183,28 @@ static bool deliver_mapped(struct cu_follower *f, struct cu_event *event)
 	return true;
 }
 
+static bool deliver_event(struct cu_follower *f, struct cu_event *event)
+{
+	struct cu_change *change = f->change;
+	int result;
+
+	cu_context_begin_call(&f->context);
+	cu_conn_guard_enter(&f->writer);
+	result = f->definition->table.event(&f->context.public, f->state, &change->event);
+	cu_conn_guard_leave(&f->writer);
+	result = cu_context_result(&f->context, "event", result);
+	if (result == CATCHUP_ROW_FAILED) {
+		cu_perform_take_failure(f);
+		return cu_perform_fault(f, event, true, change->sequence);
+	}
+	if (transaction_gone(f))
+		return cu_perform_fault(f, event, true, change->sequence);
+	event->outcome = result == CATCHUP_ROW_PASSED ? CU_OUTCOME_PASSED : CU_OUTCOME_APPLIED;
+	fetch_event(f, change->sequence, event);
+	event->kind = CU_EVENT_DELIVERED;
+	return true;
+}
+
 static bool deliver_row(struct cu_follower *f, struct cu_event *event)
 {
 	sqlite3_stmt *row = cu_source_row(&f->rows);
@@ -207,6 +239,8 @@ static bool deliver_row(struct cu_follower *f, struct cu_event *event)
 
 bool cu_perform_deliver(struct cu_follower *f, struct cu_event *event)
 {
+	if (f->changes)
+		return deliver_event(f, event);
 	return f->mapper ? deliver_mapped(f, event) : deliver_row(f, event);
 }
 
@@ -265,7 +299,7 @@ static int write_ledger(struct cu_follower *f, const struct cu_action *action, b
 		&f->ledger, action->lo, action->hi, f->plan.fence, &add, lost, &f->fault);
 	if (rc != CATCHUP_OK || *lost)
 		return rc;
-	if (f->separate && f->definition->source) {
+	if (f->separate && cu_perform_has_table(f)) {
 		rc = cu_source_fingerprint(&f->range, action->hi, &id, &hash, &f->fault);
 		if (rc == CATCHUP_OK)
 			rc = cu_ledger_save_mark(&f->ledger, id, hash, &f->fault);
@@ -337,6 +371,10 @@ bool cu_perform_commit(struct cu_follower *f, const struct cu_action *action,
 		return cu_perform_fault(f, event, false, 0);
 	cu_checkpoint_after_commit(f->file, &f->writer);
 	cu_perform_give_turn(f);
+	if (f->changes) {
+		f->change = NULL;
+		cu_changes_release(f->changes, action->hi);
+	}
 	if (f->mapper) {
 		f->mapped = NULL;
 		cu_mapper_release(f->mapper, action->hi);
@@ -357,5 +395,60 @@ bool cu_perform_abort(struct cu_follower *f, struct cu_event *event)
 	}
 	cu_perform_give_turn(f);
 	event->kind = CU_EVENT_DONE;
+	return true;
+}
+
+/* ---- out of sync ----------------------------------------------------------------------------- */
+
+static int call_resync(struct cu_follower *f, const struct catchup_out_of_sync *why)
+{
+	int result;
+
+	cu_context_begin_call(&f->context);
+	cu_conn_guard_enter(&f->writer);
+	result = f->definition->table.resync(&f->context.public, f->state, why);
+	cu_conn_guard_leave(&f->writer);
+	if (cu_context_result(&f->context, "resync", result) == CATCHUP_ROW_FAILED)
+		cu_perform_take_failure(f);
+	else if (!transaction_gone(f))
+		return CATCHUP_OK;
+	return f->fault.code;
+}
+
+/*
+ * The event after the gap is the first of a new order: the watermark is set right before it, forwards
+ * or, when the sequence began anew, backwards. This is the one place where it may go back.
+ */
+bool cu_perform_resync(struct cu_follower *f, struct cu_event *event)
+{
+	const struct catchup_out_of_sync why = cu_changes_sync(f->changes)->why;
+	int64_t from = f->plan.watermark;
+	int64_t to = why.got > 0 ? why.got - 1 : from;
+	const struct cu_counts none = {0};
+	bool lost = false;
+	int rc;
+
+	cu_log(&f->runtime->logger, CATCHUP_LOG_WARN, f->definition->name,
+		"out of sync with the changelog (%s: expected %lld, got %lld); rebuilding",
+		catchup_sync_reason_name(why.reason), (long long)why.expected, (long long)why.got);
+	cu_perform_take_turn(f);
+	rc = cu_conn_begin(&f->writer, &f->fault);
+	if (rc == CATCHUP_OK)
+		rc = call_resync(f, &why);
+	if (rc == CATCHUP_OK)
+		rc = cu_ledger_save(
+			&f->ledger, from, to, f->plan.fence, &none, &lost, &f->fault);
+	if (rc == CATCHUP_OK && !lost)
+		rc = cu_conn_commit(&f->writer, &f->fault);
+	cu_conn_rollback(&f->writer);
+	cu_perform_give_turn(f);
+	if (rc != CATCHUP_OK)
+		return cu_perform_fault(f, event, false, 0);
+	if (!lost)
+		cu_changes_synced(f->changes);
+	wake_chain(f);
+	/* The plan reads the watermark anew and has the events brought from there. */
+	event->kind = CU_EVENT_LOST;
+	event->now_ns = cu_os_now_ns();
 	return true;
 }

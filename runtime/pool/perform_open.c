@@ -27,6 +27,9 @@ void cu_follower_close(struct cu_follower *f)
 	}
 	f->state = NULL;
 	f->mapped = NULL;
+	f->change = NULL;
+	cu_changes_destroy(f->changes);
+	f->changes = NULL;
 	cu_mapper_destroy(f->mapper);
 	f->mapper = NULL;
 	cu_source_close(&f->rows);
@@ -67,7 +70,7 @@ static int open_connections(struct cu_follower *f, struct catchup_error *error)
 		if (rc != CATCHUP_OK)
 			return rc;
 	}
-	if (f->definition->table.range)
+	if (f->definition->table.range || f->definition->table.event)
 		return CATCHUP_OK;
 	options.role = CU_ROLE_FETCH;
 	rc = cu_conn_open(&f->fetcher, &options, error);
@@ -117,6 +120,8 @@ bool cu_perform_open(struct cu_follower *f, struct cu_event *event)
 	rc = open_connections(f, &f->fault);
 	if (rc == CATCHUP_OK)
 		rc = open_consumer(f, &f->fault);
+	if (rc == CATCHUP_OK && f->definition->table.event)
+		rc = cu_changes_create(&f->changes, f, &f->fault);
 	if (rc == CATCHUP_OK && f->definition->table.map)
 		rc = cu_mapper_create(&f->mapper, f, f->definition->workers, &f->fault);
 	if (rc != CATCHUP_OK) {
@@ -175,7 +180,7 @@ static int check_mark(struct cu_follower *f, struct catchup_error *error)
 	bool known, found;
 	int rc;
 
-	if (!f->separate || !f->definition->source)
+	if (!f->separate || !cu_perform_has_table(f))
 		return CATCHUP_OK;
 	rc = cu_ledger_load_mark(&f->ledger, &id, &hash, &known, error);
 	if (rc != CATCHUP_OK || !known || id == 0)

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "consumer/definition.h"
+#include "pool/changes.h"
 #include "pool/gate.h"
 #include "pool/mapper.h"
 #include "pool/plan.h"
@@ -74,7 +75,7 @@ struct cu_follower {
 
 	/* constant after start */
 	struct cu_definition *definition; /* owned */
-	struct cu_reader *reader;         /* borrowed */
+	struct cu_reader *reader;         /* borrowed; NULL for changelog-driven ones */
 	struct cu_worker *worker;         /* borrowed */
 	struct cu_file *file;             /* results; borrowed */
 	char *source_path;                /* absolute; owned */
@@ -108,6 +109,8 @@ struct cu_follower {
 	_Atomic int reader_failed;      /* reader_error is set */
 	_Atomic int wants_room;         /* the reader found the ring full */
 	_Atomic int64_t watermark;
+	_Atomic int64_t brought;        /* changelog-driven: last sequence brought, -1 before */
+	_Atomic uint64_t looks_done;    /* the same: the last request that was answered */
 	_Atomic int ended;              /* 1: stopped by itself or by request; nothing follows */
 
 	/* worker thread only */
@@ -116,6 +119,8 @@ struct cu_follower {
 	struct cu_conn writer, fetcher;
 	struct cu_source rows;          /* on the fetcher: `next` */
 	struct cu_source range;         /* on the writer: cuts, fingerprints */
+	struct cu_changes *changes;     /* owned; NULL unless the consumer has `event` */
+	struct cu_change *change;       /* the event in hand, for those */
 	struct cu_mapper *mapper;       /* owned; NULL unless the consumer has `map` */
 	struct cu_mapped_row *mapped;   /* the row in hand, for those */
 	int64_t mapped_failed;          /* id of the last row whose `map` failed */
@@ -206,6 +211,10 @@ bool cu_follower_perform(
 	struct cu_follower *f, const struct cu_action *action, struct cu_event *event);
 /* There is something in its ring. Any thread. */
 void cu_follower_wake(struct cu_follower *f);
+/* Newest id or sequence there is for it, -1 when not known; whether a look that began after `request`
+ * has been taken. Any thread. */
+int64_t cu_follower_newest(struct cu_follower *f);
+bool cu_follower_looked(struct cu_follower *f, uint64_t request);
 /* Closes what OPEN opened. */
 void cu_follower_close(struct cu_follower *f);
 /* Notes a state for status; trouble NULL: none. */

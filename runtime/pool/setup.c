@@ -14,7 +14,7 @@ void cu_setup_spec(const struct cu_follower *f, struct cu_source_spec *spec)
 	const struct cu_definition *d = f->definition;
 
 	*spec = (struct cu_source_spec){
-		.table = d->source,
+		.table = d->table.event ? NULL : d->source,
 		.id_column = d->id_column,
 		.max = d->max,
 		.next = d->next,
@@ -83,6 +83,8 @@ static int check_source(struct cu_follower *f, struct cu_conn *conn, struct catc
 	struct cu_source source = {0};
 	int rc;
 
+	if (f->definition->table.event)
+		return CATCHUP_OK;
 	cu_setup_spec(f, &spec);
 	rc = cu_source_open(&source, conn, &spec, error);
 	if (rc == CATCHUP_OK && spec.table)

@@ -20,7 +20,7 @@ static int64_t guess_lag(const struct cu_progress *p, int64_t newest, int64_t fi
 
 static bool add_follower(struct catchup_status *status, struct cu_follower *f)
 {
-	int64_t newest = f->reader ? atomic_load(&f->reader->newest) : -1;
+	int64_t newest = cu_follower_newest(f);
 	struct catchup_consumer_status entry;
 	struct cu_progress p;
 

@@ -17,11 +17,11 @@ static bool ended(const struct cu_follower *f)
 	return atomic_load(&f->ended) != 0;
 }
 
-/* Every reader has finished a look that began after `request` was asked for. */
+/* For everyone who runs a look is finished that began after `request` was asked for. */
 static bool all_looked(struct catchup *c, uint64_t request)
 {
-	for (struct cu_reader *r = c->readers; r; r = r->next)
-		if (atomic_load(&r->looks_done) < request)
+	for (size_t i = 0; i < c->n_followers; i++)
+		if (!ended(c->followers[i]) && !cu_follower_looked(c->followers[i], request))
 			return false;
 	return true;
 }
@@ -94,7 +94,7 @@ static int wait_all(struct wait *w)
 		if (rc != CATCHUP_OK)
 			return rc;
 		for (size_t i = 0; i < c->n_followers; i++)
-			w->targets[i] = atomic_load(&c->followers[i]->reader->newest);
+			w->targets[i] = cu_follower_newest(c->followers[i]);
 		rc = sleep_until(w, reached);
 		if (rc != CATCHUP_OK)
 			return rc;
