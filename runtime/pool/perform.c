@@ -214,13 +214,13 @@ static bool perform_sleep(struct cu_follower *f, const struct cu_action *action,
 }
 
 /* Writes why it stopped beside the watermark; when that fails too, the log has it. */
-static void save_stop(struct cu_follower *f)
+static void save_stop(struct cu_follower *f, int64_t row)
 {
 	const struct cu_trouble trouble = {
 		.state = CATCHUP_STATE_STOPPED,
 		.code = f->fault.code,
 		.category = cu_fault_name(cu_perform_fault_of(f, &f->fault)),
-		.row = f->fault_row,
+		.row = row,
 		.message = f->fault.message,
 	};
 
@@ -237,12 +237,13 @@ static void perform_stop(struct cu_follower *f, const struct cu_action *action)
 
 	if (action->stop_code != CATCHUP_OK) {
 		f->fault.code = action->stop_code;
-		save_stop(f);
+		save_stop(f, action->id);
+		f->fault_row = action->id;
 		cu_follower_note(f, CATCHUP_STATE_STOPPED, &f->fault);
 		told = f->fault;
-		if (f->fault_row)
+		if (action->id)
 			cu_error_prefix(&told, "consumer '%.200s' stopped at row %lld (watermark "
-				"%lld): ", f->definition->name, (long long)f->fault_row,
+				"%lld): ", f->definition->name, (long long)action->id,
 				(long long)f->plan.watermark);
 		else
 			cu_error_prefix(&told, "consumer '%.200s' stopped (watermark %lld): ",
