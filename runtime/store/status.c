@@ -106,3 +106,17 @@ void catchup_status_free(struct catchup_status *status)
 	free(whole->consumers);
 	free(whole);
 }
+
+const char *catchup_state_name(int state)
+{
+	static const char *const names[] = {
+		[CATCHUP_STATE_IDLE] = "idle",
+		[CATCHUP_STATE_RUNNING] = "running",
+		[CATCHUP_STATE_CAUGHT_UP] = "caught-up",
+		[CATCHUP_STATE_PAUSED] = "paused",
+		[CATCHUP_STATE_STOPPED] = "stopped",
+	};
+
+	return state >= 0 && state < (int)(sizeof(names) / sizeof(names[0])) ? names[state]
+									     : "unknown";
+}
