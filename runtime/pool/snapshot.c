@@ -18,6 +18,14 @@ static int64_t guess_lag(const struct cu_progress *p, int64_t newest, int64_t fi
 	return (int64_t)((double)(newest - p->watermark) * (per_id > 1 ? 1 : per_id) + 0.5);
 }
 
+/* A worker notes its state when it sleeps or begins; what has come or was done since decides. */
+static int now_state(const struct cu_progress *p, int64_t newest)
+{
+	if (p->state != CATCHUP_STATE_CAUGHT_UP && p->state != CATCHUP_STATE_RUNNING)
+		return p->state;
+	return newest > p->watermark ? CATCHUP_STATE_RUNNING : CATCHUP_STATE_CAUGHT_UP;
+}
+
 static bool add_follower(struct catchup_status *status, struct cu_follower *f)
 {
 	int64_t newest = cu_follower_newest(f);
@@ -34,8 +42,7 @@ static bool add_follower(struct catchup_status *status, struct cu_follower *f)
 		.watermark = p.watermark,
 		.newest = newest,
 		.lag_rows = newest < 0 ? -1 : guess_lag(&p, newest, p.first),
-		.state = p.state == CATCHUP_STATE_CAUGHT_UP && newest > p.watermark
-			? CATCHUP_STATE_RUNNING : p.state,
+		.state = now_state(&p, newest),
 		.error_code = p.code,
 		.error_row = p.row,
 		.error_since_ms = p.since_ms,
