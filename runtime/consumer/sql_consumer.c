@@ -285,27 +285,34 @@ static int run_range(struct catchup_context *ctx, void *state, int64_t last, int
  * are until the source row is stepped, and by then the statement has run. The parameter keeps
  * pointing there, but is not looked at again before it is bound anew: every parameter of a statement
  * is bound before each of its steps.
+ *
+ * The value is fetched once and then asked, which takes half as long as asking the row each time.
+ * SQLite calls such a value unprotected, since no mutex of its connection is held; that connection
+ * belongs to this thread.
  */
 static int bind_column(sqlite3_stmt *to, int number, sqlite3_stmt *row, int column)
 {
+	sqlite3_value *value = sqlite3_column_value(row, column);
 	const void *bytes;
 
-	switch (sqlite3_column_type(row, column)) {
+	switch (sqlite3_value_type(value)) {
 	case SQLITE_INTEGER:
-		return sqlite3_bind_int64(to, number, sqlite3_column_int64(row, column));
+		return sqlite3_bind_int64(to, number, sqlite3_value_int64(value));
 	case SQLITE_FLOAT:
-		return sqlite3_bind_double(to, number, sqlite3_column_double(row, column));
+		return sqlite3_bind_double(to, number, sqlite3_value_double(value));
 	case SQLITE_TEXT:
-		bytes = sqlite3_column_text(row, column);
+		bytes = sqlite3_value_text(value);
 		if (!bytes)
 			return SQLITE_NOMEM;
-		return sqlite3_bind_text(
-			to, number, bytes, sqlite3_column_bytes(row, column), SQLITE_STATIC);
+		return sqlite3_bind_text(to, number, bytes, sqlite3_value_bytes(value), SQLITE_STATIC);
 	case SQLITE_BLOB:
-		bytes = sqlite3_column_blob(row, column);
-		/* SQLite has no pointer for a blob of no bytes, and binds NULL for no pointer. */
-		return sqlite3_bind_blob(to, number, bytes ? bytes : "",
-			sqlite3_column_bytes(row, column), SQLITE_STATIC);
+		/* No bytes have no pointer, which would be bound as NULL; and zeroblob() has none
+		 * until it is asked for, which may fail. */
+		bytes = sqlite3_value_blob(value);
+		if (!bytes && sqlite3_value_bytes(value) > 0)
+			return SQLITE_NOMEM;
+		return sqlite3_bind_blob(
+			to, number, bytes ? bytes : "", sqlite3_value_bytes(value), SQLITE_STATIC);
 	default:
 		return sqlite3_bind_null(to, number);
 	}
