@@ -6,6 +6,7 @@
 #include "consumer/spec.h"
 #include "consumer/sql_consumer.h"
 #include "consumer/sql_file.h"
+#include "consumer/sql_syntax.h"
 #include "consumer/suggest.h"
 #include "consumer/table.h"
 
@@ -186,6 +187,9 @@ static int from_sql(struct cu_definition *d, const char *path, struct catchup_er
 	if (code != CATCHUP_OK)
 		return code;
 	file = d->sql;
+	code = cu_sql_syntax_check(file, error);
+	if (code != CATCHUP_OK)
+		return code;
 	table.name = file->keys[CU_SQL_KEY_NAME].text;
 	table.summary = file->keys[CU_SQL_KEY_SUMMARY].text;
 	table.source = file->keys[CU_SQL_KEY_SOURCE].text;

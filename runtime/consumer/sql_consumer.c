@@ -3,7 +3,7 @@
 #include "base/check.h"
 #include "consumer/definition.h"
 #include "consumer/sql_file.h"
-#include "consumer/suggest.h"
+#include "consumer/sql_syntax.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,23 +44,6 @@ static const struct cu_sql_file *file_of(struct catchup_context *ctx)
 }
 
 /* ---- open --------------------------------------------------------------------------------- */
-
-/* Statements whose whole use is to break the transaction or the connection. The connection refuses
- * most of them too; here the message can say which word of the file it is. */
-static bool is_refused(const char *sql, char word[16])
-{
-	static const char *const refused[] = {"BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT",
-		"RELEASE", "ATTACH", "DETACH", "PRAGMA", "VACUUM"};
-	size_t n = strspn(sql, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
-
-	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
-		if (n == strlen(refused[i]) && strncasecmp(sql, refused[i], n) == 0) {
-			snprintf(word, 16, "%s", refused[i]);
-			return true;
-		}
-	}
-	return false;
-}
 
 static int prepare_failed(struct catchup_context *ctx, struct sql_consumer *c, const char *sql)
 {
@@ -133,21 +116,21 @@ static struct statement *add_statement(struct sql_consumer *c)
 	return &c->statements[c->n_statements++];
 }
 
-/* Prepares the statement at sql; *tail is what follows it. */
-static int take_statement(
-	struct catchup_context *ctx, struct sql_consumer *c, const char *sql, const char **tail)
+/* Prepares the statement at sql, in that line of the file; *tail is what follows it. */
+static int take_statement(struct catchup_context *ctx, struct sql_consumer *c, const char *sql,
+	int line, const char **tail)
 {
 	const char *section = c->section == &c->file->sections[CU_SQL_SECTION_APPLY] ? "apply" : "row";
 	struct statement *s = add_statement(c);
-	char word[16];
+	const char *word = cu_sql_syntax_refused(sql);
 
 	if (!s)
 		return catchup_fail(ctx, SQLITE_NOMEM, "out of memory");
-	s->line = cu_sql_file_line(c->section, sql);
-	if (is_refused(sql, word))
+	s->line = line;
+	if (word)
 		return catchup_fail(ctx, SQLITE_AUTH,
-			"%.200s:%d: %s in '%s'; the runtime owns the transaction and the connection",
-			c->file->path, s->line, word, section);
+			"%.200s:%d: %s is refused; the runtime owns the transaction and the connection",
+			c->file->path, s->line, word);
 	if (sqlite3_prepare_v3(ctx->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &s->stmt, tail) !=
 		SQLITE_OK)
 		return prepare_failed(ctx, c, sql);
@@ -198,11 +181,29 @@ static void close_consumer(struct catchup_context *ctx, void *state)
 	free(c);
 }
 
+static int take_statements(struct catchup_context *ctx, struct sql_consumer *c)
+{
+	const char *counted = c->section->text;
+	const char *sql = cu_sql_file_skip_blank(counted);
+	int line = c->section->line;
+	int result = CATCHUP_ROW_APPLIED;
+
+	while (*sql && result == CATCHUP_ROW_APPLIED) {
+		const char *tail = sql;
+
+		/* Counted on from one statement to the next: a file may have a million. */
+		for (; counted < sql; counted++)
+			line += *counted == '\n';
+		result = take_statement(ctx, c, sql, line, &tail);
+		sql = cu_sql_file_skip_blank(tail);
+	}
+	return result;
+}
+
 static int open_consumer(struct catchup_context *ctx, void **state)
 {
 	struct sql_consumer *c = calloc(1, sizeof(*c));
-	int result = CATCHUP_ROW_APPLIED;
-	const char *sql;
+	int result;
 
 	if (!c)
 		return catchup_fail(ctx, SQLITE_NOMEM, "out of memory");
@@ -211,13 +212,7 @@ static int open_consumer(struct catchup_context *ctx, void **state)
 	c->section = &c->file->sections[CU_SQL_SECTION_APPLY];
 	if (!c->section->text)
 		c->section = &c->file->sections[CU_SQL_SECTION_ROW];
-	sql = cu_sql_file_skip_blank(c->section->text);
-	while (*sql && result == CATCHUP_ROW_APPLIED) {
-		const char *tail = sql;
-
-		result = take_statement(ctx, c, sql, &tail);
-		sql = cu_sql_file_skip_blank(tail);
-	}
+	result = take_statements(ctx, c);
 	if (result == CATCHUP_ROW_APPLIED && c->n_statements == 0)
 		result = catchup_fail(ctx, 0, "%.200s:%d: section has no statement", c->file->path,
 			c->section->line - 1);

@@ -7,6 +7,7 @@
 #include "consumer/definition.h"
 #include "consumer/sql_consumer.h"
 #include "consumer/sql_file.h"
+#include "consumer/sql_syntax.h"
 
 #include <string.h>
 
@@ -30,6 +31,12 @@ static void check_file(const struct cu_sql_file *file, size_t bytes)
 			continue;
 		CU_CHECK(section->line > 1 && strlen(section->text) < bytes);
 		CU_CHECK(*cu_sql_file_skip_blank(section->text) != '\0');
+		for (const char *sql = section->text; *sql;) {
+			const char *end = cu_sql_syntax_end(sql);
+
+			CU_CHECK(end > sql);
+			sql = end;
+		}
 	}
 }
 
@@ -101,6 +108,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 
 	if (cu_sql_file_parse(&file, "f.sql", (const char *)data, bytes, &error) == CATCHUP_OK) {
 		check_file(file, bytes);
+		cu_sql_syntax_check(file, &error);
 		run_consumer(file);
 		cu_sql_file_free(file);
 	} else {

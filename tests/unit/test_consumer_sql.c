@@ -4,7 +4,9 @@
  * are prepared, and what is said when they fail.
  */
 #include "consumer/definition.h"
+#include "consumer/sql_syntax.h"
 
+#include <ctype.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -49,9 +51,8 @@ static const char *value(sqlite3 *db, const char *query)
 	return text;
 }
 
-static void start(struct fixture *f, const char *tables, const char *text)
+static void write_file(struct fixture *f, const char *text)
 {
-	struct catchup_error error = {0};
 	FILE *file;
 	int fd;
 
@@ -62,6 +63,13 @@ static void start(struct fixture *f, const char *tables, const char *text)
 	file = fdopen(fd, "w");
 	assert_true(fputs(text, file) >= 0);
 	fclose(file);
+}
+
+static void start(struct fixture *f, const char *tables, const char *text)
+{
+	struct catchup_error error = {0};
+
+	write_file(f, text);
 	if (cu_definition_make(&f->definition, f->path, NULL, NULL, &error) != CATCHUP_OK)
 		fail_msg("%s", error.message);
 	assert_int_equal(sqlite3_open(":memory:", &f->db), SQLITE_OK);
@@ -104,6 +112,20 @@ static void refuses(const char *tables, const char *text, int code, const char *
 	said(&f, message);
 	assert_int_equal(f.context.fail_code, code);
 	stop(&f);
+}
+
+/* Refused when the file is read, before there is a database. */
+static void refuses_text(const char *text, const char *message)
+{
+	struct catchup_error error = {0};
+	struct fixture f;
+
+	write_file(&f, text);
+	assert_int_equal(
+		cu_definition_make(&f.definition, f.path, NULL, NULL, &error), CATCHUP_CONFIG);
+	assert_memory_equal(error.message, f.path, strlen(f.path));
+	assert_string_equal(error.message + strlen(f.path), message);
+	unlink(f.path);
 }
 
 static int range(struct fixture *f, int64_t last, int64_t max)
@@ -210,33 +232,98 @@ static void refuses_wrong_parameters_of_apply(void **state)
 static void tells_the_line_of_a_syntax_error(void **state)
 {
 	(void)state;
-	refuses(EVENTS, HEAD "-- apply\nDELETE FROM events;\nDELETE\n\nFRM events", SQLITE_ERROR,
+	refuses_text(HEAD "-- apply\nDELETE FROM events;\nDELETE\n\nFRM events",
 		":7: near \"FRM\": syntax error");
-	refuses(EVENTS, HEAD "-- apply\nDELETE\nFROM nowhere;", SQLITE_ERROR, ":4: no such table: nowhere");
+	refuses_text(HEAD "-- apply\nDELETE FROM events WHERE note = 'open",
+		":4: unrecognized token: \"'open\"");
+	refuses_text(HEAD "-- row\nDELETE FROM", ":4: incomplete input");
+	refuses_text(HEAD "-- apply\nINSERT INTO a SELECT * FROM b WHERE id > @last\nABD 1",
+		":5: near \"ABD\": syntax error");
+	refuses_text(HEAD "-- setup\nCREATE TRIGGER x AFTER INSERT ON y BEGIN DELETE FROM z; END;\n"
+			  "CREATE TABEL z(a);\n-- row\nDELETE FROM z",
+		":5: near \"TABEL\": syntax error");
+	refuses_text(HEAD "-- next\nSELECT 1 AS id ORDR BY id\n-- row\nDELETE FROM z",
+		":4: near \"ORDR\": syntax error");
+}
+
+static void tells_the_line_of_what_is_missing(void **state)
+{
+	(void)state;
+	refuses(EVENTS, HEAD "-- apply\nDELETE\nFROM nowhere;", SQLITE_ERROR,
+		":4: no such table: nowhere");
 	refuses(EVENTS, HEAD "-- apply\nDELETE FROM events WHERE\n\n nope > @last", SQLITE_ERROR,
 		":6: no such column: nope");
-	refuses(EVENTS, HEAD "-- apply\nDELETE FROM events WHERE note = 'open", SQLITE_ERROR,
-		":4: unrecognized token: \"'open\"");
 	refuses(EVENTS, HEAD "-- row\n\xef\xbb\xbf -- only a mark", 0, ":3: section has no statement");
-	refuses(EVENTS, HEAD "-- row\nDELETE FROM", SQLITE_ERROR, ":4: incomplete input");
 }
 
 static void refuses_statements_that_break_the_transaction(void **state)
 {
-	static const char *const words[] = {"BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT a",
+	static const char *const words[] = {"BEGIN", "Commit", "END", "rollback", "SAVEPOINT a",
 		"RELEASE a", "ATTACH 'x' AS x", "DETACH x", "PRAGMA user_version = 1", "VACUUM"};
+	static const char *const sections[] = {"setup", "next", "max"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
 		char text[256], message[256];
+		size_t n = strcspn(words[i], " ");
 
 		snprintf(text, sizeof(text),
 			HEAD "-- row\nDELETE FROM totals;\n/* now */ %s;\nDELETE FROM totals;", words[i]);
 		snprintf(message, sizeof(message),
-			":5: %.*s in 'row'; the runtime owns the transaction and the connection",
-			(int)strcspn(words[i], " "), words[i]);
-		refuses(EVENTS TOTALS, text, SQLITE_AUTH, message);
+			":5: %.*s is refused; the runtime owns the transaction and the connection", (int)n,
+			words[i]);
+		/* It is told in capitals however it is written. */
+		for (size_t j = 4; j < 4 + n; j++)
+			message[j] = (char)toupper((unsigned char)message[j]);
+		refuses_text(text, message);
 	}
+	for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {
+		char text[256];
+
+		snprintf(text, sizeof(text), HEAD "-- %s\nVACUUM\n-- row\nDELETE FROM totals;",
+			sections[i]);
+		refuses_text(text,
+			":4: VACUUM is refused; the runtime owns the transaction and the connection");
+	}
+}
+
+/* Where each statement ends; '|' is put there. */
+static void assert_ends(const char *marked)
+{
+	char sql[512];
+	const char *at = sql, *expected = marked;
+	size_t n = 0;
+
+	for (const char *p = marked; *p; p++)
+		if (*p != '|')
+			sql[n++] = *p;
+	sql[n] = '\0';
+	while (*at) {
+		const char *end = cu_sql_syntax_end(at);
+		size_t bytes = strcspn(expected, "|");
+
+		assert_int_equal(end - at, bytes);
+		at = end;
+		expected += bytes + (expected[bytes] == '|');
+	}
+	assert_string_equal(expected, "");
+}
+
+static void finds_where_statements_end(void **state)
+{
+	(void)state;
+	assert_ends("SELECT 1");
+	assert_ends("SELECT 1;| SELECT 2;|");
+	assert_ends("SELECT ';';|SELECT \";\";|SELECT `;`;|SELECT [;];|SELECT 'a'';b';|x");
+	assert_ends("SELECT 1 -- ;\n;| SELECT /* ; */ 2;|");
+	assert_ends("SELECT 'never;ends");
+	assert_ends("SELECT /* never;ends");
+	assert_ends("CREATE TABLE trigger(a);|CREATE TEMP TABLE t;|SELECT 1");
+	assert_ends("CREATE TRIGGER x AFTER INSERT ON y BEGIN DELETE FROM a; SELECT CASE 1 WHEN 1 THEN 2 "
+		    "END; END;|SELECT 1;|");
+	assert_ends("create /* a */ temp trigger x BEGIN SELECT ';END;'; -- END;\n END ;|SELECT 1");
+	assert_ends("CREATE TRIGGER x BEGIN SELECT 1; END");
+	assert_ends("CREATE TEMPORARY TRIGGER x BEGIN SELECT 1; \"END\"; END;|END;|");
 }
 
 static void refuses_statements_that_return_rows(void **state)
@@ -403,7 +490,9 @@ int main(void)
 		cmocka_unit_test(tells_file_line_and_code_of_a_failure),
 		cmocka_unit_test(refuses_wrong_parameters_of_apply),
 		cmocka_unit_test(tells_the_line_of_a_syntax_error),
+		cmocka_unit_test(tells_the_line_of_what_is_missing),
 		cmocka_unit_test(refuses_statements_that_break_the_transaction),
+		cmocka_unit_test(finds_where_statements_end),
 		cmocka_unit_test(refuses_statements_that_return_rows),
 		cmocka_unit_test(runs_each_row_with_its_columns),
 		cmocka_unit_test(passes_every_kind_of_value_byte_for_byte),
