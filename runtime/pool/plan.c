@@ -197,9 +197,7 @@ static struct cu_action start_batch(struct cu_plan *plan)
 		return do_begin(plan);
 	if (plan->config.kind == CU_PLAN_ROWS)
 		return do_fetch(plan);
-	/* No rows left by the count, yet a range: it is counted again before it is believed. */
-	if (plan->available_rows > plan->target_rows || plan->available_rows == 0 ||
-		plan->failed_hi != 0)
+	if (plan->available_rows > plan->target_rows || plan->failed_hi != 0)
 		return move(plan, CU_STATE_CUTTING,
 			(struct cu_action){.kind = CU_ACTION_CUT,
 				.lo = plan->watermark,
@@ -363,8 +361,7 @@ static struct cu_action at_committed(struct cu_plan *plan, const struct cu_event
 	plan->watermark = plan->goal;
 	if (plan->watermark >= plan->barrier)
 		plan->barrier = 0;
-	if (plan->watermark >= plan->failed_row)
-		plan->attempts = 0;
+	plan->attempts = 0; /* whatever failed stood at the front, and is behind us */
 	plan->park = 0;
 	plan->machine_faults = 0;
 	plan->schema_faults = 0;

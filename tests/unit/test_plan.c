@@ -394,6 +394,19 @@ static void a_row_that_cannot_even_be_parked_stops_its_consumer(void **state)
 	told(s, " range(0,1] fetch(0,1] begin row1!row abort begin park!row abort stop:8");
 }
 
+static void a_dead_letter_that_cannot_be_committed_stops_too(void **state)
+{
+	struct story *s = story_of(CU_PLAN_ROWS, "park", 1);
+
+	(void)state;
+	row(s, 1, WORLD_BAD);
+	start_and_open(s);
+	will_fail(s, CU_ACTION_COMMIT, CU_FAULT_ROW);
+	run(s);
+	told(s, " range(0,1] fetch(0,1] begin row1!row abort begin park1x1 commit(0,1]!row abort"
+		" stop:8");
+}
+
 static void a_batch_that_cannot_begin_stops_its_consumer(void **state)
 {
 	struct story *s = story_of(CU_PLAN_ROWS, "park", 1);
@@ -524,6 +537,11 @@ static void pauses_grow_and_stay_bounded(void **state)
 	assert_true(longest > 1000 * CU_NS_PER_MS);
 	run(s);
 	assert_int_equal(s->world.watermark, 1);
+	/* What is over is over: the next pause is a short one. */
+	row(s, 2, WORLD_GOOD);
+	will_fail(s, CU_ACTION_DELIVER, CU_FAULT_FULL);
+	run_until(s, CU_ACTION_SLEEP);
+	assert_true(s->process->action.until_ns - s->world.now_ns <= 50 * CU_NS_PER_MS);
 }
 
 static void a_fault_while_parking_does_not_change_what_is_parked(void **state)
@@ -704,6 +722,23 @@ static void a_long_pause_between_tries_does_not_cost_the_lease(void **state)
 		" fetch(0,1] begin row1 commit(0,1]");
 }
 
+static void a_lease_lost_in_a_pause_ends_the_pause(void **state)
+{
+	struct story *s = story_of(CU_PLAN_ROWS, "retry(1, 10000, 10000)", 1);
+
+	(void)state;
+	s->config.lease = true;
+	row(s, 1, WORLD_FLAKY)->flaky = 1;
+	start_and_open(s);
+	run_until(s, CU_ACTION_SLEEP);
+	s->world.fence++;
+	run(s);
+	s->world.now_ns = s->process->action.until_ns;
+	run(s);
+	told(s, " range(0,1] fetch(0,1] begin row1!row abort sleep renew!lost abort"
+		" lease=3 load=0 rewind range(0,1] fetch(0,1] begin row1 commit(0,1] renew");
+}
+
 /* ---- stopping ----------------------------------------------------------------------------- */
 
 static void stopping_commits_what_is_in_hand(void **state)
@@ -845,6 +880,26 @@ static void a_set_that_fails_without_rows_has_an_end(void **state)
 		" cut1(0,2] begin apply(0,2]!slow abort stop:8");
 }
 
+static void tries_without_rows_are_counted_from_commit_to_commit(void **state)
+{
+	struct story *s = story_of(CU_PLAN_RANGE, "retry(1, 10, 10)", 0);
+
+	(void)state;
+	start_and_open(s);
+	for (int64_t id = 1; id <= 2; id++) {
+		row(s, id, WORLD_GOOD);
+		run_until(s, CU_ACTION_BEGIN);
+		row(s, id, WORLD_GOOD)->deleted = true;
+		will_fail(s, CU_ACTION_APPLY, CU_FAULT_ROW);
+		will_fail(s, CU_ACTION_APPLY, CU_FAULT_ROW);
+		run(s);
+	}
+	told(s, " range(0,1] begin apply(0,1]!row abort cut1(0,1] begin apply(0,1]!row abort sleep"
+		" cut1(0,1] begin apply(0,1] commit(0,1]"
+		" range(1,2] begin apply(1,2]!row abort cut1(1,2] begin apply(1,2]!row abort sleep"
+		" cut1(1,2] begin apply(1,2] commit(1,2]");
+}
+
 /* Applies sets of rows that take so long each, and notes how many were in each set. */
 static void set_sizes(
 	struct cu_plan *plan, int64_t *now_ns, int64_t row_ns, int sets, char *sizes, size_t bytes)
@@ -962,6 +1017,7 @@ int main(void)
 		cmocka_unit_test(the_last_row_too_is_found_when_it_fails_at_the_commit),
 		cmocka_unit_test(batches_are_large_again_after_a_reload),
 		cmocka_unit_test(a_row_that_cannot_even_be_parked_stops_its_consumer),
+		cmocka_unit_test(a_dead_letter_that_cannot_be_committed_stops_too),
 		cmocka_unit_test(a_batch_that_cannot_begin_stops_its_consumer),
 		cmocka_unit_test(a_query_that_fails_stops_its_consumer),
 		cmocka_unit_test(faults_of_the_machine_never_park),
@@ -980,6 +1036,7 @@ int main(void)
 		cmocka_unit_test(a_lease_is_renewed_at_work_and_at_rest),
 		cmocka_unit_test(a_commit_just_before_it_is_due_does_not_count_as_a_renewal),
 		cmocka_unit_test(a_long_pause_between_tries_does_not_cost_the_lease),
+		cmocka_unit_test(a_lease_lost_in_a_pause_ends_the_pause),
 		cmocka_unit_test(stopping_commits_what_is_in_hand),
 		cmocka_unit_test(stopping_believes_a_limit_no_more_than_before),
 		cmocka_unit_test(stopping_does_not_wait_for_anything),
@@ -989,6 +1046,7 @@ int main(void)
 		cmocka_unit_test(a_set_is_halved_until_the_bad_row_stands_alone),
 		cmocka_unit_test(a_bad_row_of_a_set_stops_right_before_it),
 		cmocka_unit_test(a_set_that_fails_without_rows_has_an_end),
+		cmocka_unit_test(tries_without_rows_are_counted_from_commit_to_commit),
 		cmocka_unit_test(sets_grow_while_they_are_quick_and_shrink_when_slow),
 		cmocka_unit_test(nobody_is_fed_before_saying_where_to_begin),
 		cmocka_unit_test(every_state_has_a_name),
