@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/os.h"
+#include "pool/plan_inside.h"
 
 #include <string.h>
 
@@ -11,16 +12,6 @@
 
 /* Rows between two looks at the clock: so many that are suddenly slow go unnoticed. */
 #define CLOCK_EVERY_MAX 16
-
-/* Pauses after faults of the machine. A lock is looked at often, a full disk now and then. */
-#define LOCKED_BASE_NS (5 * CU_NS_PER_MS)
-#define LOCKED_MAX_NS (250 * CU_NS_PER_MS)
-#define MACHINE_BASE_NS (50 * CU_NS_PER_MS)
-#define MACHINE_MAX_NS (2000 * CU_NS_PER_MS)
-
-/* A schema fault is tried once more on fresh connections: the table may be in the middle of being
- * replaced. */
-#define SCHEMA_FAULTS_MAX 2u
 
 static const struct {
 	const char *name;
@@ -50,15 +41,6 @@ static const struct {
 const char *cu_plan_state_name(enum cu_plan_state state)
 {
 	return states[state].name;
-}
-
-static uint64_t next_random(struct cu_plan *plan)
-{
-	/* xorshift64: any seed but 0; jitter needs no more. */
-	plan->random ^= plan->random << 13;
-	plan->random ^= plan->random >> 7;
-	plan->random ^= plan->random << 17;
-	return plan->random;
 }
 
 /* ---- moving ------------------------------------------------------------------------------- */
@@ -95,25 +77,25 @@ static struct cu_action do_stop(struct cu_plan *plan, int code)
 			.id = code == CATCHUP_OK ? 0 : plan->stop_row});
 }
 
-static struct cu_action do_abort(struct cu_plan *plan, enum cu_plan_then then)
+struct cu_action cu_plan_abort(struct cu_plan *plan, enum cu_plan_then then)
 {
 	plan->then = then;
 	plan->sleep_until_ns = 0;
 	return move(plan, CU_STATE_ABORTING, (struct cu_action){.kind = CU_ACTION_ABORT});
 }
 
-static struct cu_action do_abort_and_stop(struct cu_plan *plan, int code)
+struct cu_action cu_plan_abort_and_stop(struct cu_plan *plan, int code)
 {
 	plan->stop_code = code;
-	return do_abort(plan, CU_THEN_STOP);
+	return cu_plan_abort(plan, CU_THEN_STOP);
 }
 
-static struct cu_action do_abort_and_pause(
+struct cu_action cu_plan_abort_and_pause(
 	struct cu_plan *plan, int64_t pause_ns, enum cu_plan_then after)
 {
 	plan->pause_ns = pause_ns;
 	plan->after_sleep = after;
-	return do_abort(plan, CU_THEN_SLEEP);
+	return cu_plan_abort(plan, CU_THEN_SLEEP);
 }
 
 /* Until the pause is over, or until the lease wants renewing: a consumer that only waits for its
@@ -282,7 +264,7 @@ static struct cu_action at_begun(struct cu_plan *plan, const struct cu_event *ev
 	plan->began_ns = event->now_ns > 0 ? event->now_ns : 1;
 	plan->applied_ns = plan->began_ns;
 	if (event->watermark != plan->watermark)
-		return do_abort(plan, plan->config.lease ? CU_THEN_LEASE : CU_THEN_LOAD);
+		return cu_plan_abort(plan, plan->config.lease ? CU_THEN_LEASE : CU_THEN_LOAD);
 	if (plan->park != 0)
 		return move(plan, CU_STATE_PARKING,
 			(struct cu_action){.kind = CU_ACTION_PARK,
@@ -393,123 +375,7 @@ static struct cu_action at_loaded(struct cu_plan *plan, const struct cu_event *e
 			.kind = CU_ACTION_REWIND, .lo = plan->watermark, .epoch = plan->epoch});
 }
 
-/* ---- faults ------------------------------------------------------------------------------- */
-
-/* Nothing but this row is in the batch that failed. row 0: not even a row is. */
-static struct cu_action bad_row(struct cu_plan *plan, int64_t row, const struct cu_event *event)
-{
-	const struct cu_policy *policy = &plan->config.policy;
-
-	if (row != plan->failed_row)
-		plan->attempts = 0;
-	plan->failed_row = row;
-	plan->attempts++;
-	if (plan->attempts <= policy->retries)
-		return do_abort_and_pause(plan,
-			cu_policy_pause_ns(
-				policy->base_ns, policy->max_ns, plan->attempts, next_random(plan)),
-			CU_THEN_WAIT);
-	if (policy->end == CU_POLICY_PARK && row != 0) {
-		plan->park = row;
-		return do_abort(plan, CU_THEN_WAIT);
-	}
-	plan->stop_row = row;
-	return do_abort_and_stop(plan, event->code);
-}
-
-static struct cu_action row_fault(struct cu_plan *plan, const struct cu_event *event)
-{
-	plan->counts.retries++;
-	if (plan->state == CU_STATE_DELIVERING) {
-		/* What failed is known. Rows before it are done again and committed; then it
-		 * comes alone. */
-		plan->barrier = plan->row;
-		if (plan->batch_rows == 0)
-			return bad_row(plan, plan->row, event);
-		return do_abort(plan, CU_THEN_WAIT);
-	}
-	if (plan->config.kind == CU_PLAN_ROWS && plan->alone)
-		/* At the commit: the row was delivered, and the next one is in hand. */
-		return bad_row(plan, plan->seen, event);
-	if (plan->alone || plan->batch_rows == 0)
-		return bad_row(plan, plan->row, event);
-	/* Which row it is cannot be told from outside: halve until one stands alone. */
-	plan->failed_hi = plan->goal;
-	plan->target_rows = plan->batch_rows > 1 ? plan->batch_rows / 2 : 1;
-	return do_abort(plan, CU_THEN_WAIT);
-}
-
-/* Whether an error that is not the machine's is that of a row. A commit without rows has none to
- * blame, and a row that cannot even be parked is not helped by parking it. */
-static bool is_of_row(const struct cu_plan *plan, const struct cu_event *event)
-{
-	if (plan->state == CU_STATE_DELIVERING || plan->state == CU_STATE_APPLYING)
-		return event->of_row;
-	return plan->state == CU_STATE_COMMITTING && plan->batch_rows > 0 && plan->park == 0;
-}
-
-static struct cu_action machine_fault(struct cu_plan *plan, const struct cu_event *event)
-{
-	bool busy = event->fault == CU_FAULT_BUSY;
-	int64_t pause;
-
-	plan->machine_faults++;
-	if (busy && plan->locked_since_ns == 0)
-		plan->locked_since_ns = event->now_ns > 0 ? event->now_ns : 1;
-	if (busy)
-		plan->locked_in = plan->state;
-	if (busy && event->now_ns - plan->locked_since_ns >= plan->config.locked_ns)
-		return do_abort_and_stop(plan, CATCHUP_LOCKED);
-	pause = cu_policy_pause_ns(busy ? LOCKED_BASE_NS : MACHINE_BASE_NS,
-		busy ? LOCKED_MAX_NS : MACHINE_MAX_NS, plan->machine_faults, next_random(plan));
-	/* After a failed write or sync nobody knows what the file holds: only a fresh connection
-	 * and the watermark it reads say where to go on. */
-	if (!busy || plan->state == CU_STATE_OPENING)
-		return do_abort_and_pause(plan, pause, CU_THEN_OPEN);
-	if (plan->state == CU_STATE_LEASING)
-		return do_abort_and_pause(plan, pause, CU_THEN_LEASE);
-	if (plan->state == CU_STATE_LOADING)
-		return do_abort_and_pause(plan, pause, CU_THEN_LOAD);
-	return do_abort_and_pause(plan, pause, CU_THEN_WAIT);
-}
-
-/* A lock is over when what met it goes through; for what is done to a row, when that commits. */
-static void note_unlocked(struct cu_plan *plan)
-{
-	bool through = plan->state == plan->locked_in && plan->state != CU_STATE_DELIVERING;
-
-	if (through || plan->state == CU_STATE_LOADING || plan->state == CU_STATE_COMMITTING)
-		plan->locked_since_ns = 0;
-}
-
-static struct cu_action at_fault(struct cu_plan *plan, const struct cu_event *event)
-{
-	switch (event->fault) {
-	case CU_FAULT_BUSY:
-	case CU_FAULT_FULL:
-	case CU_FAULT_IO:
-	case CU_FAULT_MEMORY:
-		if (event->stopping && event->fault != CU_FAULT_BUSY)
-			return do_abort_and_stop(plan, CATCHUP_OK);
-		return machine_fault(plan, event);
-	case CU_FAULT_STOP:
-		return do_abort_and_stop(plan, CATCHUP_OK);
-	case CU_FAULT_SCHEMA:
-		if (plan->state == CU_STATE_OPENING || ++plan->schema_faults >= SCHEMA_FAULTS_MAX)
-			return do_abort_and_stop(plan, event->code);
-		return do_abort_and_pause(plan, MACHINE_BASE_NS, CU_THEN_OPEN);
-	case CU_FAULT_ROW:
-	case CU_FAULT_SLOW:
-		if (is_of_row(plan, event))
-			return row_fault(plan, event);
-		return do_abort_and_stop(plan, event->code);
-	case CU_FAULT_NONE:
-	case CU_FAULT_DATABASE:
-	case CU_FAULT_GONE:
-		break;
-	}
-	return do_abort_and_stop(plan, event->code);
-}
+/* ---- after an abort, a pause or a renewal --------------------------------------------------- */
 
 static struct cu_action go_on(
 	struct cu_plan *plan, enum cu_plan_then then, const struct cu_event *event)
@@ -582,8 +448,8 @@ struct cu_action cu_plan_step(struct cu_plan *plan, const struct cu_event *event
 {
 	CU_CHECK(states[plan->state].answers & (UINT32_C(1) << event->kind));
 	if (event->kind == CU_EVENT_FAULT)
-		return at_fault(plan, event);
-	note_unlocked(plan);
+		return cu_plan_take_fault(plan, event);
+	cu_plan_note_success(plan);
 	switch (event->kind) {
 	case CU_EVENT_OPENED:
 		return plan->config.lease ? do_lease(plan) : do_load(plan);
@@ -592,7 +458,7 @@ struct cu_action cu_plan_step(struct cu_plan *plan, const struct cu_event *event
 		plan->renew_at_ns = cu_deadline(event->now_ns, plan->config.lease_ns / 3);
 		return do_load(plan);
 	case CU_EVENT_DENIED:
-		return do_abort_and_pause(plan, event->wait_ns, CU_THEN_LEASE);
+		return cu_plan_abort_and_pause(plan, event->wait_ns, CU_THEN_LEASE);
 	case CU_EVENT_LOADED:
 		return at_loaded(plan, event);
 	case CU_EVENT_RANGE:
@@ -632,7 +498,7 @@ struct cu_action cu_plan_step(struct cu_plan *plan, const struct cu_event *event
 	case CU_EVENT_COMMITTED:
 		return at_committed(plan, event);
 	case CU_EVENT_LOST:
-		return do_abort(plan, plan->config.lease ? CU_THEN_LEASE : CU_THEN_LOAD);
+		return cu_plan_abort(plan, plan->config.lease ? CU_THEN_LEASE : CU_THEN_LOAD);
 	case CU_EVENT_DONE:
 		if (plan->state == CU_STATE_PARKING)
 			return at_parked(plan, event);
