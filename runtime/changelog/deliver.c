@@ -84,13 +84,13 @@ static void *give(struct catchup_changelog *c, struct cu_subscriber *sub, const 
 }
 
 /* The record that tells a subscriber where the reader's knowledge begins. */
-static bool announce(struct cu_subscriber *sub, int64_t sequence)
+static bool announce(struct cu_subscriber *sub, const struct line *line)
 {
-	int64_t *first = cu_feed_give(&sub->feed, CU_RECORD_JOIN, sizeof(*first), 0);
+	struct cu_join *join = cu_feed_give(&sub->feed, CU_RECORD_JOIN, sizeof(*join), 0);
 
-	if (!first)
+	if (!join)
 		return false;
-	*first = sequence;
+	*join = (struct cu_join){line->event->sequence, line->before.crossed};
 	sub->join = false;
 	return true;
 }
@@ -107,7 +107,7 @@ static void deliver_event(
 		cu_subscriber_raise(sub);
 	/* Without memory for it, it is tried again with the next line; a gap that this hides shows
 	 * there too, since the sequences go up. */
-	if (sub->join && !announce(sub, line->event->sequence))
+	if (sub->join && !announce(sub, line))
 		overflow(sub, line->event->sequence);
 	if (atomic_load_explicit(&sub->overflowed, memory_order_relaxed)) {
 		/* What is pending is told with the overflow; a line that is filtered away has

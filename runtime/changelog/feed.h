@@ -20,7 +20,13 @@ enum cu_record_kind {
 	CU_RECORD_EVENT = 1, /* a struct catchup_event with all it points to */
 	CU_RECORD_SYNC = 2,  /* a struct catchup_out_of_sync */
 	CU_RECORD_BAD = 3,   /* a struct catchup_error */
-	CU_RECORD_JOIN = 4,  /* int64_t: the first sequence that the reader saw for this subscriber */
+	CU_RECORD_JOIN = 4,  /* a struct cu_join; counts for no result */
+};
+
+/* The first line that the reader saw for a subscriber. */
+struct cu_join {
+	int64_t sequence;
+	bool crossed; /* it stands in another file than the subscriber's own reading ended in */
 };
 
 struct cu_record {

@@ -68,12 +68,14 @@ static void drop_oldest(struct catchup_changelog *c)
 		c->n_generations * sizeof(c->generations[0]));
 }
 
-/* Forgets what nobody has to read any more. */
+/* Forgets what nobody has to read any more. Only the reader changes the generations, so it may look
+ * at them without the lock. */
 static void prune(struct catchup_changelog *c)
 {
 	uint64_t needed = c->generations[c->current].number;
 
 	cu_mutex_check_held(&c->mu);
+	c->prunable = false;
 	for (struct cu_subscriber *sub = c->subscribers; sub; sub = sub->next)
 		if (sub->reading < needed)
 			needed = sub->reading;
@@ -91,6 +93,16 @@ static void append(struct catchup_changelog *c, struct cu_log_file *file)
 		drop_oldest(c);
 	c->generations[c->n_generations++] =
 		(struct cu_generation){.file = file, .number = number, .end = -1};
+}
+
+/* A subscriber needs files no longer: the reader gives them up. */
+static void let_prune(struct catchup_changelog *c)
+{
+	cu_mutex_check_held(&c->mu);
+	if (c->n_generations > 1) {
+		c->prunable = true;
+		cu_watch_wake(c->watch);
+	}
 }
 
 static void wake_subscribers(struct catchup_changelog *c)
@@ -207,6 +219,10 @@ static enum cu_step look(struct catchup_changelog *c, struct looking *looking)
 	} else if (facts.changed) {
 		facts.line_intact = cu_split_take_back(&c->split, fd);
 	}
+	cu_mutex_lock(&c->mu);
+	if (c->prunable)
+		prune(c);
+	cu_mutex_unlock(&c->mu);
 	discover(c, &error);
 	if (n < 0 && !facts.changed)
 		cu_error_errno(&error, n == -ENOMEM ? CATCHUP_NOMEM : CATCHUP_IO, (int)-n,
@@ -310,7 +326,7 @@ void cu_follow_unsubscribe(struct catchup_changelog *c, struct cu_subscriber *su
 			break;
 		}
 	}
-	prune(c);
+	let_prune(c);
 	cu_mutex_unlock(&c->mu);
 	if (atomic_load(&sub->behind))
 		cu_log_file_release(sub->resume.file);
@@ -330,7 +346,7 @@ void cu_follow_done_reading(struct catchup_changelog *c, struct cu_subscriber *s
 {
 	cu_mutex_lock(&c->mu);
 	sub->reading = UINT64_MAX;
-	prune(c);
+	let_prune(c);
 	cu_mutex_unlock(&c->mu);
 }
 
@@ -373,7 +389,7 @@ static enum cu_onward onward(struct catchup_changelog *c, struct cu_subscriber *
 	sub->join = c->order.last < 0;
 	sub->reading = UINT64_MAX;
 	atomic_store(&sub->feed.seen, c->order.last);
-	prune(c);
+	let_prune(c);
 	return CU_ONWARD_ATTACHED;
 }
 

@@ -97,7 +97,8 @@ struct catchup_changelog {
 	struct cu_mutex mu;
 	struct cu_generation generations[CU_FOLLOW_GENERATIONS_MAX];
 	size_t n_generations;
-	size_t current; /* the one the reader reads */
+	size_t current;        /* the one the reader reads */
+	bool prunable;         /* the reader should look for generations that nobody needs */
 	struct cu_order order; /* what the reader has seen; unknown while nobody is attached */
 	struct cu_subscriber *subscribers;
 	struct catchup_error trouble; /* the newest */

@@ -167,25 +167,32 @@ static void stop_own(struct catchup_iterator *it)
 	it->memory_bytes = 0;
 }
 
+/* What stood in the file when the iterator came is read, and the sequence to start after did not
+ * come: unless there was nothing at all, the newest there is lies before it, so it went back. */
+static int end_skipping(struct catchup_iterator *it)
+{
+	int64_t expected;
+
+	if (!it->skipping)
+		return AGAIN;
+	it->skipping = false;
+	it->order.last = it->after;
+	if (it->skipped < 0)
+		return AGAIN;
+	expected = cu_order_expected(&it->order);
+	it->order.last = it->skipped;
+	return raise_sync(it, CATCHUP_SYNC_GAP, expected, it->skipped);
+}
+
 /*
- * The feed goes on here. What was read must fit what the reader knew here: it does, unless the
- * sequence to start after is not in the file.
+ * The feed goes on here. What was read must fit what the reader knew here: it does, unless nothing
+ * was read and the sequence to start after is not the one that comes before.
  */
 static int settle(struct catchup_iterator *it, const struct cu_order *reader)
 {
 	int64_t expected;
 
 	stop_own(it);
-	if (it->skipping) {
-		it->skipping = false;
-		it->order = (struct cu_order){it->after, it->order.crossed};
-		if (it->skipped >= 0) {
-			/* It went back: the newest there is comes before the one that was seen. */
-			expected = cu_order_expected(&it->order);
-			it->order.last = it->skipped;
-			return raise_sync(it, CATCHUP_SYNC_GAP, expected, it->skipped);
-		}
-	}
 	if (reader->last >= 0 && it->order.last >= 0 && reader->last != it->order.last) {
 		expected = cu_order_expected(&it->order);
 		it->order.last = reader->last;
@@ -212,7 +219,10 @@ static int seek(struct catchup_iterator *it, int64_t offset)
 static int go_on(struct catchup_iterator *it, bool lost)
 {
 	struct cu_order reader;
+	int result = lost ? AGAIN : end_skipping(it);
 
+	if (result != AGAIN)
+		return result;
 	if (!it->sub.wait) {
 		if (!lost) {
 			cu_follow_done_reading(it->changelog, &it->sub);
@@ -305,11 +315,12 @@ static int take_record(struct catchup_iterator *it, const struct cu_record *reco
 		memcpy(&it->next.error, record->body, sizeof(it->next.error));
 		return CATCHUP_NEXT_BAD_LINE;
 	default: {
-		int64_t first;
+		struct cu_join join;
 
 		CU_CHECK(record->kind == CU_RECORD_JOIN);
-		memcpy(&first, record->body, sizeof(first));
-		if (cu_order_take(&it->order, first, &why))
+		memcpy(&join, record->body, sizeof(join));
+		it->order.crossed = it->order.crossed || join.crossed;
+		if (cu_order_take(&it->order, join.sequence, &why))
 			return AGAIN;
 		cu_subscriber_raise(&it->sub);
 		return tell_sync(it, &why);

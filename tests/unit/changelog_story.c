@@ -42,8 +42,8 @@ int story_end(void **state)
 
 const char *in_folder(const char *name)
 {
-	static char paths[8][1024];
-	static unsigned turn;
+	static _Thread_local char paths[8][1024];
+	static _Thread_local unsigned turn;
 	char *path = paths[turn++ % 8];
 
 	snprintf(path, sizeof(paths[0]), "%s/%s", folder, name);
@@ -73,8 +73,8 @@ void append_file(const char *name, const char *text)
 
 const char *event_line(long sequence, const char *table)
 {
-	static char lines[8][256];
-	static unsigned turn;
+	static _Thread_local char lines[8][256];
+	static _Thread_local unsigned turn;
 	char *line = lines[turn++ % 8];
 
 	snprintf(line, sizeof(lines[0]),

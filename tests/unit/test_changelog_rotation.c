@@ -1,0 +1,516 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Rotation in all its kinds, told as stories: nothing is lost or doubled while the reader keeps up,
+ * and what is lost is told.
+ */
+#include "changelog_story.h"
+
+#include <dirent.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define OPTIONS(...) ((struct catchup_iterator_options){__VA_ARGS__})
+#define WAITS .on_full = CATCHUP_ON_FULL_WAIT
+
+static struct catchup_iterator *open_after(long last)
+{
+	struct catchup_iterator *it;
+
+	put_file("log", "");
+	append_events("log", 1, last, NULL);
+	it = open_log(OPTIONS(0));
+	for (long i = 1; i <= last; i++) {
+		char text[32];
+
+		snprintf(text, sizeof(text), "%ld", i);
+		expect_story(it, text);
+	}
+	return it;
+}
+
+static void deleted_and_made_anew(void **state)
+{
+	struct catchup_iterator *it = open_after(2);
+
+	(void)state;
+	/* What is written just before goes to the old file, unread as yet. */
+	append_events("log", 3, 4, NULL);
+	unlink(in_folder("log"));
+	append_events("log", 5, 6, NULL);
+	expect_story(it, "3 4 5 6");
+	append_events("log", 7, 7, NULL);
+	expect_story(it, "7");
+	expect_quiet(it);
+	catchup_iterator_close(it);
+}
+
+static void renamed_and_made_anew(void **state)
+{
+	struct catchup_iterator *it = open_after(2);
+
+	(void)state;
+	append_events("log", 3, 4, NULL);
+	rename_file("log", "log.1");
+	append_events("log", 5, 6, NULL);
+	expect_story(it, "3 4 5 6");
+	expect_quiet(it);
+	catchup_iterator_close(it);
+}
+
+static void a_new_file_is_moved_over_the_old_one(void **state)
+{
+	struct catchup_iterator *it = open_after(2);
+
+	(void)state;
+	append_events("new", 3, 4, NULL);
+	rename_file("new", "log");
+	expect_story(it, "3 4");
+	catchup_iterator_close(it);
+}
+
+static void the_old_file_is_written_on_until_the_new_one_is(void **state)
+{
+	struct catchup_iterator *it = open_after(2);
+
+	(void)state;
+	/* As logrotate does: the writer learns of the new file later. */
+	rename_file("log", "log.1");
+	put_file("log", "");
+	append_events("log.1", 3, 3, NULL);
+	expect_story(it, "3");
+	append_events("log.1", 4, 4, NULL);
+	append_events("log", 5, 5, NULL);
+	expect_story(it, "4 5");
+	catchup_iterator_close(it);
+}
+
+static void copied_and_truncated(void **state)
+{
+	struct catchup_iterator *it = open_after(3);
+
+	(void)state;
+	truncate_file("log", 0);
+	append_events("log", 4, 4, NULL);
+	expect_story(it, "4");
+	truncate_file("log", 0);
+	/* Past the old size before anybody has looked. */
+	append_events("log", 5, 50, NULL);
+	for (long i = 5; i <= 50; i++) {
+		char text[32];
+
+		snprintf(text, sizeof(text), "%ld", i);
+		expect_story(it, text);
+	}
+	expect_quiet(it);
+	catchup_iterator_close(it);
+}
+
+static void truncated_with_lines_unread_is_told(void **state)
+{
+	struct catchup_iterator *it = open_after(3);
+
+	(void)state;
+	truncate_file("log", 0);
+	append_events("log", 6, 7, NULL);
+	expect_story(it, "lost-file(4,6) 6 7");
+	/* The same sequence again from the start: a reset. */
+	truncate_file("log", 0);
+	append_events("log", 1, 2, NULL);
+	expect_story(it, "gap(8,1) 1 2");
+	catchup_iterator_close(it);
+}
+
+static void truncated_under_a_writer_that_does_not_append(void **state)
+{
+	struct catchup_iterator *it = open_after(3);
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(stat(in_folder("log"), &st), 0);
+	truncate_file("log", 0);
+	/* It goes on at its old offset and leaves a hole before it. */
+	truncate_file("log", (long)st.st_size);
+	append_events("log", 4, 5, NULL);
+	expect_story(it, "bad 4 5");
+	assert_non_null(strstr(last_message(), " NUL bytes"));
+	catchup_iterator_close(it);
+}
+
+static void a_symbolic_link_is_changed(void **state)
+{
+	struct catchup_iterator *it;
+
+	(void)state;
+	assert_int_equal(mkdir(in_folder("a"), 0755), 0);
+	assert_int_equal(mkdir(in_folder("b"), 0755), 0);
+	append_events("a/one", 1, 2, NULL);
+	assert_int_equal(symlink("a/one", in_folder("log")), 0);
+	it = open_log(OPTIONS(0));
+	expect_story(it, "1 2");
+	append_events("a/one", 3, 3, NULL);
+	expect_story(it, "3");
+	append_events("b/two", 5, 5, NULL);
+	append_events("a/one", 4, 4, NULL);
+	assert_int_equal(symlink("b/two", in_folder("log.new")), 0);
+	rename_file("log.new", "log");
+	expect_story(it, "4 5");
+	append_events("b/two", 6, 6, NULL);
+	expect_story(it, "6");
+	/* Its target is moved away and made anew, where no notice tells of it. */
+	rename_file("b/two", "b/old");
+	append_events("b/two", 7, 7, NULL);
+	expect_story(it, "7");
+	/* Dangling for a while. */
+	unlink(in_folder("b/two"));
+	append_events("b/two", 8, 8, NULL);
+	expect_story(it, "8");
+	catchup_iterator_close(it);
+}
+
+static void the_folder_is_replaced(void **state)
+{
+	struct catchup_iterator *it;
+
+	(void)state;
+	assert_int_equal(mkdir(in_folder("dir"), 0755), 0);
+	append_events("dir/log", 1, 2, NULL);
+	it = open_log(OPTIONS(.path = in_folder("dir/log")));
+	expect_story(it, "1 2");
+	append_events("dir/log", 3, 3, NULL);
+	rename_file("dir", "dir.old");
+	assert_int_equal(mkdir(in_folder("dir"), 0755), 0);
+	append_events("dir/log", 4, 4, NULL);
+	expect_story(it, "3 4");
+	append_events("dir/log", 5, 5, NULL);
+	expect_story(it, "5");
+	/* Removed altogether, and back. */
+	unlink(in_folder("dir/log"));
+	assert_int_equal(rmdir(in_folder("dir")), 0);
+	assert_int_equal(mkdir(in_folder("dir"), 0755), 0);
+	append_events("dir/log", 6, 6, NULL);
+	expect_story(it, "6");
+	append_events("dir/log", 7, 7, NULL);
+	expect_story(it, "7");
+	catchup_iterator_close(it);
+}
+
+static void the_file_is_missing_for_a_while(void **state)
+{
+	struct catchup_iterator *it = open_after(1);
+
+	(void)state;
+	rename_file("log", "log.1");
+	expect_quiet(it);
+	append_events("log.1", 2, 2, NULL);
+	expect_story(it, "2");
+	append_events("log", 3, 3, NULL);
+	expect_story(it, "3");
+	catchup_iterator_close(it);
+}
+
+static void rotated_twice_between_two_looks(void **state)
+{
+	struct catchup_iterator *it = open_after(1);
+
+	(void)state;
+	/* Nobody can see the file in between: it never has the name. */
+	unlink(in_folder("log"));
+	append_events("new", 4, 5, NULL);
+	rename_file("new", "log");
+	expect_story(it, "lost-file(2,4) 4 5");
+	assert_true(catchup_iterator_out_of_sync(it) > 0);
+	catchup_iterator_close(it);
+}
+
+static void a_line_is_completed(void **state)
+{
+	struct catchup_iterator *it = open_after(1);
+	const char *line = event_line(2, NULL);
+
+	(void)state;
+	for (const char *p = line; *p; p++) {
+		char piece[2] = {*p, '\0'};
+
+		append_file("log", piece);
+		if (p == line + 10)
+			expect_quiet(it);
+	}
+	expect_quiet(it);
+	append_file("log", "\n");
+	expect_story(it, "2");
+	catchup_iterator_close(it);
+}
+
+static void a_line_is_never_completed(void **state)
+{
+	struct catchup_iterator *it = open_after(1);
+
+	(void)state;
+	append_file("log", "{\"seq\":2,\"family\":");
+	rename_file("log", "log.1");
+	append_events("log", 2, 3, NULL);
+	expect_story(it, "bad 2 3");
+	assert_non_null(strstr(last_message(), "has no end"));
+	catchup_iterator_close(it);
+}
+
+static void a_line_is_completed_after_the_rotation(void **state)
+{
+	struct catchup_iterator *it = open_after(1);
+	char line[256];
+
+	(void)state;
+	snprintf(line, sizeof(line), "%s\n", event_line(2, NULL));
+	append_file("log", "{\"seq\":2,");
+	rename_file("log", "log.1");
+	append_file("log.1", line + strlen("{\"seq\":2,"));
+	append_events("log", 3, 3, NULL);
+	expect_story(it, "2 3");
+	catchup_iterator_close(it);
+}
+
+static void a_writer_takes_a_torn_line_back(void **state)
+{
+	struct catchup_iterator *it = open_after(1);
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(stat(in_folder("log"), &st), 0);
+	for (int round = 0; round < 3; round++) {
+		append_file("log", "{\"seq\":2,\"family\":\"a rather long beginning of a line");
+		expect_quiet(it);
+		truncate_file("log", (long)st.st_size);
+	}
+	append_events("log", 2, 3, NULL);
+	expect_story(it, "2 3");
+	catchup_iterator_close(it);
+}
+
+static void another_thing_takes_the_name(void **state)
+{
+	struct catchup_iterator *it = open_after(1);
+
+	(void)state;
+	rename_file("log", "log.1");
+	assert_int_equal(mkdir(in_folder("log"), 0755), 0);
+	expect_story(it, "error");
+	assert_non_null(strstr(last_message(), "is a folder"));
+	append_events("log.1", 2, 2, NULL);
+	expect_story(it, "2");
+	assert_int_equal(rmdir(in_folder("log")), 0);
+	put_file("new", "SQLite format 3");
+	truncate_file("new", 16);
+	rename_file("new", "log");
+	expect_story(it, "error");
+	assert_non_null(strstr(last_message(), "is a SQLite database"));
+	unlink(in_folder("log"));
+	append_events("log", 3, 3, NULL);
+	expect_story(it, "3");
+	catchup_iterator_close(it);
+}
+
+static void permission_is_lost_and_found(void **state)
+{
+	struct catchup_iterator *it;
+
+	(void)state;
+	if (geteuid() == 0)
+		skip(); /* root may read everything */
+	it = open_after(1);
+	unlink(in_folder("log"));
+	append_events("new", 2, 2, NULL);
+	assert_int_equal(chmod(in_folder("new"), 0), 0);
+	rename_file("new", "log");
+	expect_story(it, "error");
+	assert_int_equal(chmod(in_folder("log"), 0644), 0);
+	expect_story(it, "2");
+	catchup_iterator_close(it);
+}
+
+/* ---- an iterator that has not caught up --------------------------------------------------- */
+
+static void a_slow_reader_that_waits_follows_all_files(void **state)
+{
+	struct catchup_changelog_options options = {
+		.size = sizeof(options), .path = in_folder("log")};
+	struct catchup_changelog *changelog;
+	struct catchup_iterator *slow, *quick;
+
+	(void)state;
+	put_file("log", "");
+	assert_int_equal(catchup_changelog_open(&options, &changelog, NULL), CATCHUP_OK);
+	slow = open_log(OPTIONS(.changelog = changelog, .ring_slots = 2, WAITS));
+	quick = open_log(OPTIONS(.changelog = changelog));
+	for (long file = 0; file < 40; file++) {
+		char text[64];
+
+		unlink(in_folder("log"));
+		append_events("log", 2 * file + 1, 2 * file + 2, NULL);
+		/* So that the reader thread sees every file. */
+		snprintf(text, sizeof(text), "%ld %ld", 2 * file + 1, 2 * file + 2);
+		expect_story(quick, text);
+		snprintf(text, sizeof(text), "%ld", file + 1);
+		expect_story(slow, text);
+	}
+	for (long i = 41; i <= 80; i++) {
+		char text[32];
+
+		snprintf(text, sizeof(text), "%ld", i);
+		expect_story(slow, text);
+	}
+	expect_quiet(slow);
+	assert_int_equal(catchup_iterator_out_of_sync(slow), 0);
+	catchup_iterator_close(slow);
+	catchup_iterator_close(quick);
+	catchup_changelog_close(changelog);
+}
+
+static void a_backlog_survives_its_file(void **state)
+{
+	(void)state;
+	for (int on_full = CATCHUP_ON_FULL_FLAG; on_full <= CATCHUP_ON_FULL_WAIT; on_full++) {
+		struct catchup_iterator *it;
+
+		put_file("log", "");
+		append_events("log", 1, 3, NULL);
+		it = open_log(OPTIONS(.on_full = on_full));
+		expect_story(it, "1");
+		unlink(in_folder("log"));
+		append_events("log", 4, 5, NULL);
+		expect_story(it, "2 3 4 5");
+		expect_quiet(it);
+		catchup_iterator_close(it);
+	}
+}
+
+static void a_backlog_that_is_truncated_is_told(void **state)
+{
+	struct catchup_iterator *it;
+	const struct catchup_next *next;
+	long last = 0;
+
+	(void)state;
+	put_file("log", "");
+	append_events("log", 1, 20000, NULL);
+	it = open_log(OPTIONS(0));
+	expect_story(it, "1");
+	truncate_file("log", 0);
+	append_events("log", 20001, 20001, NULL);
+	/* The rest of the buffer is there still; then it is told, then goes on. */
+	for (;;) {
+		int result = catchup_iterator_next(it, 10000, &next);
+
+		if (result != CATCHUP_NEXT_EVENT) {
+			assert_int_equal(result, CATCHUP_NEXT_OUT_OF_SYNC);
+			assert_int_equal(next->sync.reason, CATCHUP_SYNC_LOST_FILE);
+			assert_int_equal(next->sync.expected, last + 1);
+			break;
+		}
+		last = (long)next->event->sequence;
+	}
+	assert_true(last < 20000);
+	expect_story(it, "20001");
+	catchup_iterator_close(it);
+
+	put_file("log", "");
+	append_events("log", 1, 20000, NULL);
+	it = open_log(OPTIONS(WAITS));
+	expect_story(it, "1");
+	truncate_file("log", 0);
+	append_events("log", 20001, 20001, NULL);
+	while (catchup_iterator_next(it, 10000, &next) == CATCHUP_NEXT_EVENT)
+		last = (long)next->event->sequence;
+	assert_int_equal(next->sync.reason, CATCHUP_SYNC_LOST_FILE);
+	assert_int_equal(next->sync.expected, last + 1);
+	assert_int_equal(next->sync.got, 20001);
+	expect_story(it, "20001");
+	catchup_iterator_close(it);
+}
+
+static int count_descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	int n = 0;
+
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+static void files_are_given_up(void **state)
+{
+	struct catchup_iterator *lazy, *it;
+	struct catchup_changelog *changelog;
+	struct catchup_changelog_options options = {
+		.size = sizeof(options), .path = in_folder("log")};
+	int before, during;
+
+	(void)state;
+	before = count_descriptors();
+	put_file("log", "");
+	append_events("log", 1, 5, NULL);
+	assert_int_equal(catchup_changelog_open(&options, &changelog, NULL), CATCHUP_OK);
+	it = open_log(OPTIONS(.changelog = changelog));
+	expect_story(it, "1 2 3 4 5");
+	lazy = open_log(OPTIONS(.changelog = changelog, WAITS));
+	during = count_descriptors();
+	for (long i = 6; i < 200; i++) {
+		char text[32];
+
+		unlink(in_folder("log"));
+		append_events("log", i, i, NULL);
+		snprintf(text, sizeof(text), "%ld", i);
+		expect_story(it, text);
+	}
+	assert_in_range(count_descriptors(), during, during + 64);
+	/* The oldest files were given up: that is told, and what is left is read. */
+	expect_story(lazy, "1 2 3 4 5 lost-file(6,136) 136 137");
+	catchup_iterator_close(lazy);
+	append_events("log", 200, 200, NULL);
+	expect_story(it, "200");
+	assert_in_range(count_descriptors(), before, during);
+	catchup_changelog_close(changelog);
+	catchup_iterator_close(it);
+	assert_int_equal(count_descriptors(), before);
+}
+
+#define STORY(name) cmocka_unit_test_setup_teardown(name, story_begin, story_end)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		STORY(deleted_and_made_anew),
+		STORY(renamed_and_made_anew),
+		STORY(a_new_file_is_moved_over_the_old_one),
+		STORY(the_old_file_is_written_on_until_the_new_one_is),
+		STORY(copied_and_truncated),
+		STORY(truncated_with_lines_unread_is_told),
+		STORY(truncated_under_a_writer_that_does_not_append),
+		STORY(a_symbolic_link_is_changed),
+		STORY(the_folder_is_replaced),
+		STORY(the_file_is_missing_for_a_while),
+		STORY(rotated_twice_between_two_looks),
+		STORY(a_line_is_completed),
+		STORY(a_line_is_never_completed),
+		STORY(a_line_is_completed_after_the_rotation),
+		STORY(a_writer_takes_a_torn_line_back),
+		STORY(another_thing_takes_the_name),
+		STORY(permission_is_lost_and_found),
+		STORY(a_slow_reader_that_waits_follows_all_files),
+		STORY(a_backlog_survives_its_file),
+		STORY(a_backlog_that_is_truncated_is_told),
+		STORY(files_are_given_up),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
