@@ -6,6 +6,8 @@ BUILD = build
 PREFIX = /usr/local
 CONFIGS = gcc clang asan tsan
 SCENARIOS =
+SQLITE = auto
+export SQLITE
 
 all: set-up
 	@meson compile -C $(BUILD)
@@ -14,7 +16,7 @@ all: set-up
 set-up:
 	@.ci/install build
 	@if [ ! -e $(BUILD)/build.ninja ]; then \
-		.ci/fetch-sqlite && meson setup $(BUILD) --prefix=$(PREFIX); \
+		.ci/fetch-sqlite && meson setup $(BUILD) --prefix=$(PREFIX) -Dsqlite=$(SQLITE); \
 	elif [ .cache/sqlite/VERSION -nt $(BUILD)/build.ninja ]; then \
 		meson setup --reconfigure $(BUILD); \
 	fi
@@ -40,6 +42,7 @@ clean:
 
 help:
 	@echo "make            install what is missing, build into $(BUILD)/"
+	@echo "                SQLITE=system takes the system's SQLite for the program too"
 	@echo "make test       build and run all tests: gcc, clang, address and thread sanitizers"
 	@echo "                CONFIGS=gcc runs one of them (gcc, clang, asan, tsan)"
 	@echo "make demo       sensor messages through a pipeline that is killed on the way"
