@@ -53,7 +53,7 @@ enum cu_action_kind {
 	CU_ACTION_LOAD,    /* read the watermark; LOADED or FAULT */
 	CU_ACTION_WAIT,    /* for ranges, a wake-up or until_ns; RANGE, TIME, STOPPING, FAULT, or
 	                      LOST when the watermark was moved outside the plan */
-	CU_ACTION_REWIND,  /* tell the reader to feed from lo again under `epoch`; DONE */
+	CU_ACTION_REWIND,  /* tell the reader to feed from lo again under `epoch`; DONE or FAULT */
 	CU_ACTION_CUT,     /* where do `rows` rows above lo end, at most hi? CUT with the id of the
 	                      last of them, or with hi when there are fewer; or FAULT */
 	CU_ACTION_FETCH,   /* start `next` on (lo, hi] and step it once; ROW, END or FAULT */

@@ -3,9 +3,10 @@
  * plan_fault.c - what a plan does about a fault: whose it is, and whether it is tried again, after
  * which pause, on which connections, or not at all.
  *
- * A fault is the machine's, the schema's, the row's, or the end. One that is the row's finds its row
- * first: a row that failed while it was delivered is known, and comes alone next time; where a set or
- * a commit failed, batches are halved until a row stands alone. Only then does the policy speak.
+ * A fault is the machine's, the schema's, the row's, or the end. One that is the row's finds its
+ * row first: a row that failed while it was delivered is known, and comes alone next time; where a
+ * set or a commit failed, batches are halved until a row stands alone. Only then does the policy
+ * speak.
  */
 #include "base/os.h"
 #include "pool/plan_inside.h"
@@ -102,7 +103,7 @@ static struct cu_action machine_fault(struct cu_plan *plan, const struct cu_even
 		return cu_plan_abort_and_pause(plan, pause, CU_THEN_OPEN);
 	if (plan->state == CU_STATE_LEASING)
 		return cu_plan_abort_and_pause(plan, pause, CU_THEN_LEASE);
-	if (plan->state == CU_STATE_LOADING)
+	if (plan->state == CU_STATE_LOADING || plan->state == CU_STATE_REWINDING)
 		return cu_plan_abort_and_pause(plan, pause, CU_THEN_LOAD);
 	return cu_plan_abort_and_pause(plan, pause, CU_THEN_WAIT);
 }

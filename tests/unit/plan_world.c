@@ -332,6 +332,12 @@ static bool perform_wait(struct world_process *process, struct cu_event *event)
 		event->kind = CU_EVENT_STOPPING;
 		return true;
 	}
+	if (process->moved) {
+		process->moved = false;
+		trace(world, " moved");
+		event->kind = CU_EVENT_LOST;
+		return true;
+	}
 	if (world->eager)
 		world_read(process);
 	if (cu_plan_wants_range(&process->plan) && process->ring_used > 0) {
@@ -688,8 +694,8 @@ static void perform_stop(struct world_process *process)
 /* Actions whose success is all there is to it; what fails on its own is asked where it happens. */
 static bool fails_by_mishap(enum cu_action_kind kind)
 {
-	return kind != CU_ACTION_REWIND && kind != CU_ACTION_ABORT && kind != CU_ACTION_SLEEP &&
-	       kind != CU_ACTION_STOP && kind != CU_ACTION_DELIVER && kind != CU_ACTION_COMMIT;
+	return kind != CU_ACTION_ABORT && kind != CU_ACTION_SLEEP && kind != CU_ACTION_STOP &&
+	       kind != CU_ACTION_DELIVER && kind != CU_ACTION_COMMIT;
 }
 
 static void perform(struct world_process *process, struct cu_event *event)

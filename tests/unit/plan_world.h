@@ -78,6 +78,7 @@ struct world_process {
 	int64_t told_now_ns;	 /* of the last event */
 	bool stopping;		 /* somebody asked it to stop */
 	bool stopped;
+	bool moved;              /* its watermark was moved outside the plan */
 
 	/* feeding */
 	struct cu_feed feed;

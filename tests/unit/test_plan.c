@@ -624,6 +624,31 @@ static void a_watermark_that_another_process_moved_is_loaded_anew(void **state)
 		" range(2,3] fetch(2,3] begin row3 commit(2,3]");
 }
 
+static void a_watermark_moved_outside_the_plan_is_loaded_anew(void **state)
+{
+	struct story *s = story_of(CU_PLAN_ROWS, "stop", 2);
+
+	(void)state;
+	start_and_open(s);
+	other_process_does(s, 1);
+	s->process->moved = true;
+	run(s);
+	told(s, " moved abort load=1 rewind range(1,2] fetch(1,2] begin row2 commit(1,2]");
+}
+
+static void a_reader_that_cannot_be_told_where_to_begin_is_told_again(void **state)
+{
+	struct story *s = story_of(CU_PLAN_ROWS, "stop", 1);
+
+	(void)state;
+	start(s);
+	will_fail(s, CU_ACTION_REWIND, CU_FAULT_IO);
+	will_fail(s, CU_ACTION_REWIND, CU_FAULT_BUSY);
+	run(s);
+	told(s, " open load=0 rewind!io abort sleep open load=0 rewind!busy abort sleep load=0 rewind"
+		" range(0,1] fetch(0,1] begin row1 commit(0,1]");
+}
+
 static void ranges_of_an_earlier_life_are_not_believed(void **state)
 {
 	struct story *s = story_of(CU_PLAN_ROWS, "stop", 3);
@@ -1030,6 +1055,8 @@ int main(void)
 		cmocka_unit_test(a_changed_schema_is_prepared_for_once_more),
 		cmocka_unit_test(what_cannot_get_better_stops_at_once),
 		cmocka_unit_test(a_watermark_that_another_process_moved_is_loaded_anew),
+		cmocka_unit_test(a_watermark_moved_outside_the_plan_is_loaded_anew),
+		cmocka_unit_test(a_reader_that_cannot_be_told_where_to_begin_is_told_again),
 		cmocka_unit_test(ranges_of_an_earlier_life_are_not_believed),
 		cmocka_unit_test(a_lease_that_another_process_has_is_waited_for),
 		cmocka_unit_test(who_lost_the_lease_commits_nothing),

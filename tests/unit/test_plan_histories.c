@@ -249,6 +249,8 @@ static void run_wild(struct history *h)
 			h->seen.crashes++;
 		} else if (dice < 18) {
 			process->stopping = true;
+		} else if (dice < 19) {
+			process->moved = true;
 		} else if (dice < 70) {
 			world_read(process);
 		} else if (!step(h, process) && world_dice(world, 4) == 0) {
