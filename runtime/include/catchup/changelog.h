@@ -242,8 +242,8 @@ CATCHUP_API int catchup_changelog_writer_append(struct catchup_changelog_writer 
 /*
  * Writes the batch with one write of whole lines, rotating first when it is time.
  *
- * Returns: CATCHUP_OK; CATCHUP_FULL when the disk is full, CATCHUP_IO: nothing of the batch is in
- *          the file for a reader to see as an event, the batch is kept and may be flushed again.
+ * Returns: CATCHUP_OK; CATCHUP_FULL when the disk is full, CATCHUP_IO: whole lines that went stay in
+ *          the file, since a reader may have them; the others are kept and may be flushed again.
  */
 CATCHUP_API int catchup_changelog_writer_flush(
 	struct catchup_changelog_writer *writer, struct catchup_error *error);
