@@ -91,8 +91,8 @@ void append_events(const char *name, long from, long to, const char *table)
 	char *end = text;
 
 	assert_non_null(text);
-	for (long i = from; i <= to; i++)
-		end += sprintf(end, "%s\n", event_line(i, table));
+	for (long n = 0; n <= to - from; n++) /* `to` may be the largest there is */
+		end += sprintf(end, "%s\n", event_line(from + n, table));
 	write_file(name, text, (size_t)(end - text), O_APPEND);
 	free(text);
 }
