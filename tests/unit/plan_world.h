@@ -57,7 +57,7 @@ enum world_lie {
 	WORLD_FETCH_SKIPS,    /* `next` leaves its first row out */
 	WORLD_LIMIT_UNTOLD,   /* `next` has a LIMIT, and the plan is not told to ask again */
 	WORLD_ROLLBACK_KEEPS, /* results survive a rollback */
-	WORLD_TEARS,	      /* results are committed without the watermark */
+	WORLD_TEARS,          /* results are committed without the watermark */
 	WORLD_NO_COMPARE,     /* the watermark is set whatever it was before */
 	WORLD_SKIPS_ON_BUSY,  /* a busy database is called a delivered row */
 	WORLD_BLAMES_THE_ROW, /* errors of the machine are called the row's */
@@ -75,10 +75,10 @@ struct world_process {
 	struct world *world;
 	struct cu_plan plan;
 	struct cu_action action; /* to be performed next */
-	int64_t told_now_ns;	 /* of the last event */
-	bool stopping;		 /* somebody asked it to stop */
+	int64_t told_now_ns;     /* of the last event */
+	bool stopping;           /* somebody asked it to stop */
 	bool stopped;
-	bool moved;              /* its watermark was moved outside the plan */
+	bool moved; /* its watermark was moved outside the plan */
 
 	/* feeding */
 	struct cu_feed feed;
@@ -103,7 +103,7 @@ struct world_process {
 	int64_t began_ns;
 
 	int64_t busy_since_ns; /* 0: not */
-	int last_code;	       /* of the last fault */
+	int last_code;         /* of the last fault */
 };
 
 struct world {
@@ -111,7 +111,7 @@ struct world {
 	size_t n_rows;
 	int64_t highest; /* id ever given */
 	int64_t own_max; /* what the consumer's own `max` says; -1: it has none */
-	uint32_t limit;	 /* of the consumer's own `next`; 0: none */
+	uint32_t limit;  /* of the consumer's own `next`; 0: none */
 
 	/* results database */
 	int64_t watermark;
@@ -158,6 +158,6 @@ bool world_step(struct world_process *process);
 void world_read(struct world_process *process);
 
 /* Rows that should be done by now are; to be asked when all is quiet. */
-void world_check_end(struct world *world);
+void judge_end(struct world *world);
 
 #endif

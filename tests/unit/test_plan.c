@@ -645,7 +645,8 @@ static void a_reader_that_cannot_be_told_where_to_begin_is_told_again(void **sta
 	will_fail(s, CU_ACTION_REWIND, CU_FAULT_IO);
 	will_fail(s, CU_ACTION_REWIND, CU_FAULT_BUSY);
 	run(s);
-	told(s, " open load=0 rewind!io abort sleep open load=0 rewind!busy abort sleep load=0 rewind"
+	told(s, " open load=0 rewind!io abort sleep open load=0 rewind!busy abort sleep"
+		" load=0 rewind"
 		" range(0,1] fetch(0,1] begin row1 commit(0,1]");
 }
 

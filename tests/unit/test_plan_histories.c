@@ -7,7 +7,7 @@
  *
  *	TEST_SEED=NUMBER build/tests/unit/test_plan_histories
  *
- * runs that one alone and prints every action of it.
+ * runs that one alone and prints every action of it. TEST_HISTORIES=NUMBER runs so many.
  */
 #include "plan_world.h"
 
@@ -43,7 +43,7 @@
 struct history {
 	struct world world;
 	struct cu_plan_config config;
-	bool quiet;	     /* mishaps are over */
+	bool quiet;          /* mishaps are over */
 	uint32_t mishaps_of; /* one action in so many fails; 0: none */
 	uint32_t steps;
 	/* seen, to be sure that the generator reaches what it is meant to reach */
@@ -284,7 +284,7 @@ static void run_quiet(struct history *h)
 			break;
 	}
 	if (world->broken[0] == '\0')
-		world_check_end(world);
+		judge_end(world);
 }
 
 /* A check of the plan's own that fails ends the process; then too the history must be known. */
@@ -352,9 +352,11 @@ static void explain(struct history *h, uint64_t seed)
 static void no_history_loses_or_doubles_a_row(void **state)
 {
 	static struct history h;
-	const char *replay = getenv("TEST_SEED");
+	const char *replay = getenv("TEST_SEED"), *more = getenv("TEST_HISTORIES");
+	const uint64_t histories = more ? strtoull(more, NULL, 10) : HISTORIES;
 	uint32_t most_steps = 0;
 	const struct seen *seen = &h.seen;
+	const int64_t n = (int64_t)histories;
 
 	(void)state;
 	if (replay) {
@@ -362,23 +364,23 @@ static void no_history_loses_or_doubles_a_row(void **state)
 		assert_string_equal(h.world.broken, "");
 		return;
 	}
-	for (uint64_t i = 0; i < HISTORIES; i++) {
+	for (uint64_t i = 0; i < histories; i++) {
 		if (!run(&h, seed_of(i), WORLD_HONEST, NULL, 0))
 			fail_msg("%s (replay with TEST_SEED=%" PRIu64 ")", h.world.broken,
 				seed_of(i));
 		most_steps = h.steps > most_steps ? h.steps : most_steps;
 	}
-	print_message("%d histories: %" PRId64 " rows, %" PRId64 " commits, %" PRId64
+	print_message("%" PRIu64 " histories: %" PRId64 " rows, %" PRId64 " commits, %" PRId64
 		      " parked, %" PRId64 " faults, %" PRId64 " crashes, %" PRId64
 		      " stops, %" PRId64 " lost races, %" PRId64 " denied leases; at most %" PRIu32
 		      " quiet steps\n",
-		HISTORIES, seen->rows, seen->commits, seen->parks, seen->faults, seen->crashes,
+		histories, seen->rows, seen->commits, seen->parks, seen->faults, seen->crashes,
 		seen->stops, seen->losses, seen->denials, most_steps);
 	/* A generator that has gone astray proves nothing. */
-	assert_true(seen->rows > HISTORIES && seen->commits > HISTORIES);
-	assert_true(seen->faults > HISTORIES && seen->crashes > HISTORIES / 2);
-	assert_true(seen->parks > HISTORIES / 8 && seen->stops > HISTORIES / 8);
-	assert_true(seen->losses > HISTORIES / 8 && seen->denials > HISTORIES / 8);
+	assert_true(seen->rows > n && seen->commits > n);
+	assert_true(seen->faults > n && seen->crashes > n / 2);
+	assert_true(seen->parks > n / 8 && seen->stops > n / 8);
+	assert_true(seen->losses > n / 8 && seen->denials > n / 8);
 }
 
 static void every_lie_is_found_out(void **state)
