@@ -98,6 +98,7 @@ static int on_progress(void *context)
 
 /* ---- opening ------------------------------------------------------------------------------ */
 
+/* After the database itself was opened. */
 static int failed(struct cu_conn *conn, struct catchup_error *error, const char *doing)
 {
 	int detail = conn->db ? sqlite3_extended_errcode(conn->db) : SQLITE_NOMEM;
@@ -105,6 +106,11 @@ static int failed(struct cu_conn *conn, struct catchup_error *error, const char 
 	if ((detail & 0xff) == SQLITE_NOTADB)
 		return cu_error_set(error, CATCHUP_DATABASE, detail,
 			"database '%s': not a database, or encrypted", conn->main_path);
+	/* That is about the log's two files, which also one who only reads has to make. */
+	if ((detail & 0xff) == SQLITE_CANTOPEN || (detail & 0xff) == SQLITE_READONLY)
+		return cu_error_sqlite(error, conn->db,
+			"database '%s': %s (the files of its write-ahead log are made in its folder)",
+			conn->main_path, doing);
 	return cu_error_sqlite(error, conn->db, "database '%s': %s", conn->main_path, doing);
 }
 
@@ -173,11 +179,6 @@ static int first_look(struct cu_conn *conn, bool *empty, struct catchup_error *e
 		"reading");
 
 	*empty = strcmp(count, "0") == 0;
-	if (rc != CATCHUP_OK && conn->role != CU_ROLE_WRITER && error &&
-		((error->detail & 0xff) == SQLITE_CANTOPEN ||
-			(error->detail & 0xff) == SQLITE_READONLY))
-		cu_error_prefix(error, "its write-ahead log needs files beside it that cannot be made or "
-			"written by this user; ");
 	return rc;
 }
 
@@ -297,7 +298,9 @@ static int open_main(struct cu_conn *conn, bool create, struct catchup_error *er
 	free(uri);
 	if (!conn->db)
 		return cu_error_nomem(error);
-	return rc == SQLITE_OK ? CATCHUP_OK : failed(conn, error, "opening");
+	if (rc == SQLITE_OK)
+		return CATCHUP_OK;
+	return cu_error_sqlite(error, conn->db, "database '%s': opening", conn->main_path);
 }
 
 int cu_conn_open(struct cu_conn *conn, const struct cu_conn_options *options,

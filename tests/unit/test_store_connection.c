@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 static void write_file(const char *path, const void *bytes, size_t n)
 {
@@ -282,6 +283,120 @@ static void one_file_under_two_names_is_refused(void **state)
 	refuse(CU_ROLE_WRITER, s->database, s->results, CATCHUP_CONFIG, "under another name");
 }
 
+/* Runs one look as a user who may not write, since root may write everything. Returns what the child
+ * found: 0 for what was expected. */
+static int as_nobody(struct scratch *s, enum cu_role role, int code, const char *text)
+{
+	pid_t child = fork();
+	int status;
+
+	assert_true(child >= 0);
+	if (child == 0) {
+		struct catchup_error error = {0};
+		struct cu_conn conn;
+		int rc;
+
+		if (setgid(65534) != 0 || setuid(65534) != 0)
+			_exit(10);
+		rc = try_open(&conn, role, s->database, NULL, &error);
+		if (rc != code)
+			_exit(11);
+		if (text && !strstr(error.message, text)) {
+			fprintf(stderr, "%s\n", error.message);
+			_exit(12);
+		}
+		cu_conn_close(&conn);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void what_may_not_be_written_is_said_at_once(void **state)
+{
+	struct scratch *s = *state;
+
+	if (geteuid() != 0) {
+		print_message("needs root, to become another user\n");
+		skip();
+	}
+	assert_int_equal(chmod(s->folder, 0755), 0);
+	sql_run(s->database, "CREATE TABLE t(x)");
+	assert_int_equal(chmod(s->database, 0444), 0);
+	assert_int_equal(as_nobody(s, CU_ROLE_WRITER, CATCHUP_DATABASE, "read-only"), 0);
+	assert_int_equal(as_nobody(s, CU_ROLE_READER, CATCHUP_OK, NULL), 0);
+	/* The file may be written, its folder not, so there can be no log beside it. */
+	assert_int_equal(chmod(s->database, 0666), 0);
+	assert_int_equal(as_nobody(s, CU_ROLE_WRITER, CATCHUP_DATABASE, "are made in its folder"), 0);
+	sql_run(s->database, "PRAGMA journal_mode=WAL");
+	assert_int_equal(as_nobody(s, CU_ROLE_STATUS, CATCHUP_DATABASE, "are made in its folder"), 0);
+	assert_int_equal(as_nobody(s, CU_ROLE_WRITER, CATCHUP_DATABASE, "are made in its folder"), 0);
+	assert_int_equal(chmod(s->database, 0), 0);
+	assert_int_equal(as_nobody(s, CU_ROLE_STATUS, CATCHUP_IO, "Permission denied"), 0);
+}
+
+static void one_that_cannot_be_switched_to_wal(void **state)
+{
+	struct scratch *s = *state;
+	struct catchup_error error = {0};
+	struct cu_conn_options options = {.role = CU_ROLE_WRITER, .main = s->database, .busy_ms = 20};
+	struct cu_conn conn;
+	sqlite3 *other;
+
+	sql_run(s->database, "CREATE TABLE t(x)");
+	assert_int_equal(sqlite3_open(s->database, &other), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(other, "BEGIN; SELECT * FROM t", NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(cu_conn_open(&conn, &options, &error), CATCHUP_LOCKED);
+	expect_text(&error, "switching to WAL mode: database is locked");
+	sqlite3_close(other);
+	assert_ok(cu_conn_open(&conn, &options, &error));
+	cu_conn_close(&conn);
+}
+
+static void foreign_logs_beside_it(void **state)
+{
+	struct scratch *s = *state;
+	char path[400];
+	char junk[70000];
+
+	for (size_t i = 0; i < sizeof(junk); i++)
+		junk[i] = (char)(i * 2654435761u >> 9);
+	sql_run(s->database, "PRAGMA journal_mode=WAL; CREATE TABLE t(x); INSERT INTO t VALUES (7)");
+	for (int i = 0; i < 2; i++) {
+		struct cu_conn conn;
+
+		snprintf(path, sizeof(path), "%s-wal", s->database);
+		write_file(path, junk, i ? 5 : sizeof(junk));
+		snprintf(path, sizeof(path), "%s-shm", s->database);
+		write_file(path, junk, i ? 5 : sizeof(junk));
+		open_conn(&conn, CU_ROLE_WRITER, s->database, NULL);
+		cu_conn_close(&conn);
+		assert_int_equal(sql_int(s->database, "SELECT x FROM t"), 7);
+	}
+}
+
+static void damaged_files_are_errors(void **state)
+{
+	struct scratch *s = *state;
+
+	for (long at = 20; at < 4096; at += 61) {
+		struct catchup_error error = {0};
+		struct cu_conn conn;
+		FILE *f;
+		int rc;
+
+		unlink(s->database);
+		sql_run(s->database, "CREATE TABLE t(x); CREATE INDEX i ON t(x); CREATE VIEW v AS SELECT x FROM t");
+		f = fopen(s->database, "r+b");
+		fseek(f, at, SEEK_SET);
+		fwrite("\xff\xff\xff\xff\xff\xff\xff\xff", 1, 8, f);
+		fclose(f);
+		rc = try_open(&conn, CU_ROLE_WRITER, s->database, NULL, &error);
+		assert_true(rc == CATCHUP_OK || error.message[0] != '\0');
+		cu_conn_close(&conn);
+	}
+}
+
 static void a_lock_that_stays_is_given_up(void **state)
 {
 	struct scratch *s = *state;
@@ -546,6 +661,10 @@ int main(void)
 		SCRATCH_TEST(an_empty_file_is_an_empty_database),
 		SCRATCH_TEST(names_are_never_uris),
 		SCRATCH_TEST(one_file_under_two_names_is_refused),
+		SCRATCH_TEST(what_may_not_be_written_is_said_at_once),
+		SCRATCH_TEST(one_that_cannot_be_switched_to_wal),
+		SCRATCH_TEST(foreign_logs_beside_it),
+		SCRATCH_TEST(damaged_files_are_errors),
 		SCRATCH_TEST(a_lock_that_stays_is_given_up),
 		SCRATCH_TEST(endless_statements_are_interrupted),
 		SCRATCH_TEST(nothing_is_committed_to_a_file_that_is_gone),
