@@ -180,6 +180,13 @@ int64_t cu_os_pid_space(void);
 void cu_os_host_name(char *to, size_t bytes);
 /* Other than 0: a network file system, where locks and notices cannot be relied on. */
 int cu_os_network_fs(const char *path);
+/*
+ * Which other processes hold POSIX locks on a file, within bytes from..to: up to `most` distinct pids.
+ * For hints only: it sees this machine's processes, and only those of the same pid namespace by number
+ * (others count as 0). Returns how many, 0 also when it cannot be known.
+ */
+size_t cu_os_lock_holders(const struct cu_file_id *id, int64_t from, int64_t to, pid_t *pids,
+	size_t most);
 /* Random bits, for jitter and ids. */
 uint64_t cu_os_random(void);
 

@@ -265,6 +265,47 @@ int cu_os_network_fs(const char *path)
 	return 0;
 }
 
+/* One line of proc_locks(5): "1: POSIX  ADVISORY  READ 1234 fe:00:5678 128 128". */
+static bool parse_lock(const char *line, const struct cu_file_id *id, int64_t from, int64_t to,
+	long *pid)
+{
+	unsigned long major, minor;
+	unsigned long long inode;
+	long long start, end;
+	char last[24];
+
+	if (sscanf(line, "%*d: POSIX %*s %*s %ld %lx:%lx:%llu %lld %23s", pid, &major, &minor, &inode,
+		    &start, last) != 6)
+		return false;
+	end = strcmp(last, "EOF") == 0 ? INT64_MAX : strtoll(last, NULL, 10);
+	return id->device == (((uint64_t)major << 32) | minor) && id->inode == inode &&
+		start <= to && end >= from;
+}
+
+size_t cu_os_lock_holders(const struct cu_file_id *id, int64_t from, int64_t to, pid_t *pids,
+	size_t most)
+{
+	FILE *locks = fopen("/proc/locks", "re");
+	char line[256];
+	size_t n = 0;
+	long pid;
+
+	if (!locks)
+		return 0;
+	while (n < most && fgets(line, sizeof(line), locks)) {
+		bool known = false;
+
+		if (!parse_lock(line, id, from, to, &pid) || pid == (long)getpid())
+			continue;
+		for (size_t i = 0; i < n; i++)
+			known |= pids[i] == (pid_t)pid;
+		if (!known)
+			pids[n++] = (pid_t)pid;
+	}
+	fclose(locks);
+	return n;
+}
+
 uint64_t cu_os_random(void)
 {
 	uint64_t bits;

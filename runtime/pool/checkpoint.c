@@ -1,37 +1,143 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * checkpoint.c - keeps the write-ahead log of a results database within bounds.
+ * checkpoint.c - a thread for each results database that keeps its write-ahead log within bounds.
  *
- * No connection of ours checkpoints by itself. Who has the turn, and so is our only writer, does it
- * when the log has grown: that is safe also on an SQLite with the WAL-reset bug, where a checkpoint
- * and a write at the same moment can corrupt the file.
+ * No connection of ours checkpoints by itself, so commits do not pay for it. When the log has grown,
+ * this thread first copies pages beside the writers (PASSIVE), then takes a turn like a writer, copies
+ * the few that have come since and cuts the log (TRUNCATE). On an SQLite with the WAL-reset bug, where
+ * a checkpoint and a write at the same moment can corrupt the file, it does all of it in the turn.
+ *
+ * A connection that reads for a long time keeps the log from being cut. Then writers wait for it a
+ * little each time the log has grown by a quarter of its bound, and the log says who it is.
  */
 #include "pool/runtime.h"
 
 #include "base/check.h"
+#include "base/error.h"
 
-/* Small logs are not worth it, and big ones are slow to read. */
-#define FIRST_BYTES (INT64_C(4) << 20)
+#include <stdio.h>
+#include <string.h>
 
-void cu_checkpoint_after_commit(struct cu_file *file, struct cu_conn *conn)
+#define WORTH_IT_BYTES (INT64_C(16) << 20)
+
+/* Bytes of the -shm file that readers lock (walformat: WAL_READ_LOCK). */
+#define SHM_READ_FIRST 123
+#define SHM_READ_LAST 127
+
+#define MOST_BLAMED 8
+
+static int64_t bound_of(const struct cu_file *file)
 {
-	int64_t bytes = cu_conn_wal_bytes(file->path);
-	int64_t bound = (int64_t)file->runtime->options.wal_mib << 20;
+	return (int64_t)file->runtime->options.wal_mib << 20;
+}
 
-	CU_CHECK(cu_gate_held(&file->gate));
-	if (file->checkpoint_at_bytes == 0)
-		file->checkpoint_at_bytes = FIRST_BYTES < bound ? FIRST_BYTES : bound;
-	if (bytes < file->checkpoint_at_bytes)
+static int64_t first_size(const struct cu_file *file)
+{
+	int64_t quarter = bound_of(file) / 4;
+
+	return quarter < WORTH_IT_BYTES ? quarter : WORTH_IT_BYTES;
+}
+
+void cu_checkpoint_note(struct cu_file *file, int64_t wal_bytes)
+{
+	if (wal_bytes < atomic_load_explicit(&file->checkpoint_at_bytes, memory_order_relaxed))
 		return;
-	if (cu_conn_checkpoint(conn, true, NULL, NULL, NULL) == CATCHUP_OK) {
-		file->checkpoint_at_bytes = 0;
+	if (atomic_exchange(&file->checkpoint_due, 1) == 0)
+		cu_park_wake(&file->checkpoint_park);
+}
+
+void cu_checkpoint_blame(const char *shm_path, char *to, size_t bytes)
+{
+	struct cu_file_stat shm;
+	pid_t pids[MOST_BLAMED];
+	size_t n, used = 0;
+
+	to[0] = '\0';
+	if (cu_file_stat_path(shm_path, &shm) != 0)
 		return;
+	n = cu_os_lock_holders(&shm.id, SHM_READ_FIRST, SHM_READ_LAST, pids, MOST_BLAMED);
+	for (size_t i = 0; i < n && used < bytes; i++)
+		used += (size_t)snprintf(to + used, bytes - used, "%spid %ld", i ? ", " : "",
+			(long)pids[i]);
+}
+
+static void warn(struct cu_file *file, int64_t bytes)
+{
+	char blamed[256];
+
+	cu_checkpoint_blame(file->shm_path, blamed, sizeof(blamed));
+	cu_log(&file->runtime->logger, CATCHUP_LOG_WARN, file->path,
+		"the write-ahead log has %lld MiB, above the bound of %u: a read transaction holds it "
+		"back (%s); end it, and the log is cut",
+		(long long)(bytes >> 20), (unsigned)file->runtime->options.wal_mib,
+		blamed[0] ? blamed : "a consumer of this process");
+}
+
+static void checkpoint(struct cu_file *file, struct cu_conn *conn)
+{
+	int64_t bytes;
+	bool done;
+
+	if (!catchup_sqlite_has_wal_reset_bug())
+		cu_conn_checkpoint(conn, false, NULL, NULL, NULL);
+	cu_gate_enter(&file->gate);
+	done = cu_conn_checkpoint(conn, true, NULL, NULL, NULL) == CATCHUP_OK;
+	if (cu_file_stat_path(file->wal_path, &file->wal) != 0)
+		file->wal = (struct cu_file_stat){0};
+	bytes = file->wal.size;
+	cu_gate_leave(&file->gate);
+	atomic_store(&file->checkpoint_at_bytes,
+		done ? first_size(file) : bytes + bound_of(file) / 4);
+	if (!done && bytes > bound_of(file))
+		warn(file, bytes);
+}
+
+static void checkpoint_main(void *argument)
+{
+	struct cu_file *file = argument;
+	struct catchup *c = file->runtime;
+	const struct cu_conn_options options = {
+		.role = CU_ROLE_WRITER,
+		.main = file->path,
+		.synchronous = c->options.synchronous,
+		.busy_ms = 100,
+		.cache_kib = 256,
+		.stopping = &c->stopping,
+	};
+	struct cu_conn conn = {0};
+
+	while (!atomic_load(&c->stopping)) {
+		uint32_t ticket = cu_park_prepare(&file->checkpoint_park);
+
+		if (atomic_load(&c->stopping) || atomic_load(&file->checkpoint_due)) {
+			cu_park_cancel(&file->checkpoint_park);
+		} else {
+			cu_park_wait(&file->checkpoint_park, ticket, CU_FOREVER);
+			continue;
+		}
+		atomic_store(&file->checkpoint_due, 0);
+		/* A file that cannot be opened now is its followers' trouble; they say so. */
+		if (cu_conn_is_open(&conn) ||
+			cu_conn_open(&conn, &options, NULL) == CATCHUP_OK)
+			checkpoint(file, &conn);
 	}
-	/* A reader somewhere is still in the log. Try again when it has grown by as much again. */
-	file->checkpoint_at_bytes = bytes + FIRST_BYTES;
-	if (bytes >= bound)
-		cu_log(&file->runtime->logger, CATCHUP_LOG_WARN, file->path,
-			"the write-ahead log has %lld MiB, above the bound of %u: a connection that "
-			"reads for a long time holds it back",
-			(long long)(bytes >> 20), (unsigned)file->runtime->options.wal_mib);
+	cu_conn_close(&conn);
+}
+
+int cu_checkpoint_start(struct cu_file *file, struct catchup_error *error)
+{
+	int rc;
+
+	atomic_store(&file->checkpoint_at_bytes, first_size(file));
+	rc = cu_thread_start(&file->checkpointer, "catchup-ckpt", checkpoint_main, file);
+	return rc == 0 ? CATCHUP_OK
+		       : cu_error_errno(
+				 error, CATCHUP_THREAD, rc, "cannot start a checkpoint thread");
+}
+
+void cu_checkpoint_stop(struct cu_file *file)
+{
+	CU_CHECK(atomic_load(&file->runtime->stopping));
+	cu_park_wake(&file->checkpoint_park);
+	cu_thread_join(&file->checkpointer);
 }

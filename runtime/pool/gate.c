@@ -32,7 +32,6 @@ static void wait_in_line(struct cu_gate *gate)
 	else
 		gate->first = &self;
 	gate->last = &self;
-	gate->waiting++;
 	while (!self.turn)
 		cu_cond_wait(&self.cond, &gate->mu, CU_FOREVER);
 	cu_cond_finish(&self.cond);
@@ -40,8 +39,6 @@ static void wait_in_line(struct cu_gate *gate)
 
 void cu_gate_enter(struct cu_gate *gate)
 {
-	int64_t rest_ns;
-
 	cu_mutex_lock(&gate->mu);
 	CU_CHECK(gate->holder != cu_thread_self());
 	if (gate->taken) {
@@ -50,27 +47,20 @@ void cu_gate_enter(struct cu_gate *gate)
 		gate->taken = true;
 		gate->holder = cu_thread_self();
 	}
-	rest_ns = gate->free_until_ns;
 	cu_mutex_unlock(&gate->mu);
-	/* The turn is ours; what is left of the rest is waited out with it, so that the order of the
-	 * line stays. */
-	if (rest_ns != 0)
-		cu_os_sleep_ns(rest_ns - cu_os_now_ns());
 }
 
-void cu_gate_leave(struct cu_gate *gate, int64_t rest_ns)
+void cu_gate_leave(struct cu_gate *gate)
 {
 	struct cu_gate_waiter *next;
 
 	cu_mutex_lock(&gate->mu);
 	CU_CHECK(gate->taken && gate->holder == cu_thread_self());
-	gate->free_until_ns = rest_ns > 0 ? cu_deadline(cu_os_now_ns(), rest_ns) : 0;
 	next = gate->first;
 	if (next) {
 		gate->first = next->next;
 		if (!gate->first)
 			gate->last = NULL;
-		gate->waiting--;
 		gate->holder = next->thread;
 		next->turn = true;
 		cu_cond_signal(&next->cond);
@@ -79,24 +69,4 @@ void cu_gate_leave(struct cu_gate *gate, int64_t rest_ns)
 		gate->holder = 0;
 	}
 	cu_mutex_unlock(&gate->mu);
-}
-
-bool cu_gate_held(struct cu_gate *gate)
-{
-	bool held;
-
-	cu_mutex_lock(&gate->mu);
-	held = gate->taken && gate->holder == cu_thread_self();
-	cu_mutex_unlock(&gate->mu);
-	return held;
-}
-
-bool cu_gate_crowded(struct cu_gate *gate)
-{
-	bool crowded;
-
-	cu_mutex_lock(&gate->mu);
-	crowded = gate->waiting > 0;
-	cu_mutex_unlock(&gate->mu);
-	return crowded;
 }

@@ -18,6 +18,33 @@ static struct cu_file *find_file(struct catchup *c, const char *path, const stru
 	return NULL;
 }
 
+static char *with_suffix(const char *path, const char *suffix)
+{
+	char *whole = malloc(strlen(path) + strlen(suffix) + 1);
+
+	if (whole)
+		stpcpy(stpcpy(whole, path), suffix);
+	return whole;
+}
+
+static bool init_locks(struct cu_file *file)
+{
+	if (cu_gate_init(&file->gate) != 0)
+		return false;
+	if (cu_park_init(&file->checkpoint_park) == 0)
+		return true;
+	cu_gate_finish(&file->gate);
+	return false;
+}
+
+static void free_file(struct cu_file *file)
+{
+	free(file->path);
+	free(file->wal_path);
+	free(file->shm_path);
+	free(file);
+}
+
 static struct cu_file *add_file(struct catchup *c, const char *path, const struct cu_file_id *id)
 {
 	struct cu_file *file = calloc(1, sizeof(*file));
@@ -26,9 +53,10 @@ static struct cu_file *add_file(struct catchup *c, const char *path, const struc
 		return NULL;
 	file->runtime = c;
 	file->path = strdup(path);
-	if (!file->path || cu_gate_init(&file->gate) != 0) {
-		free(file->path);
-		free(file);
+	file->wal_path = with_suffix(path, "-wal");
+	file->shm_path = with_suffix(path, "-shm");
+	if (!file->path || !file->wal_path || !file->shm_path || !init_locks(file)) {
+		free_file(file);
 		return NULL;
 	}
 	if (id)
@@ -203,8 +231,8 @@ void cu_layout_free(struct catchup *c)
 		struct cu_file *file = c->files;
 
 		c->files = file->next;
+		cu_park_finish(&file->checkpoint_park);
 		cu_gate_finish(&file->gate);
-		free(file->path);
-		free(file);
+		free_file(file);
 	}
 }

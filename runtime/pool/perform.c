@@ -78,22 +78,6 @@ void cu_perform_take_failure(struct cu_follower *f)
 		cu_error_set(&f->fault, code, context->fail_code, "%s", context->fail_text);
 }
 
-/* ---- the turn ------------------------------------------------------------------------------ */
-
-void cu_perform_take_turn(struct cu_follower *f)
-{
-	if (!f->has_turn)
-		cu_gate_enter(&f->file->gate);
-	f->has_turn = true;
-}
-
-void cu_perform_give_turn(struct cu_follower *f)
-{
-	if (f->has_turn)
-		cu_gate_leave(&f->file->gate, 0);
-	f->has_turn = false;
-}
-
 /* ---- ranges -------------------------------------------------------------------------------- */
 
 /* The next range, out of the ring or, in id order, from the map threads. */
@@ -226,9 +210,9 @@ static void save_stop(struct cu_follower *f, int64_t row)
 
 	if (f->fault.code == CATCHUP_LOCKED || !cu_conn_is_open(&f->writer))
 		return;
-	cu_perform_take_turn(f);
+	cu_turn_take(f);
 	cu_ledger_save_trouble(&f->ledger, &trouble, NULL);
-	cu_perform_give_turn(f);
+	cu_turn_give(f, 0);
 }
 
 static void perform_stop(struct cu_follower *f, const struct cu_action *action)
@@ -253,9 +237,9 @@ static void perform_stop(struct cu_follower *f, const struct cu_action *action)
 		cu_follower_note(f, CATCHUP_STATE_IDLE, NULL);
 	}
 	if (cu_conn_is_open(&f->writer) && f->plan.fence != 0) {
-		cu_perform_take_turn(f);
+		cu_turn_take(f);
 		cu_ledger_drop_lease(&f->ledger, f->plan.fence, NULL);
-		cu_perform_give_turn(f);
+		cu_turn_give(f, 0);
 	}
 	cu_follower_close(f);
 	atomic_store(&f->ended, 1);

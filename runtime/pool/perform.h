@@ -24,10 +24,6 @@ static inline bool cu_perform_has_table(const struct cu_follower *f)
 
 enum cu_fault cu_perform_fault_of(const struct cu_follower *f, const struct catchup_error *error);
 
-/* The turn to write the results database; taking it twice or giving what is not held does nothing. */
-void cu_perform_take_turn(struct cu_follower *f);
-void cu_perform_give_turn(struct cu_follower *f);
-
 bool cu_perform_open(struct cu_follower *f, struct cu_event *event);
 bool cu_perform_lease(struct cu_follower *f, struct cu_event *event);
 bool cu_perform_load(struct cu_follower *f, struct cu_event *event);

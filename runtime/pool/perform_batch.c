@@ -83,13 +83,14 @@ bool cu_perform_begin(struct cu_follower *f, struct cu_event *event)
 	int rc;
 
 	cu_follower_note(f, CATCHUP_STATE_RUNNING, NULL);
-	cu_perform_take_turn(f);
+	cu_turn_take(f);
 	rc = cu_conn_begin(&f->writer, &f->fault);
 	if (rc == CATCHUP_OK)
 		rc = cu_ledger_load(&f->ledger, &event->watermark, &f->fault);
 	if (rc != CATCHUP_OK)
 		return cu_perform_fault(f, event, false, 0);
 	event->now_ns = cu_os_now_ns();
+	event->hold_ns = cu_turn_hold_ns(f);
 	cu_conn_set_deadline(&f->writer, cu_deadline(event->now_ns, STATEMENT_DEADLINE_NS));
 	event->kind = CU_EVENT_BEGUN;
 	if (event->watermark != f->plan.watermark || f->plan.park)
@@ -369,8 +370,10 @@ bool cu_perform_commit(struct cu_follower *f, const struct cu_action *action,
 	}
 	if (cu_conn_commit(&f->writer, &f->fault) != CATCHUP_OK)
 		return cu_perform_fault(f, event, false, 0);
-	cu_checkpoint_after_commit(f->file, &f->writer);
-	cu_perform_give_turn(f);
+	event->now_ns = cu_os_now_ns();
+	note_commit(f, action);
+	wake_chain(f);
+	cu_turn_give(f, event->now_ns - f->plan.began_ns);
 	if (f->changes) {
 		f->change = NULL;
 		cu_changes_release(f->changes, action->hi);
@@ -379,10 +382,7 @@ bool cu_perform_commit(struct cu_follower *f, const struct cu_action *action,
 		f->mapped = NULL;
 		cu_mapper_release(f->mapper, action->hi);
 	}
-	wake_chain(f);
-	note_commit(f, action);
 	event->kind = CU_EVENT_COMMITTED;
-	event->now_ns = cu_os_now_ns();
 	return true;
 }
 
@@ -393,7 +393,7 @@ bool cu_perform_abort(struct cu_follower *f, struct cu_event *event)
 		cu_conn_set_deadline(&f->writer, CU_FOREVER);
 		cu_conn_rollback(&f->writer);
 	}
-	cu_perform_give_turn(f);
+	cu_turn_give(f, 0);
 	event->kind = CU_EVENT_DONE;
 	return true;
 }
@@ -431,7 +431,7 @@ bool cu_perform_resync(struct cu_follower *f, struct cu_event *event)
 	cu_log(&f->runtime->logger, CATCHUP_LOG_WARN, f->definition->name,
 		"out of sync with the changelog (%s: expected %lld, got %lld); rebuilding",
 		catchup_sync_reason_name(why.reason), (long long)why.expected, (long long)why.got);
-	cu_perform_take_turn(f);
+	cu_turn_take(f);
 	rc = cu_conn_begin(&f->writer, &f->fault);
 	if (rc == CATCHUP_OK)
 		rc = call_resync(f, &why);
@@ -441,7 +441,7 @@ bool cu_perform_resync(struct cu_follower *f, struct cu_event *event)
 	if (rc == CATCHUP_OK && !lost)
 		rc = cu_conn_commit(&f->writer, &f->fault);
 	cu_conn_rollback(&f->writer);
-	cu_perform_give_turn(f);
+	cu_turn_give(f, 0);
 	if (rc != CATCHUP_OK)
 		return cu_perform_fault(f, event, false, 0);
 	if (!lost)

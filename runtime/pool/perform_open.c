@@ -145,10 +145,10 @@ bool cu_perform_lease(struct cu_follower *f, struct cu_event *event)
 	int64_t watermark;
 	int rc;
 
-	cu_perform_take_turn(f);
+	cu_turn_take(f);
 	rc = cu_ledger_take_lease(&f->ledger, &f->owner, life_ns, &event->fence, other,
 		sizeof(other), &wait_ns, &f->fault);
-	cu_perform_give_turn(f);
+	cu_turn_give(f, 0);
 	if (rc != CATCHUP_OK)
 		return cu_perform_fault(f, event, false, 0);
 	cu_mutex_lock(&f->mu);
@@ -205,9 +205,9 @@ bool cu_perform_load(struct cu_follower *f, struct cu_event *event)
 		const struct cu_trouble none = {.state = CATCHUP_STATE_RUNNING, .category = "",
 			.message = ""};
 
-		cu_perform_take_turn(f);
+		cu_turn_take(f);
 		rc = cu_ledger_save_trouble(&f->ledger, &none, &f->fault);
-		cu_perform_give_turn(f);
+		cu_turn_give(f, 0);
 	}
 	if (rc != CATCHUP_OK)
 		return cu_perform_fault(f, event, false, 0);
@@ -227,10 +227,10 @@ bool cu_perform_renew(struct cu_follower *f, struct cu_event *event)
 	bool lost = false;
 	int rc;
 
-	cu_perform_take_turn(f);
+	cu_turn_take(f);
 	rc = cu_ledger_renew_lease(
 		&f->ledger, f->plan.fence, f->plan.config.lease_ns, &lost, &f->fault);
-	cu_perform_give_turn(f);
+	cu_turn_give(f, 0);
 	if (rc != CATCHUP_OK)
 		return cu_perform_fault(f, event, false, 0);
 	event->kind = lost ? CU_EVENT_LOST : CU_EVENT_DONE;

@@ -263,6 +263,7 @@ static struct cu_action at_begun(struct cu_plan *plan, const struct cu_event *ev
 {
 	plan->began_ns = event->now_ns > 0 ? event->now_ns : 1;
 	plan->applied_ns = plan->began_ns;
+	plan->hold_ns = event->hold_ns > 0 ? event->hold_ns : plan->config.batch_ns;
 	if (event->watermark != plan->watermark)
 		return cu_plan_abort(plan, plan->config.lease ? CU_THEN_LEASE : CU_THEN_LOAD);
 	if (plan->park != 0)
@@ -289,10 +290,10 @@ static bool time_is_up(struct cu_plan *plan, const struct cu_event *event)
 	plan->rows_since_clock = 0;
 	elapsed = event->now_ns - plan->began_ns;
 	per_row = elapsed / plan->batch_rows + 1;
-	every = plan->config.batch_ns / 32 / per_row;
+	every = plan->hold_ns / 32 / per_row;
 	every = every > CLOCK_EVERY_MAX ? CLOCK_EVERY_MAX : every;
 	plan->clock_every = every < 1 ? 1 : (uint32_t)every;
-	return elapsed >= plan->config.batch_ns / 16 * 15;
+	return elapsed >= plan->hold_ns / 16 * 15;
 }
 
 static struct cu_action at_delivered(struct cu_plan *plan, const struct cu_event *event)
@@ -327,13 +328,13 @@ static void adapt(struct cu_plan *plan)
 	}
 	if (plan->config.kind == CU_PLAN_ROWS || plan->batch_rows == 0)
 		return;
-	if (elapsed_ns > plan->config.batch_ns) {
-		int64_t fewer = (int64_t)plan->batch_rows * (plan->config.batch_ns / 4 * 3 / 1024) /
+	if (elapsed_ns > plan->hold_ns) {
+		int64_t fewer = (int64_t)plan->batch_rows * (plan->hold_ns / 4 * 3 / 1024) /
 				(elapsed_ns / 1024 + 1);
 
 		plan->target_rows = fewer < 1 ? 1 : (uint32_t)fewer;
 	} else if (plan->batch_rows >= plan->target_rows / 2 &&
-		   elapsed_ns < plan->config.batch_ns / 2) {
+		   elapsed_ns < plan->hold_ns / 2) {
 		plan->target_rows = plan->target_rows > most / 2 ? most : plan->target_rows * 2;
 	}
 }

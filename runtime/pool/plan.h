@@ -107,6 +107,7 @@ struct cu_event {
 	                      no clock */
 	bool stopping;     /* finish what is in hand and stop */
 	int64_t watermark; /* LOADED, BEGUN */
+	int64_t hold_ns;   /* BEGUN: how long the lock may be held; 0: batch_ns */
 	int64_t lo, hi;    /* RANGE, CUT (hi) */
 	uint32_t rows;     /* RANGE, CUT; UINT32_MAX: not counted */
 	uint32_t epoch;    /* RANGE */
@@ -167,6 +168,7 @@ struct cu_plan {
 	uint32_t since_fetch;   /* rows since `next` was asked last */
 	bool alone;             /* the batch is exactly one row, `row` */
 	int64_t began_ns;       /* 0: not begun */
+	int64_t hold_ns;        /* how long the transaction may take: batch_ns, or less */
 	int64_t applied_ns;     /* RANGE: when its results were written */
 	bool renewing;          /* its commit renews the lease */
 	struct cu_plan_counts counts; /* to commit with it */

@@ -291,6 +291,8 @@ static void end_threads(struct catchup *c)
 		cu_thread_join(&w->thread);
 	for (struct cu_reader *r = c->readers; r; r = r->next)
 		cu_thread_join(&r->thread);
+	for (struct cu_file *file = c->files; file; file = file->next)
+		cu_checkpoint_stop(file);
 }
 
 static int start_workers(struct catchup *c, struct catchup_error *error)
@@ -331,6 +333,8 @@ static int start_threads(struct catchup *c, struct catchup_error *error)
 
 	for (struct cu_reader *r = c->readers; r && rc == CATCHUP_OK; r = r->next)
 		rc = cu_reader_start(r, error);
+	for (struct cu_file *file = c->files; file && rc == CATCHUP_OK; file = file->next)
+		rc = cu_checkpoint_start(file, error);
 	if (rc == CATCHUP_OK)
 		atomic_store(&c->go, 1);
 	else

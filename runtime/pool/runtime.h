@@ -18,6 +18,7 @@
 #include "consumer/definition.h"
 #include "pool/changes.h"
 #include "pool/gate.h"
+#include "pool/manners.h"
 #include "pool/mapper.h"
 #include "pool/plan.h"
 #include "queue/park.h"
@@ -31,10 +32,19 @@ struct cu_file {
 	struct catchup *runtime;
 	char *path;           /* absolute; owned */
 	struct cu_file_id id;
+	char *wal_path;       /* owned */
+	char *shm_path;       /* owned */
 	struct cu_gate gate;
 
 	/* who has the turn only */
-	int64_t checkpoint_at_bytes; /* the log's size at which the next checkpoint is worth it */
+	struct cu_manners manners;
+	struct cu_file_stat wal; /* when our last turn ended */
+
+	/* checkpointer (checkpoint.c) */
+	struct cu_thread checkpointer;
+	struct cu_park checkpoint_park;
+	_Atomic int checkpoint_due;
+	_Atomic int64_t checkpoint_at_bytes; /* the log's size at which the next one is worth it */
 };
 
 struct cu_reader {
@@ -229,9 +239,23 @@ void cu_reader_destroy(struct cu_reader *reader);
 int cu_worker_start(struct cu_worker *worker, struct catchup_error *error);
 void cu_worker_destroy(struct cu_worker *worker);
 
-/* Notes that a transaction was committed; the turn is still held. Decides whether the log needs a
- * checkpoint, and makes it here where it may not meet other writers. */
-void cu_checkpoint_after_commit(struct cu_file *file, struct cu_conn *conn);
+/* The log has this size now; the turn is still held. Wakes the checkpointer when it has grown. */
+void cu_checkpoint_note(struct cu_file *file, int64_t wal_bytes);
+int cu_checkpoint_start(struct cu_file *file, struct catchup_error *error);
+/* Ends the thread; stopping is set. */
+void cu_checkpoint_stop(struct cu_file *file);
+/* Other processes that hold the log back, as "pid 12, pid 34"; "" for none known. */
+void cu_checkpoint_blame(const char *shm_path, char *to, size_t bytes);
+
+/* ---- turns to write (turn.c) ----------------------------------------------------------------- */
+
+/* The turn to write the follower's results database; taking it twice or giving what is not held does
+ * nothing. held_ns: how long a transaction of it had the write lock, 0 for one that does not count.
+ * After that the lock may be left to other processes for a while. */
+void cu_turn_take(struct cu_follower *f);
+void cu_turn_give(struct cu_follower *f, int64_t held_ns);
+/* How long the turn in hand may hold the write lock. */
+int64_t cu_turn_hold_ns(struct cu_follower *f);
 
 /* ---- layout (layout.c) ---------------------------------------------------------------------- */
 

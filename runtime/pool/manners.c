@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+#include "pool/manners.h"
+
+/* So many gaps that nobody used mean that nobody is there. */
+#define EMPTY_GAPS 3u
+
+/* Free for this long by itself: whoever was waiting had a chance. */
+#define IDLE_NS INT64_C(1000000)
+
+static void be_polite(struct cu_manners *m)
+{
+	m->polite = true;
+	m->empty_gaps = 0;
+	m->probe_after_ns = CU_MANNERS_PROBE_FIRST_NS;
+}
+
+void cu_manners_begin(struct cu_manners *m, int64_t now_ns, bool foreign)
+{
+	if (m->free_since_ns == 0) {
+		/* Whether others write cannot be known yet: the first batches are short. */
+		be_polite(m);
+	} else if (foreign) {
+		be_polite(m);
+		m->met = true;
+		m->held_ns = 0;
+	} else if (now_ns - m->free_since_ns >= IDLE_NS) {
+		m->held_ns = 0;
+	}
+}
+
+int64_t cu_manners_hold_ns(const struct cu_manners *m, int64_t batch_ns)
+{
+	return m->polite && batch_ns > CU_MANNERS_HOLD_NS ? CU_MANNERS_HOLD_NS : batch_ns;
+}
+
+bool cu_manners_asks(const struct cu_manners *m, int64_t held_ns)
+{
+	held_ns += m->held_ns;
+	return m->polite ? !m->met && held_ns >= CU_MANNERS_HOLD_NS : held_ns >= m->probe_after_ns;
+}
+
+int64_t cu_manners_rest_ns(struct cu_manners *m, int64_t now_ns, int64_t held_ns, bool others_open)
+{
+	m->held_ns += held_ns;
+	m->free_since_ns = now_ns;
+	if (m->polite) {
+		if (m->held_ns < CU_MANNERS_HOLD_NS)
+			return 0;
+		if (m->met || others_open)
+			return CU_MANNERS_GAP_NS;
+		/* Nobody has it open: there is nobody to be polite to. */
+		m->polite = false;
+		m->held_ns = 0;
+		return 0;
+	}
+	if (m->held_ns < m->probe_after_ns)
+		return 0;
+	if (others_open)
+		return CU_MANNERS_PROBE_NS;
+	m->held_ns = 0;
+	return 0;
+}
+
+void cu_manners_rested(struct cu_manners *m, int64_t now_ns, bool used)
+{
+	m->held_ns = 0;
+	m->free_since_ns = now_ns;
+	if (used) {
+		be_polite(m);
+		m->met = true;
+	} else if (m->polite) {
+		if (++m->empty_gaps >= EMPTY_GAPS) {
+			m->polite = false;
+			m->met = false;
+		}
+	} else if (m->probe_after_ns < CU_MANNERS_PROBE_LAST_NS) {
+		m->probe_after_ns *= 2;
+	}
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * turn.c - a follower's turn to write its results database: the gate for our own threads, manners
+ * towards other processes.
+ *
+ * Commits of other processes are noticed by the write-ahead log's size and time of change, taken when
+ * our last turn ended: whoever has written since was not one of ours, since only who has the turn
+ * writes. The file is only asked for its state, never opened.
+ */
+#include "pool/runtime.h"
+
+#include "base/check.h"
+
+/* In a gap the log is looked at this often. */
+#define LOOK_NS INT64_C(150000)
+
+/* Bytes of the -shm file that SQLite's WAL mode locks (walformat: 120 to 127), and the one that every
+ * process holds that has the database open (UNIX_SHM_DMS: 128). */
+#define SHM_FIRST_LOCK 120
+#define SHM_OPEN_LOCK 128
+
+static void look(const struct cu_file *file, struct cu_file_stat *wal)
+{
+	if (cu_file_stat_path(file->wal_path, wal) != 0)
+		*wal = (struct cu_file_stat){0};
+}
+
+static bool changed(const struct cu_file *file, struct cu_file_stat *now)
+{
+	look(file, now);
+	return now->mtime_ns != file->wal.mtime_ns || now->size != file->wal.size;
+}
+
+static bool others_open(const struct cu_file *file)
+{
+	struct cu_file_stat shm;
+	pid_t pid;
+
+	if (cu_file_stat_path(file->shm_path, &shm) != 0)
+		return false;
+	return cu_os_lock_holders(&shm.id, SHM_FIRST_LOCK, SHM_OPEN_LOCK, &pid, 1) > 0;
+}
+
+void cu_turn_take(struct cu_follower *f)
+{
+	struct cu_file *file = f->file;
+	struct cu_file_stat now;
+
+	if (f->has_turn)
+		return;
+	cu_gate_enter(&file->gate);
+	f->has_turn = true;
+	cu_manners_begin(&file->manners, cu_os_now_ns(), changed(file, &now));
+}
+
+int64_t cu_turn_hold_ns(struct cu_follower *f)
+{
+	CU_CHECK(f->has_turn);
+	return cu_manners_hold_ns(
+		&f->file->manners, (int64_t)f->runtime->options.batch_ms * CU_NS_PER_MS);
+}
+
+/* Leaves the write lock free while the turn stays here, so that none of ours takes it. */
+static void rest(struct cu_follower *f, int64_t rest_ns)
+{
+	struct cu_file *file = f->file;
+	int64_t until_ns = cu_deadline(cu_os_now_ns(), rest_ns);
+	struct cu_file_stat now;
+	bool used = false;
+
+	while (!used && cu_os_now_ns() < until_ns && !atomic_load(&f->runtime->stopping)) {
+		cu_os_sleep_ns(LOOK_NS);
+		used = changed(file, &now);
+	}
+	file->wal = now;
+	cu_manners_rested(&file->manners, cu_os_now_ns(), used);
+}
+
+void cu_turn_give(struct cu_follower *f, int64_t held_ns)
+{
+	struct cu_file *file = f->file;
+	int64_t rest_ns;
+	bool others;
+
+	if (!f->has_turn)
+		return;
+	look(file, &file->wal);
+	cu_checkpoint_note(file, file->wal.size);
+	others = cu_manners_asks(&file->manners, held_ns) && others_open(file);
+	rest_ns = cu_manners_rest_ns(&file->manners, cu_os_now_ns(), held_ns, others);
+	if (rest_ns > 0)
+		rest(f, rest_ns);
+	f->has_turn = false;
+	cu_gate_leave(&file->gate);
+}
