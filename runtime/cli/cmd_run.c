@@ -7,6 +7,7 @@
 #include "cli/session.h"
 #include "cli/suggest.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -44,7 +45,8 @@ struct run {
 	const struct cli_args *args; /* borrowed */
 	struct cli_term term;
 	struct catchup_options options;
-	bool *used; /* owned; by args->named: a consumer of that name was found */
+	bool *used;   /* owned; by args->named: a consumer of that name was found */
+	char **names; /* owned; of the consumers, by word, where options go by name */
 };
 
 /* ---- consumers ---------------------------------------------------------------------------- */
@@ -65,9 +67,16 @@ static void apply_named(struct run *run, const char *name, struct catchup_consum
 	}
 }
 
-static int add_one(struct run *run, struct catchup *c, const char *consumer,
-	struct catchup_error *error)
+static int nomem(struct catchup_error *error)
 {
+	*error = (struct catchup_error){CATCHUP_NOMEM, 0, "out of memory"};
+	return CATCHUP_NOMEM;
+}
+
+/* Adds the consumer that stands at a word. */
+static int add_one(struct run *run, struct catchup *c, size_t word, struct catchup_error *error)
+{
+	const char *consumer = run->args->words[word];
 	const struct cli_value *values = run->args->values;
 	struct catchup_consumer_config config = {
 		.size = sizeof(config),
@@ -82,42 +91,40 @@ static int add_one(struct run *run, struct catchup *c, const char *consumer,
 		code = catchup_describe(consumer, NULL, run->options.builtins, &description, error);
 		if (code != CATCHUP_OK)
 			return code;
-		apply_named(run, description->name, &config);
+		run->names[word] = strdup(description->name);
 		catchup_description_free(description);
+		if (!run->names[word])
+			return nomem(error);
+		apply_named(run, run->names[word], &config);
 	}
 	return catchup_add(c, consumer, &config, error);
 }
 
 /* A NAME=VALUE that is about none of the consumers is a mistake, most likely a typing error. */
-static int check_names(const struct run *run, struct catchup *c, struct catchup_error *error)
+static int check_names(const struct run *run, struct catchup_error *error)
 {
-	struct catchup_status *status = NULL;
+	const struct cli_named *named = run->args->named;
+	const struct cli_named *end = named + run->args->n_named;
+	struct cli_suggest suggest = {0};
 	struct cli_text text = {0};
-	size_t i = 0;
 
-	while (i < run->args->n_named && run->used[i])
-		i++;
-	if (i == run->args->n_named)
+	while (named < end && run->used[named - run->args->named])
+		named++;
+	if (named == end)
 		return CATCHUP_OK;
+	suggest.typed = named->name;
+	for (size_t i = 1; i < run->args->n_words; i++)
+		cli_suggest_offer(&suggest, run->names[i]);
 	cli_text_printf(&text, "option '%s': no consumer is called ",
-		run->args->command->options[run->args->named[i].option].name);
-	cli_text_quote(&text, run->args->named[i].name);
-	if (catchup_status(c, &status, NULL) == CATCHUP_OK) {
-		struct cli_suggest suggest = {.typed = run->args->named[i].name};
-
-		for (size_t k = 0; k < status->n_consumers; k++)
-			cli_suggest_offer(&suggest, status->consumers[k].name);
-		if (suggest.nearest) {
-			cli_text_puts(&text, "; did you mean ");
-			cli_text_quote(&text, suggest.nearest);
-			cli_text_puts(&text, "?");
-		}
-		catchup_status_free(status);
+		run->args->command->options[named->option].name);
+	cli_text_quote(&text, named->name);
+	if (suggest.nearest) {
+		cli_text_puts(&text, "; did you mean ");
+		cli_text_quote(&text, suggest.nearest);
+		cli_text_puts(&text, "?");
 	}
-	error->code = CATCHUP_USAGE;
-	error->detail = 0;
-	strncpy(error->message, cli_text_string(&text), sizeof(error->message) - 1);
-	error->message[sizeof(error->message) - 1] = '\0';
+	*error = (struct catchup_error){.code = CATCHUP_USAGE};
+	snprintf(error->message, sizeof(error->message), "%s", cli_text_string(&text));
 	cli_text_free(&text);
 	return CATCHUP_USAGE;
 }
@@ -128,9 +135,9 @@ static int open_runtime(void *context, struct catchup **out, struct catchup_erro
 	int code = catchup_open(&run->options, out, error);
 
 	for (size_t i = 1; code == CATCHUP_OK && i < run->args->n_words; i++)
-		code = add_one(run, *out, run->args->words[i], error);
+		code = add_one(run, *out, i, error);
 	if (code == CATCHUP_OK)
-		code = check_names(run, *out, error);
+		code = check_names(run, error);
 	return code;
 }
 
@@ -186,7 +193,8 @@ static int run(const struct cli_args *args)
 		values[OPT_LOG_LEVEL].given ? (enum catchup_log_level)values[OPT_LOG_LEVEL].integer
 					    : CATCHUP_LOG_INFO);
 	run.used = calloc(args->n_named + 1, sizeof(*run.used));
-	if (!run.used) {
+	run.names = calloc(args->n_words, sizeof(*run.names));
+	if (!run.used || !run.names) {
 		cli_term_logf(&run.term, CATCHUP_LOG_ERROR, "out of memory");
 		exit_code = CLI_EXIT_FAILED;
 		goto out;
@@ -195,6 +203,9 @@ static int run(const struct cli_args *args)
 	cli_tell_rounded(&run.term, "--ring-slots", run.options.ring_slots);
 	exit_code = cli_session_run(&session);
 out:
+	for (size_t i = 0; run.names && i < args->n_words; i++)
+		free(run.names[i]);
+	free(run.names);
 	free(run.used);
 	cli_term_finish(&run.term);
 	return exit_code;
