@@ -218,6 +218,8 @@ bool cu_perform_load(struct cu_follower *f, struct cu_event *event)
 		f->progress.first = event->watermark;
 	cu_mutex_unlock(&f->mu);
 	f->started = true;
+	/* Who waits may have looked before: a watermark that has nothing to do never commits. */
+	cu_park_wake(&f->runtime->progress);
 	event->kind = CU_EVENT_LOADED;
 	return true;
 }
