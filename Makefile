@@ -34,6 +34,9 @@ install: all
 	@meson configure $(BUILD) -Dprefix=$(PREFIX)
 	@meson install -C $(BUILD) --destdir="$(DESTDIR)"
 
+coverage:
+	@.ci/coverage
+
 format:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
 
@@ -48,7 +51,8 @@ help:
 	@echo "make demo       sensor messages through a pipeline that is killed on the way"
 	@echo "make bench      the benchmarks; SCENARIOS='row sql --quick' chooses"
 	@echo "make install    install program, library and headers; PREFIX=$(PREFIX), DESTDIR="
+	@echo "make coverage   run the tests and print which branches of runtime/ they reach"
 	@echo "make format     clang-format"
 	@echo "make clean      remove the build folders (what was fetched stays in .cache/)"
 
-.PHONY: all set-up test demo bench install format clean help
+.PHONY: all set-up test demo bench install coverage format clean help
