@@ -86,13 +86,13 @@ const char *event_line(long sequence, const char *table)
 
 void append_events(const char *name, long from, long to, const char *table)
 {
-	size_t capacity = (size_t)(to - from + 1) * 256;
-	char *text = malloc(capacity);
+	size_t n = (size_t)(to - from) + 1;
+	char *text = malloc(n * 256);
 	char *end = text;
 
 	assert_non_null(text);
-	for (long n = 0; n <= to - from; n++) /* `to` may be the largest there is */
-		end += sprintf(end, "%s\n", event_line(from + n, table));
+	for (size_t i = 0; i < n; i++)
+		end += sprintf(end, "%s\n", event_line(from + (long)i, table));
 	write_file(name, text, (size_t)(end - text), O_APPEND);
 	free(text);
 }
