@@ -259,15 +259,14 @@ static int add_counts(struct cu_ledger *ledger, const struct cu_counts *add,
 	return cu_ledger_run(ledger, stmt, "saving the counters", NULL, error);
 }
 
-int cu_ledger_save(struct cu_ledger *ledger, int64_t expected, int64_t next, int64_t fence,
-	const struct cu_counts *add, bool *lost, struct catchup_error *error)
+static int move_watermark(struct cu_ledger *ledger, int64_t expected, int64_t next, int64_t fence,
+	bool *lost, struct catchup_error *error)
 {
 	int changes, rc;
 
 	cu_conn_check_owner(ledger->conn);
 	CU_CHECK(cu_conn_in_transaction(ledger->conn) && !ledger->conn->guard.active);
-	/* Going back would offer rows again whose effects are committed. */
-	CU_CHECK(expected >= 0 && next >= expected && fence >= 0);
+	CU_CHECK(expected >= 0 && next >= 0 && fence >= 0);
 	*lost = false;
 	sqlite3_bind_int64(ledger->save, 2, next);
 	sqlite3_bind_int64(ledger->save, 3, expected);
@@ -275,10 +274,27 @@ int cu_ledger_save(struct cu_ledger *ledger, int64_t expected, int64_t next, int
 	rc = cu_ledger_run(ledger, ledger->save, "saving the watermark", &changes, error);
 	if (rc == CATCHUP_OK && changes == 0 && expected == 0)
 		rc = save_first(ledger, next, fence, &changes, error);
-	if (rc != CATCHUP_OK)
-		return rc;
-	*lost = changes == 0;
-	return add && !*lost ? add_counts(ledger, add, error) : CATCHUP_OK;
+	*lost = rc == CATCHUP_OK && changes == 0;
+	return rc;
+}
+
+int cu_ledger_save(struct cu_ledger *ledger, int64_t expected, int64_t next, int64_t fence,
+	const struct cu_counts *add, bool *lost, struct catchup_error *error)
+{
+	int rc;
+
+	/* Going back would offer rows again whose effects are committed. */
+	CU_CHECK(next >= expected);
+	rc = move_watermark(ledger, expected, next, fence, lost, error);
+	return rc == CATCHUP_OK && add && !*lost ? add_counts(ledger, add, error) : rc;
+}
+
+int cu_ledger_restart(struct cu_ledger *ledger, int64_t expected, int64_t next, int64_t fence,
+	bool *lost, struct catchup_error *error)
+{
+	int rc = move_watermark(ledger, expected, next, fence, lost, error);
+
+	return rc == CATCHUP_OK && !*lost ? add_counts(ledger, &(struct cu_counts){0}, error) : rc;
 }
 
 /* ---- fingerprint and state ---------------------------------------------------------------- */

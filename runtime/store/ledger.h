@@ -46,6 +46,11 @@ struct cu_counts {
 int cu_ledger_save(struct cu_ledger *ledger, int64_t expected, int64_t next, int64_t fence,
 	const struct cu_counts *add, bool *lost, struct catchup_error *error);
 
+/* The same where a source's order began anew (a changelog's sequence): next may be lower than
+ * expected. Nothing else may move a watermark back. */
+int cu_ledger_restart(struct cu_ledger *ledger, int64_t expected, int64_t next, int64_t fence,
+	bool *lost, struct catchup_error *error);
+
 /* Fingerprint of the newest processed row, kept where results are in a file of their own. */
 int cu_ledger_save_mark(struct cu_ledger *ledger, int64_t id, int64_t hash,
 	struct catchup_error *error);

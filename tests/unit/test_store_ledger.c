@@ -85,6 +85,24 @@ static void the_watermark_is_compared_and_set(void **state)
 	assert_int_equal(sql_int(s->database, "SELECT last FROM catchup WHERE name LIKE 'o''ther%'"), 3);
 }
 
+static void only_a_restart_goes_back(void **state)
+{
+	struct scratch *s = *state;
+	struct fixture f;
+	bool lost;
+
+	start(&f, s, "cache");
+	assert_false(save(&f, 0, 10, 0, NULL));
+	assert_int_equal(cu_conn_begin(&f.conn, &f.error), CATCHUP_OK);
+	assert_int_equal(cu_ledger_restart(&f.ledger, 9, 2, 0, &lost, &f.error), CATCHUP_OK);
+	assert_true(lost);
+	assert_int_equal(cu_ledger_restart(&f.ledger, 10, 2, 0, &lost, &f.error), CATCHUP_OK);
+	assert_false(lost);
+	assert_int_equal(cu_conn_commit(&f.conn, &f.error), CATCHUP_OK);
+	assert_int_equal(watermark(&f), 2);
+	finish(&f);
+}
+
 static void what_is_rolled_back_is_not_saved(void **state)
 {
 	struct scratch *s = *state;
@@ -418,6 +436,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SCRATCH_TEST(the_watermark_is_compared_and_set),
+		SCRATCH_TEST(only_a_restart_goes_back),
 		SCRATCH_TEST(what_is_rolled_back_is_not_saved),
 		SCRATCH_TEST(counters_add_up),
 		SCRATCH_TEST(a_table_of_the_go_package_is_taken_over),
