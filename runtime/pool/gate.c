@@ -50,6 +50,20 @@ void cu_gate_enter(struct cu_gate *gate)
 	cu_mutex_unlock(&gate->mu);
 }
 
+bool cu_gate_try(struct cu_gate *gate)
+{
+	bool got;
+
+	cu_mutex_lock(&gate->mu);
+	got = !gate->taken;
+	if (got) {
+		gate->taken = true;
+		gate->holder = cu_thread_self();
+	}
+	cu_mutex_unlock(&gate->mu);
+	return got;
+}
+
 void cu_gate_leave(struct cu_gate *gate)
 {
 	struct cu_gate_waiter *next;

@@ -78,13 +78,38 @@ static bool transaction_gone(struct cu_follower *f)
 	return true;
 }
 
+/*
+ * Waits in line without a read transaction: those of a whole line would keep the log from being cut.
+ * The row in hand is fetched again afterwards; a row that was deleted meanwhile is asked for anew.
+ */
+static int take_turn(struct cu_follower *f, struct catchup_error *error)
+{
+	bool fetching = f->rows.fetching;
+	int64_t id;
+	int rc;
+
+	if (cu_turn_try(f))
+		return CATCHUP_OK;
+	cu_source_fetch_end(&f->rows);
+	cu_turn_take(f);
+	if (!fetching || f->plan.row == 0)
+		return CATCHUP_OK;
+	cu_source_fetch_begin(&f->rows, f->plan.seen, f->plan.available);
+	rc = cu_source_fetch_next(&f->rows, &id, error);
+	if (rc == CATCHUP_OK && id != f->plan.row)
+		rc = cu_error_set(error, CATCHUP_LOCKED, 0,
+			"row %lld was deleted while it waited for its turn", (long long)f->plan.row);
+	return rc;
+}
+
 bool cu_perform_begin(struct cu_follower *f, struct cu_event *event)
 {
 	int rc;
 
 	cu_follower_note(f, CATCHUP_STATE_RUNNING, NULL);
-	cu_turn_take(f);
-	rc = cu_conn_begin(&f->writer, &f->fault);
+	rc = take_turn(f, &f->fault);
+	if (rc == CATCHUP_OK)
+		rc = cu_conn_begin(&f->writer, &f->fault);
 	if (rc == CATCHUP_OK)
 		rc = cu_ledger_load(&f->ledger, &event->watermark, &f->fault);
 	if (rc != CATCHUP_OK)

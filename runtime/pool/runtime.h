@@ -253,6 +253,8 @@ void cu_checkpoint_blame(const char *shm_path, char *to, size_t bytes);
  * nothing. held_ns: how long a transaction of it had the write lock, 0 for one that does not count.
  * After that the lock may be left to other processes for a while. */
 void cu_turn_take(struct cu_follower *f);
+/* The same if nobody has it; true when taken. */
+bool cu_turn_try(struct cu_follower *f);
 void cu_turn_give(struct cu_follower *f, int64_t held_ns);
 /* How long the turn in hand may hold the write lock. */
 int64_t cu_turn_hold_ns(struct cu_follower *f);

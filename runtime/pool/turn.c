@@ -41,16 +41,31 @@ static bool others_open(const struct cu_file *file)
 	return cu_os_lock_holders(&shm.id, SHM_FIRST_LOCK, SHM_OPEN_LOCK, &pid, 1) > 0;
 }
 
-void cu_turn_take(struct cu_follower *f)
+static void begin_turn(struct cu_follower *f)
 {
 	struct cu_file *file = f->file;
 	struct cu_file_stat now;
 
-	if (f->has_turn)
-		return;
-	cu_gate_enter(&file->gate);
 	f->has_turn = true;
 	cu_manners_begin(&file->manners, cu_os_now_ns(), changed(file, &now));
+}
+
+void cu_turn_take(struct cu_follower *f)
+{
+	if (f->has_turn)
+		return;
+	cu_gate_enter(&f->file->gate);
+	begin_turn(f);
+}
+
+bool cu_turn_try(struct cu_follower *f)
+{
+	if (f->has_turn)
+		return true;
+	if (!cu_gate_try(&f->file->gate))
+		return false;
+	begin_turn(f);
+	return true;
 }
 
 int64_t cu_turn_hold_ns(struct cu_follower *f)
