@@ -58,6 +58,8 @@ bool cu_perform_fault(struct cu_follower *f, struct cu_event *event, bool of_row
 			(event->code == CATCHUP_CONFIG || event->code == CATCHUP_USAGE)))
 		event->code = CATCHUP_CONSUMER;
 	f->fault.code = event->code;
+	if (event->fault == CU_FAULT_ROW || event->fault == CU_FAULT_SLOW)
+		f->row_fault = f->fault;
 	f->fault_row = row;
 	event->now_ns = cu_os_now_ns();
 	return true;

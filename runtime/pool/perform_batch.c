@@ -127,19 +127,20 @@ bool cu_perform_begin(struct cu_follower *f, struct cu_event *event)
 }
 
 /* Remembers the row's key, in case it becomes a dead letter. */
-static void keep_key(struct cu_follower *f, const unsigned char *key, int bytes)
+static int keep_key(struct cu_follower *f, const unsigned char *key, int bytes)
 {
 	free(f->fault_key);
 	f->fault_key = NULL;
 	f->fault_key_bytes = 0;
 	if (!key)
-		return;
+		return CATCHUP_OK;
 	f->fault_key = malloc((size_t)bytes + 1);
 	if (!f->fault_key)
-		return;
+		return cu_error_nomem(&f->fault);
 	memcpy(f->fault_key, key, (size_t)bytes);
 	f->fault_key[bytes] = '\0';
 	f->fault_key_bytes = (size_t)bytes;
+	return CATCHUP_OK;
 }
 
 /*
@@ -159,9 +160,9 @@ static int park_behind(struct cu_follower *f, sqlite3_stmt *row, bool *parked)
 		key = sqlite3_column_text(row, i);
 		bytes = sqlite3_column_bytes(row, i);
 	}
-	keep_key(f, key, bytes);
-	if (!f->fault_key)
-		return CATCHUP_OK;
+	rc = keep_key(f, key, bytes);
+	if (rc != CATCHUP_OK || !f->fault_key)
+		return rc;
 	rc = cu_ledger_has_dead_key(&f->ledger, f->fault_key, f->fault_key_bytes, parked, &f->fault);
 	if (rc != CATCHUP_OK || !*parked)
 		return rc;
@@ -298,8 +299,8 @@ bool cu_perform_park(struct cu_follower *f, const struct cu_action *action,
 		.id = action->id,
 		.key = f->fault_key,
 		.key_bytes = f->fault_key_bytes,
-		.code = f->fault.detail,
-		.message = f->fault.message,
+		.code = f->row_fault.detail,
+		.message = f->row_fault.message,
 		.attempts = action->attempts,
 	};
 
@@ -307,7 +308,7 @@ bool cu_perform_park(struct cu_follower *f, const struct cu_action *action,
 		return cu_perform_fault(f, event, false, 0);
 	cu_log(&f->runtime->logger, CATCHUP_LOG_WARN, f->definition->name,
 		"row %lld is parked in the dead letters after %u attempts: %s",
-		(long long)action->id, (unsigned)action->attempts, f->fault.message);
+		(long long)action->id, (unsigned)action->attempts, f->row_fault.message);
 	event->kind = CU_EVENT_DONE;
 	return true;
 }

@@ -144,6 +144,7 @@ struct cu_follower {
 	struct cu_owner owner;
 	int64_t fault_row;              /* row the last fault is about, 0 for none */
 	struct catchup_error fault;     /* the last one */
+	struct catchup_error row_fault; /* the last one that was a row's: what its dead letter says */
 	char *fault_key;                /* of park-key, of the row that failed; owned, NULL: none */
 	size_t fault_key_bytes;
 	int64_t wake_at_ns;             /* nothing to do before; CU_FOREVER: until woken */
