@@ -37,7 +37,7 @@ static void log_line(
 	void *context, enum catchup_log_level level, const char *subject, const char *text)
 {
 	(void)level;
-	fprintf(context, "%s: %s\n", subject, text);
+	fprintf(context, "%s%s%s\n", subject, *subject ? ": " : "", text);
 }
 
 int main(int argc, char **argv)
