@@ -160,20 +160,23 @@ void cu_follower_open(struct cu_follower *f)
 bool cu_follower_run(struct cu_follower *f)
 {
 	struct cu_event event = {0};
-	bool committed = false;
+	bool done = false;
 
 	if (atomic_load_explicit(&f->ended, memory_order_relaxed)) {
 		f->wake_at_ns = CU_FOREVER;
 		return false;
 	}
-	while (cu_follower_perform(f, &f->action, &event)) {
-		committed = event.kind == CU_EVENT_COMMITTED;
+	while (!done) {
+		/* One batch at a time, so that followers of one thread take turns; never in the middle
+		 * of one, with the turn to write still held. */
+		done = f->action.kind == CU_ACTION_ABORT;
+		if (!cu_follower_perform(f, &f->action, &event))
+			return false;
 		f->action = cu_plan_step(&f->plan, &event);
-		if (committed)
+		if (event.kind == CU_EVENT_COMMITTED) {
 			note_recovery(f);
-		/* One batch at a time, so that followers of one thread take turns. */
-		if (committed || f->action.kind == CU_ACTION_ABORT)
-			return true;
+			done = true;
+		}
 	}
-	return false;
+	return true;
 }
