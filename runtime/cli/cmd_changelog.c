@@ -2,19 +2,16 @@
 /*
  * catchup changelog follow: prints the events of a changelog, and where some may have been missed.
  *
- * The main thread reads and prints. A second thread sleeps on the signals and on the other end of
- * standard output, so that a follower with nothing to print ends too when its reader is gone.
+ * The main thread reads and prints; the thread that watches for signals cancels it, and ends the
+ * process when the reader of standard output is gone.
  */
 #include "cli/cli.h"
 #include "cli/json_out.h"
 #include "cli/process.h"
+#include "cli/signals.h"
 #include "cli/term.h"
 
 #include <catchup/changelog.h>
-#include <errno.h>
-#include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -25,72 +22,6 @@ enum { OPT_FAMILY, OPT_TABLE, OPT_AFTER_SEQ, OPT_COUNT, OPT_RING_SLOTS, OPT_ON_F
 
 enum { ON_FULL_WAIT, ON_FULL_FLAG };
 static const char *const on_full[] = {"wait", "flag", NULL};
-
-/* ---- the thread that ends it --------------------------------------------------------------- */
-
-struct watcher {
-	struct catchup_iterator *iterator; /* borrowed */
-	int signals;
-	int stop[2]; /* pipe: its writing end is closed when the following is over */
-	pthread_t thread;
-};
-
-static void *watch(void *argument)
-{
-	struct watcher *w = argument;
-	struct pollfd fds[3] = {
-		{.fd = w->stop[0]},
-		{.fd = w->signals, .events = POLLIN},
-		{.fd = STDOUT_FILENO}, /* nothing asked for: errors only */
-	};
-
-	for (;;) {
-		if (poll(fds, 3, -1) < 0)
-			continue;
-		if (fds[0].revents)
-			return NULL;
-		if (fds[2].revents & POLLERR)
-			cli_process_die(SIGPIPE);
-		if (fds[2].revents)
-			fds[2].fd = -1;
-		if (fds[1].revents && cli_signals_take(w->signals)) {
-			catchup_iterator_cancel(w->iterator);
-			cli_signals_release();
-			fds[1].fd = -1;
-		}
-	}
-}
-
-/* Returns 0 or an errno. */
-static int watcher_start(struct watcher *w, struct catchup_iterator *iterator)
-{
-	int rc;
-
-	w->iterator = iterator;
-	w->signals = cli_signals_open();
-	if (w->signals < 0)
-		return errno;
-	if (pipe(w->stop) != 0) {
-		rc = errno;
-		close(w->signals);
-		return rc;
-	}
-	rc = pthread_create(&w->thread, NULL, watch, w);
-	if (rc != 0) {
-		close(w->stop[0]);
-		close(w->stop[1]);
-		close(w->signals);
-	}
-	return rc;
-}
-
-static void watcher_stop(struct watcher *w)
-{
-	close(w->stop[1]);
-	pthread_join(w->thread, NULL);
-	close(w->stop[0]);
-	close(w->signals);
-}
 
 /* ---- what is printed ----------------------------------------------------------------------- */
 
@@ -192,6 +123,12 @@ static void follow_events(struct follow *f)
 		f->exit_code = CLI_EXIT_FAILED;
 }
 
+static void cancel(void *context, int number)
+{
+	(void)number;
+	catchup_iterator_cancel(context);
+}
+
 static int follow(const struct cli_args *args)
 {
 	const struct cli_value *values = args->values;
@@ -206,7 +143,7 @@ static int follow(const struct cli_args *args)
 	};
 	struct follow f = {.left = values[OPT_COUNT].given ? values[OPT_COUNT].integer : -1};
 	struct catchup_error error = {0};
-	struct watcher watcher;
+	struct cli_signals signals = {.first = cancel, .watch_output = true};
 	struct cli_term term;
 	int rc;
 
@@ -221,7 +158,8 @@ static int follow(const struct cli_args *args)
 		f.exit_code = cli_fail(&error);
 		goto out;
 	}
-	rc = watcher_start(&watcher, f.iterator);
+	signals.context = f.iterator;
+	rc = cli_signals_start(&signals);
 	if (rc != 0) {
 		cli_term_logf(&term, CATCHUP_LOG_ERROR, "signals cannot be watched: %s",
 			strerror(rc));
@@ -229,7 +167,7 @@ static int follow(const struct cli_args *args)
 		goto out;
 	}
 	follow_events(&f);
-	watcher_stop(&watcher);
+	cli_signals_finish(&signals);
 out:
 	catchup_iterator_close(f.iterator);
 	cli_text_free(&f.text);

@@ -181,6 +181,7 @@ static int run(const struct cli_args *args)
 	struct run run = {.args = args};
 	struct cli_session session = {
 		.term = &run.term,
+		.n_consumers = args->n_words - 1,
 		.until_caught_up = values[OPT_UNTIL_CAUGHT_UP].given,
 		.progress = show == PROGRESS_ALWAYS ||
 			    (show == PROGRESS_AUTO && cli_term_can_redraw(STDERR_FILENO)),

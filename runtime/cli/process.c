@@ -8,10 +8,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
-
-static const int end_signals[] = {SIGINT, SIGTERM, SIGHUP};
 
 void cli_process_prepare(void)
 {
@@ -78,42 +75,4 @@ _Noreturn void cli_process_die(int signal_number)
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 	raise(signal_number);
 	_exit(128 + signal_number);
-}
-
-static void end_set(sigset_t *set)
-{
-	sigemptyset(set);
-	for (size_t i = 0; i < sizeof(end_signals) / sizeof(end_signals[0]); i++) {
-		struct sigaction was;
-
-		if (sigaction(end_signals[i], NULL, &was) == 0 && was.sa_handler != SIG_IGN)
-			sigaddset(set, end_signals[i]);
-	}
-}
-
-int cli_signals_open(void)
-{
-	sigset_t set;
-
-	end_set(&set);
-	if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
-		return -1;
-	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
-int cli_signals_take(int fd)
-{
-	struct signalfd_siginfo info;
-
-	if (read(fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
-		return 0;
-	return (int)info.ssi_signo;
-}
-
-void cli_signals_release(void)
-{
-	sigset_t set;
-
-	end_set(&set);
-	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }

@@ -2,12 +2,13 @@
 #include "cli/session.h"
 #include "cli/process.h"
 #include "cli/progress.h"
+#include "cli/signals.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -17,13 +18,17 @@
 #define BUSY_MS 200
 #define IDLE_MS 1000
 
-/* News from the runtime's thread: one byte each. */
-#define NEWS_STARTED 's'
-#define NEWS_ENDED 'e'
+/* News for the main thread, from the runtime's thread and from that of the signals. */
+enum news_kind { NEWS_STARTED, NEWS_ENDED, NEWS_SIGNAL };
+
+struct news {
+	enum news_kind kind;
+	int number; /* of the signal */
+};
 
 struct running {
 	const struct cli_session *session;
-	int news[2]; /* pipe: the runtime's thread writes, main reads */
+	int news[2]; /* pipe: main reads; a struct news is written whole or not at all */
 
 	/* the runtime's thread until NEWS_STARTED; constant after it */
 	struct catchup *c;
@@ -48,24 +53,35 @@ static int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+static void send_news(struct running *r, enum news_kind kind, int number)
+{
+	const struct news news = {kind, number};
+
+	cli_process_write(r->news[1], (const char *)&news, sizeof(news));
+}
+
+static void send_signal(void *context, int number)
+{
+	send_news(context, NEWS_SIGNAL, number);
+}
+
 static void *runtime_main(void *argument)
 {
 	struct running *r = argument;
 	const struct cli_session *session = r->session;
-	const char started = NEWS_STARTED, ended = NEWS_ENDED;
 
 	r->code = session->open(session->context, &r->c, &r->error);
 	r->started_ms = now_ms();
 	if (r->code == CATCHUP_OK)
 		r->code = catchup_start(r->c, &r->error);
 	if (r->code == CATCHUP_OK) {
-		cli_process_write(r->news[1], &started, 1);
+		send_news(r, NEWS_STARTED, 0);
 		if (session->until_caught_up)
 			r->code = catchup_wait(r->c, -1, &r->error);
 		else
 			r->code = catchup_wait_stopped(r->c, -1, &r->error);
 	}
-	cli_process_write(r->news[1], &ended, 1);
+	send_news(r, NEWS_ENDED, 0);
 	return NULL;
 }
 
@@ -104,84 +120,88 @@ static int poll_timeout(const struct running *r)
 	return r->progress.behind > 0 ? BUSY_MS : IDLE_MS;
 }
 
-static const char *signal_name(int number)
+static void take_news(struct running *r, const struct news *news)
 {
-	switch (number) {
-	case SIGINT:
-		return "SIGINT";
-	case SIGTERM:
-		return "SIGTERM";
-	default:
-		return "SIGHUP";
-	}
-}
+	const struct cli_session *session = r->session;
 
-static void take_signal(struct running *r, int fd)
-{
-	r->signal_number = cli_signals_take(fd);
-	if (!r->signal_number)
-		return;
-	cli_term_progress(r->session->term, "");
-	cli_term_logf(r->session->term, CATCHUP_LOG_INFO,
-		"%s: finishing the batch in hand; a second signal ends at once",
-		signal_name(r->signal_number));
-	cli_signals_release();
+	switch (news->kind) {
+	case NEWS_STARTED:
+		r->started = true;
+		cli_term_logf(session->term, CATCHUP_LOG_INFO, "started %zu consumer%s",
+			session->n_consumers, session->n_consumers == 1 ? "" : "s");
+		if (session->progress)
+			draw_progress(r);
+		break;
+	case NEWS_ENDED:
+		r->ended = true;
+		break;
+	case NEWS_SIGNAL:
+		r->signal_number = news->number;
+		cli_term_progress(session->term, "");
+		cli_term_logf(session->term, CATCHUP_LOG_INFO,
+			"%s: finishing the batch in hand; a second signal ends at once",
+			cli_signals_name(news->number));
+		break;
+	}
 }
 
 /* Until the runtime has ended by itself or a signal asked for its end. */
-static void loop(struct running *r, int signals)
+static void loop(struct running *r)
 {
 	while (!r->ended && !(r->started && r->signal_number)) {
-		struct pollfd fds[2] = {
-			{.fd = r->news[0], .events = POLLIN},
-			{.fd = r->signal_number ? -1 : signals, .events = POLLIN},
-		};
-		int ready = poll(fds, 2, poll_timeout(r));
-		char news;
+		struct pollfd fd = {.fd = r->news[0], .events = POLLIN};
+		int ready = poll(&fd, 1, poll_timeout(r));
+		struct news news;
 
-		if (ready < 0)
-			continue; /* EINTR: look again */
 		if (ready == 0)
 			draw_progress(r);
-		if (fds[0].revents && read(r->news[0], &news, 1) == 1) {
-			r->started = r->started || news == NEWS_STARTED;
-			r->ended = news == NEWS_ENDED;
-			if (r->started && !r->ended && r->session->progress)
-				draw_progress(r);
-		}
-		if (fds[1].revents)
-			take_signal(r, signals);
+		else if (ready > 0 && read(r->news[0], &news, sizeof(news)) == (ssize_t)sizeof(news))
+			take_news(r, &news);
 	}
 }
 
-static void summary(const struct running *r)
+/* One line about the whole run. Returns how many consumers had stopped on an error. */
+static size_t summary(const struct running *r)
 {
 	int64_t ms = now_ms() - r->started_ms;
 	int64_t applied = 0, passed = 0, parked = 0;
 	struct catchup_status *status;
 	struct cli_text text = {0};
+	size_t stopped = 0, n;
 
 	if (catchup_status(r->c, &status, NULL) != CATCHUP_OK)
-		return;
-	for (size_t i = 0; i < status->n_consumers; i++) {
+		return 0;
+	n = status->n_consumers;
+	for (size_t i = 0; i < n; i++) {
 		applied += status->consumers[i].applied;
 		passed += status->consumers[i].passed;
 		parked += status->consumers[i].parked;
+		stopped += status->consumers[i].state == CATCHUP_STATE_STOPPED;
 	}
 	catchup_status_free(status);
-	cli_text_puts(&text, r->signal_number ? "stopped: " : "caught up: ");
+	cli_text_puts(&text, r->signal_number ? "stopped: " : stopped ? "ended: " : "caught up: ");
 	cli_text_grouped(&text, applied + passed + parked);
 	cli_text_puts(&text, " rows in ");
 	cli_text_duration(&text, ms);
-	if (ms > 0) {
+	if (ms > 0 && applied + passed + parked > 0) {
 		cli_text_puts(&text, " (");
 		cli_text_grouped(&text, (applied + passed + parked) * 1000 / ms);
 		cli_text_puts(&text, " rows/s)");
 	}
-	cli_text_printf(&text, "; %" PRId64 " applied, %" PRId64 " passed over, %" PRId64 " parked",
-		applied, passed, parked);
-	cli_term_log(r->session->term, CATCHUP_LOG_INFO, "", cli_text_string(&text));
+	if (passed > 0) {
+		cli_text_puts(&text, "; passed over ");
+		cli_text_grouped(&text, passed);
+	}
+	if (parked > 0) {
+		cli_text_puts(&text, "; dead letters ");
+		cli_text_grouped(&text, parked);
+	}
+	if (stopped > 0)
+		cli_text_printf(&text, "; %zu of %zu consumers stopped on an error", stopped, n);
+	cli_term_log(r->session->term, stopped || parked ? CATCHUP_LOG_WARN : CATCHUP_LOG_INFO, "",
+		cli_text_string(&text));
 	cli_text_free(&text);
+	return stopped;
 }
 
 /* Stops what runs and decides the exit code. */
@@ -200,10 +220,9 @@ static int finish(struct running *r, pthread_t thread)
 		error = r->error;
 	}
 	cli_term_progress(session->term, "");
-	if (code != CATCHUP_OK)
+	/* Why a consumer stopped was logged when it did. */
+	if ((!r->started || summary(r) == 0) && code != CATCHUP_OK)
 		cli_term_log(session->term, CATCHUP_LOG_ERROR, "", error.message);
-	else if (r->started)
-		summary(r);
 	catchup_close(r->c);
 	return catchup_code_exit(code);
 }
@@ -217,27 +236,28 @@ static int cannot(const struct cli_session *session, const char *what, int error
 int cli_session_run(const struct cli_session *session)
 {
 	struct running r = {.session = session};
+	struct cli_signals signals = {.first = send_signal, .context = &r};
 	pthread_t thread;
-	int signals = cli_signals_open();
 	int exit_code;
 	int rc;
 
-	if (signals < 0)
-		return cannot(session, "signals cannot be watched", errno);
-	if (pipe(r.news) != 0) {
-		rc = errno;
-		close(signals);
-		return cannot(session, "no pipe can be made", rc);
+	if (pipe2(r.news, O_CLOEXEC) != 0)
+		return cannot(session, "no pipe can be made", errno);
+	rc = cli_signals_start(&signals);
+	if (rc != 0) {
+		exit_code = cannot(session, "signals cannot be watched", rc);
+		goto out;
 	}
 	rc = pthread_create(&thread, NULL, runtime_main, &r);
 	if (rc == 0) {
-		loop(&r, signals);
+		loop(&r);
 		exit_code = finish(&r, thread);
 	} else {
 		exit_code = cannot(session, "a thread cannot be started", rc);
 	}
+	cli_signals_finish(&signals);
+out:
 	close(r.news[0]);
 	close(r.news[1]);
-	close(signals);
 	return exit_code;
 }

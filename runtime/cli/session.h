@@ -3,7 +3,7 @@
  * session.h - one run of a runtime from start to stop, with signals and progress.
  *
  * A thread of its own opens, starts and waits, because those calls block; the main thread sleeps on
- * the signals, on that thread's news and, while there is a progress line, on the clock. So a signal
+ * that thread's news, on the signals' and, while there is a progress line, on the clock. So a signal
  * is taken at any moment, also during start, and nothing runs in a signal handler. With nothing to
  * do and no progress line, nobody wakes up.
  */
@@ -15,6 +15,7 @@
 struct cli_session {
 	/* constant, set by the caller */
 	struct cli_term *term;   /* borrowed */
+	size_t n_consumers;      /* to be told */
 	bool until_caught_up;
 	bool progress;           /* draw a progress line */
 	/* Opens the runtime and adds the consumers; not started. */
