@@ -18,6 +18,7 @@
 #include <string.h>
 
 #define PROGRESS_STEPS 2000 /* of SQLite's machine between two looks at the clock: some 100 us */
+#define QUERY_MS 30000
 #define BUSY_FIRST_NS (CU_NS_PER_MS / 10)
 #define BUSY_LONGEST_NS (10 * CU_NS_PER_MS)
 #define JOURNAL_LIMIT_BYTES "16777216" /* a log that was larger once is cut to this */
@@ -85,15 +86,40 @@ static int on_busy(void *context, int count)
 	return 1;
 }
 
+static bool too_late(struct cu_conn *conn)
+{
+	int64_t now;
+
+	if (conn->deadline_ns == CU_FOREVER && conn->query_until_ns == CU_FOREVER)
+		return false;
+	now = cu_os_now_ns();
+	/* Only steps that come this far are measured. */
+	if (conn->query_until_ns == 0)
+		conn->query_until_ns = cu_deadline(now, conn->query_ns);
+	return now >= conn->deadline_ns || now >= conn->query_until_ns;
+}
+
 static int on_progress(void *context)
 {
 	struct cu_conn *conn = context;
+	/* A reader has nothing in hand that were worth finishing. */
+	int enough = conn->role == CU_ROLE_READER ? 1 : 2;
 
-	if (stopping(conn) < 2 &&
-		(conn->deadline_ns == CU_FOREVER || cu_os_now_ns() < conn->deadline_ns))
+	if (stopping(conn) < enough && !too_late(conn))
 		return 0;
 	conn->interrupted = true;
 	return 1;
+}
+
+int cu_conn_step_query(struct cu_conn *conn, sqlite3_stmt *stmt)
+{
+	int rc;
+
+	conn->query_until_ns = 0;
+	conn->interrupted = false;
+	rc = sqlite3_step(stmt);
+	conn->query_until_ns = CU_FOREVER;
+	return rc;
 }
 
 /* ---- opening ------------------------------------------------------------------------------ */
@@ -316,6 +342,8 @@ int cu_conn_open(struct cu_conn *conn, const struct cu_conn_options *options,
 	conn->owner = cu_thread_self();
 	conn->busy_ms = options->busy_ms;
 	conn->deadline_ns = CU_FOREVER;
+	conn->query_until_ns = CU_FOREVER;
+	conn->query_ns = (options->query_ms > 0 ? options->query_ms : QUERY_MS) * CU_NS_PER_MS;
 	conn->logger = options->logger;
 	conn->stopping = options->stopping;
 	if (source && options->main && strcmp(source, options->main) == 0)

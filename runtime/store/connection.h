@@ -47,10 +47,13 @@ struct cu_conn_options {
 	const char *source;     /* absolute path to attach read-only as "source", or NULL */
 	enum catchup_synchronous synchronous;
 	int64_t busy_ms;        /* longest wait for other processes' locks */
+	int64_t query_ms;       /* longest time for one row of a source's query, so that an endless
+	                           one is stopped; 0: 30,000 */
 	int cache_kib;          /* page cache, 0: SQLite's default */
 	const struct cu_logger *logger;   /* borrowed, may be NULL */
 	const _Atomic int *stopping;      /* borrowed, may be NULL: 1 or more ends waits
-	                                    for locks, 2 or more ends statements */
+	                                    for locks and a reader's statements, 2 or more
+	                                    all statements */
 };
 
 struct cu_conn {
@@ -63,6 +66,8 @@ struct cu_conn {
 	int64_t busy_ms;
 	int64_t busy_since_ns;   /* of the wait in hand, 0 for none */
 	int64_t deadline_ns;     /* statements after it are interrupted; CU_FOREVER: none */
+	int64_t query_ns;        /* longest time for one step of a source's query */
+	int64_t query_until_ns;  /* of the step in hand; 0: not known yet, CU_FOREVER: no such step */
 	bool interrupted;        /* the progress handler ended the last statement */
 	struct cu_file_id main_id; /* the main file when it was opened */
 	char *main_path;         /* owned */
@@ -116,6 +121,9 @@ void cu_conn_guard_leave(struct cu_conn *conn);
 /* Statements running at deadline_ns are interrupted; CU_FOREVER lifts it. While the runtime's
  * `stopping` is 2 or more, every long statement is interrupted. */
 void cu_conn_set_deadline(struct cu_conn *conn, int64_t deadline_ns);
+
+/* Steps a source's query: one that gives no row for query_ms is interrupted. Costs no clock. */
+int cu_conn_step_query(struct cu_conn *conn, sqlite3_stmt *stmt);
 
 /* Runs SQL of ours, or (between guard_enter and leave) a consumer's script; line: of the script's
  * start in its file, for messages, 0 for none; origin: the file, NULL for none. */

@@ -86,7 +86,7 @@ int cu_source_fetch_next(struct cu_source *source, int64_t *id, struct catchup_e
 
 	CU_CHECK(source->fetching);
 	*id = 0;
-	rc = sqlite3_step(stmt);
+	rc = cu_conn_step_query(source->conn, stmt);
 	if (rc == SQLITE_DONE) {
 		/* Ends the read transaction now, whatever the caller does next. */
 		sqlite3_reset(stmt);
@@ -189,7 +189,7 @@ int cu_source_fingerprint(struct cu_source *source, int64_t at, int64_t *id, int
 		return rc;
 	stmt = source->mark;
 	sqlite3_bind_int64(stmt, 1, at);
-	rc = sqlite3_step(stmt);
+	rc = cu_conn_step_query(source->conn, stmt);
 	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
 		return cu_source_failed(source, stmt, "reading a fingerprint", error);
 	if (rc == SQLITE_ROW && !hash_row(stmt, hash)) {

@@ -55,7 +55,7 @@ static int is_there(struct cu_conn *conn, const struct entry *entry, bool *there
 int cu_ledger_register(struct cu_conn *conn, const char *name, const char *source,
 	const char *id_column, const char *max, const char *into, struct catchup_error *error)
 {
-	const struct entry entry = {name, source, id_column, max, into};
+	const struct entry entry = {name, source && source[0] ? source : NULL, id_column, max, into};
 	struct cu_own_transaction t;
 	bool there;
 	int rc;

@@ -57,6 +57,10 @@ int cu_source_failed(struct cu_source *source, sqlite3_stmt *stmt, const char *q
 
 	if (stmt)
 		sqlite3_reset(stmt);
+	if ((first.detail & 0xff) == SQLITE_INTERRUPT &&
+		cu_conn_fault(source->conn, first.detail) == CU_FAULT_SLOW)
+		cu_error_set(&first, code, first.detail, "%s: no row after %lld ms, stopped", query,
+			(long long)(source->conn->query_ns / CU_NS_PER_MS));
 	/* "no such table" and "no such column" come as plain errors. */
 	if ((first.detail & 0xff) == SQLITE_ERROR &&
 		cu_source_still_fits(source, &second) == CATCHUP_CONSUMER) {
@@ -189,7 +193,7 @@ static int check_lowest(struct cu_source *source, struct catchup_error *error)
 
 	if (rc != CATCHUP_OK)
 		return rc;
-	rc = sqlite3_step(stmt);
+	rc = cu_conn_step_query(source->conn, stmt);
 	if (rc == SQLITE_DONE) {
 		rc = CATCHUP_OK;
 	} else if (rc != SQLITE_ROW) {
@@ -309,7 +313,7 @@ int cu_source_newest(struct cu_source *source, int64_t *newest, bool *empty,
 	if (rc != CATCHUP_OK)
 		return rc;
 	stmt = source->newest;
-	rc = sqlite3_step(stmt);
+	rc = cu_conn_step_query(source->conn, stmt);
 	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
 		return cu_source_failed(source, stmt, "max query", error);
 	*newest = 0;
@@ -351,7 +355,7 @@ int cu_source_highest(struct cu_source *source, int64_t *highest, struct catchup
 			return cu_source_prefix(source, rc, error);
 		sqlite3_bind_text(source->sequence, 1, source->spec.table, -1, SQLITE_STATIC);
 	}
-	rc = sqlite3_step(source->sequence);
+	rc = cu_conn_step_query(source->conn, source->sequence);
 	if (rc != SQLITE_ROW)
 		return cu_source_failed(source, source->sequence, "reading sqlite_sequence", error);
 	if (sqlite3_column_int64(source->sequence, 0) > *highest)
@@ -384,7 +388,7 @@ int cu_source_cut(struct cu_source *source, int64_t lo, int64_t newest, uint32_t
 	sqlite3_bind_int64(stmt, 1, lo);
 	sqlite3_bind_int64(stmt, 2, newest);
 	sqlite3_bind_int64(stmt, 3, max_rows);
-	rc = sqlite3_step(stmt);
+	rc = cu_conn_step_query(source->conn, stmt);
 	if (rc != SQLITE_ROW)
 		return cu_source_failed(source, stmt, "cutting a range", error);
 	*rows = (uint32_t)sqlite3_column_int64(stmt, 0);
@@ -417,7 +421,7 @@ int cu_source_count(struct cu_source *source, int64_t lo, int64_t limit, int64_t
 	stmt = source->count;
 	sqlite3_bind_int64(stmt, 1, lo);
 	sqlite3_bind_int64(stmt, 2, limit);
-	if (sqlite3_step(stmt) != SQLITE_ROW)
+	if (cu_conn_step_query(source->conn, stmt) != SQLITE_ROW)
 		return cu_source_failed(source, stmt, "counting rows", error);
 	*rows = sqlite3_column_int64(stmt, 0);
 	sqlite3_reset(stmt);

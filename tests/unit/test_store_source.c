@@ -409,6 +409,51 @@ static void wrong_ids_of_own_queries(void **state)
 	}
 }
 
+static void endless_queries_are_stopped(void **state)
+{
+	static const char next[] = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c)"
+		" SELECT x AS id FROM c WHERE x > @last AND x <= @max AND x < 3";
+	struct scratch *s = *state;
+	struct fixture f;
+	_Atomic int stop = 0;
+	int64_t id;
+
+	take(&f, s, CU_ROLE_FETCH, ORDERS, (struct cu_source_spec){.max = "SELECT 10 AS max", .next = next});
+	f.conn.query_ns = 20 * CU_NS_PER_MS;
+	assert_string_equal(fetched(&f, 0, 10),
+		"1 2 consumer 'totals': next query: no row after 20 ms, stopped");
+	assert_int_equal(cu_fault_of(f.error.detail), CU_FAULT_SLOW);
+	/* Rows that the consumer takes long over are not the query's. */
+	cu_source_fetch_begin(&f.source, 0, 10);
+	assert_int_equal(cu_source_fetch_next(&f.source, &id, &f.error), CATCHUP_OK);
+	cu_os_sleep_ns(30 * CU_NS_PER_MS);
+	assert_int_equal(cu_source_fetch_next(&f.source, &id, &f.error), CATCHUP_OK);
+	cu_source_fetch_end(&f.source);
+	/* A stop ends it too. */
+	f.conn.query_ns = CU_FOREVER;
+	f.conn.stopping = &stop;
+	atomic_store(&stop, 2);
+	assert_non_null(strstr(fetched(&f, 0, 10), "interrupted"));
+	assert_int_equal(cu_conn_fault(&f.conn, f.error.detail), CU_FAULT_STOP);
+	finish(&f);
+}
+
+static void a_reader_stops_at_once(void **state)
+{
+	struct scratch *s = *state;
+	struct fixture f;
+	_Atomic int stop = 1;
+	int64_t newest;
+	bool empty;
+
+	take(&f, s, CU_ROLE_READER, ORDERS, (struct cu_source_spec){.max = "WITH RECURSIVE c(x) AS"
+		" (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x AS max FROM c WHERE x < 0"});
+	f.conn.stopping = &stop;
+	assert_int_not_equal(cu_source_newest(&f.source, &newest, &empty, &f.error), CATCHUP_OK);
+	assert_int_equal(cu_conn_fault(&f.conn, f.error.detail), CU_FAULT_STOP);
+	finish(&f);
+}
+
 static void wrong_values_of_max(void **state)
 {
 	static const struct {
@@ -610,6 +655,8 @@ int main(void)
 		SCRATCH_TEST(own_queries),
 		SCRATCH_TEST(wrong_own_queries),
 		SCRATCH_TEST(wrong_ids_of_own_queries),
+		SCRATCH_TEST(endless_queries_are_stopped),
+		SCRATCH_TEST(a_reader_stops_at_once),
 		SCRATCH_TEST(wrong_values_of_max),
 		SCRATCH_TEST(schema_changes_while_running),
 		SCRATCH_TEST(highest_outlives_the_rows),
