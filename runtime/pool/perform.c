@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/error.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -217,6 +218,19 @@ static void save_stop(struct cu_follower *f, int64_t row)
 	cu_turn_give(f, 0);
 }
 
+/* The fault without the consumer's name in front, which some have and some have not. */
+static void copy_nameless(const struct cu_follower *f, struct catchup_error *to)
+{
+	char prefix[256];
+	size_t n;
+
+	snprintf(prefix, sizeof(prefix), "consumer '%.200s': ", f->definition->name);
+	n = strlen(prefix);
+	*to = f->fault;
+	if (strncmp(to->message, prefix, n) == 0)
+		memmove(to->message, to->message + n, strlen(to->message + n) + 1);
+}
+
 static void perform_stop(struct cu_follower *f, const struct cu_action *action)
 {
 	struct catchup_error told;
@@ -226,7 +240,7 @@ static void perform_stop(struct cu_follower *f, const struct cu_action *action)
 		save_stop(f, action->id);
 		f->fault_row = action->id;
 		cu_follower_note(f, CATCHUP_STATE_STOPPED, &f->fault);
-		told = f->fault;
+		copy_nameless(f, &told);
 		if (action->id)
 			cu_error_prefix(&told, "consumer '%.200s' stopped at row %lld (watermark "
 				"%lld): ", f->definition->name, (long long)action->id,

@@ -195,6 +195,15 @@ static int check_mark(struct cu_follower *f, struct catchup_error *error)
 		(long long)id, f->definition->source, f->file->path);
 }
 
+static void say_begin(struct cu_follower *f, int64_t watermark)
+{
+	const char *source = f->definition->source;
+
+	cu_log(&f->runtime->logger, CATCHUP_LOG_INFO, f->definition->name,
+		"follows %s%.200s%s; its watermark is %lld", source ? "'" : "",
+		source ? source : "its own queries", source ? "'" : "", (long long)watermark);
+}
+
 bool cu_perform_load(struct cu_follower *f, struct cu_event *event)
 {
 	int rc = cu_ledger_load(&f->ledger, &event->watermark, &f->fault);
@@ -217,6 +226,8 @@ bool cu_perform_load(struct cu_follower *f, struct cu_event *event)
 	if (!f->started)
 		f->progress.first = event->watermark;
 	cu_mutex_unlock(&f->mu);
+	if (!f->started)
+		say_begin(f, event->watermark);
 	f->started = true;
 	/* Who waits may have looked before: a watermark that has nothing to do never commits. */
 	cu_park_wake(&f->runtime->progress);
