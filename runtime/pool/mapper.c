@@ -84,14 +84,17 @@ static void free_list(struct cu_mapper *m, struct mapped_range *list)
 
 /* ---- mapping -------------------------------------------------------------------------------- */
 
+/* conn: the one that the context shows the consumer. */
 static void map_row(struct cu_mapped_row *row, const struct catchup_consumer *table,
-	struct cu_context *context, void *state, sqlite3_stmt *stmt)
+	struct cu_context *context, struct cu_conn *conn, void *state, sqlite3_stmt *stmt)
 {
 	int result;
 
 	cu_context_begin_call(context);
-	result = cu_context_result(
-		context, "map", table->map(&context->public, state, stmt, &row->result));
+	cu_conn_guard_enter(conn);
+	result = table->map(&context->public, state, stmt, &row->result);
+	cu_conn_guard_leave(conn);
+	result = cu_context_result(context, "map", result);
 	row->passed = result == CATCHUP_ROW_PASSED;
 	row->failed = result == CATCHUP_ROW_FAILED;
 	free(row->text);
@@ -140,7 +143,8 @@ static void map_range(struct map_thread *t, struct mapped_range *range)
 				cu_error_nomem(&range->error);
 				break;
 			}
-			map_row(row, &d->table, &t->context, t->state, cu_source_row(&t->source));
+			map_row(row, &d->table, &t->context, &t->conn, t->state,
+				cu_source_row(&t->source));
 			last = id;
 			if (atomic_load_explicit(&t->mapper->ending, memory_order_relaxed))
 				break;
@@ -175,10 +179,16 @@ static int open_thread(struct map_thread *t, struct catchup_error *error)
 	if (rc != CATCHUP_OK)
 		return rc;
 	cu_context_init(&t->context, f->definition, &c->logger, &c->stopping, t->conn.db, t->number);
+	t->conn.guard.consumer = f->definition->name;
+	t->conn.guard.source = f->definition->source;
 	if (table->open) {
+		int result;
+
 		cu_context_begin_call(&t->context);
-		if (cu_context_result(&t->context, "open",
-			    table->open(&t->context.public, &t->state)) == CATCHUP_ROW_FAILED)
+		cu_conn_guard_enter(&t->conn);
+		result = table->open(&t->context.public, &t->state);
+		cu_conn_guard_leave(&t->conn);
+		if (cu_context_result(&t->context, "open", result) == CATCHUP_ROW_FAILED)
 			return cu_error_set(error, CATCHUP_CONFIG, t->context.fail_code, "%s",
 				t->context.fail_text);
 	}
@@ -190,8 +200,11 @@ static void close_thread(struct map_thread *t)
 {
 	const struct catchup_consumer *table = &t->mapper->f->definition->table;
 
-	if (t->consumer_open && table->close)
+	if (t->consumer_open && table->close) {
+		cu_conn_guard_enter(&t->conn);
 		table->close(&t->context.public, t->state);
+		cu_conn_guard_leave(&t->conn);
+	}
 	cu_source_close(&t->source);
 	cu_conn_close(&t->conn);
 }
@@ -457,7 +470,8 @@ void cu_mapper_map_again(struct cu_mapper *m, struct cu_mapped_row *row)
 	cu_source_fetch_begin(&f->rows, row->id - 1, row->id);
 	rc = cu_source_fetch_next(&f->rows, &id, &error);
 	if (rc == CATCHUP_OK && id == row->id) {
-		map_row(row, &f->definition->table, &f->context, f->state, cu_source_row(&f->rows));
+		map_row(row, &f->definition->table, &f->context, &f->writer, f->state,
+			cu_source_row(&f->rows));
 	} else if (rc == CATCHUP_OK) {
 		/* Deleted since: nothing is left to apply. */
 		row->failed = false;

@@ -137,6 +137,11 @@ static int look(struct cu_reader *reader, struct catchup_error *error)
 	bool empty;
 	int rc;
 
+	/* What is committed to the new file at the path would never be seen in the old one. */
+	if (cu_conn_moved(&reader->conn))
+		return cu_error_set(error, CATCHUP_BACKWARDS, SQLITE_READONLY_DBMOVED,
+			"database '%.300s': the file was replaced, renamed or removed while it was in use",
+			reader->path);
 	rc = cu_conn_data_version(&reader->conn, &version, error);
 	if (rc != CATCHUP_OK)
 		return rc;
@@ -217,7 +222,9 @@ static int64_t look_or_recover(struct cu_reader *reader)
 	}
 	/* A schema error may come of a table that is being replaced: once more, anew. */
 	close_source(reader);
-	if (!passes(&error) && reader->faults > 0) {
+	if (atomic_load(&reader->runtime->stopping))
+		return CU_FOREVER;
+	if (!passes(&error) && (reader->faults > 0 || error.code == CATCHUP_BACKWARDS)) {
 		if (error.code == CATCHUP_CONFIG || error.code == CATCHUP_USAGE)
 			error.code = CATCHUP_CONSUMER;
 		fail_all(reader, &error);

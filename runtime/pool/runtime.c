@@ -2,8 +2,9 @@
 /*
  * runtime.c - open, add, start, stop, close.
  *
- *	NEW --start--> STARTED --stop--> STOPPING --> STOPPED
- *	 +-----------------stop, or a start that failed----^
+ *	NEW --start--> STARTING --> STARTED --stop--> STOPPING --> STOPPED
+ *	 |                +-------a start that failed or was stopped--^
+ *	 +------------------------stop-------------------------------^
  */
 #include "pool/runtime.h"
 
@@ -335,6 +336,8 @@ static int start_threads(struct catchup *c, struct catchup_error *error)
 		rc = cu_reader_start(r, error);
 	for (struct cu_file *file = c->files; file && rc == CATCHUP_OK; file = file->next)
 		rc = cu_checkpoint_start(file, error);
+	if (rc == CATCHUP_OK && atomic_load(&c->stopping))
+		rc = cu_error_set(error, CATCHUP_CANCELED, 0, "the runtime was stopped");
 	if (rc == CATCHUP_OK)
 		atomic_store(&c->go, 1);
 	else
@@ -349,10 +352,18 @@ int catchup_start(struct catchup *c, struct catchup_error *error)
 {
 	int rc = check_new(c, error);
 
+	if (rc == CATCHUP_OK && c->n_followers == 0)
+		rc = cu_error_set(error, CATCHUP_USAGE, 0, "there is no consumer to run");
 	if (rc != CATCHUP_OK)
 		return rc;
-	if (c->n_followers == 0)
-		return cu_error_set(error, CATCHUP_USAGE, 0, "there is no consumer to run");
+	cu_mutex_lock(&c->mu);
+	if (c->state == CU_RUNTIME_NEW)
+		c->state = CU_RUNTIME_STARTING;
+	else
+		rc = cu_error_set(error, CATCHUP_USAGE, 0, "the runtime was started already");
+	cu_mutex_unlock(&c->mu);
+	if (rc != CATCHUP_OK)
+		return rc;
 	rc = cu_layout_files(c, error);
 	if (rc == CATCHUP_OK)
 		rc = cu_setup_run(c, error);
@@ -362,7 +373,7 @@ int catchup_start(struct catchup *c, struct catchup_error *error)
 		rc = cu_layout_workers(c, error);
 	if (rc == CATCHUP_OK)
 		rc = start_threads(c, error);
-	move(c, CU_RUNTIME_NEW, rc == CATCHUP_OK ? CU_RUNTIME_STARTED : CU_RUNTIME_STOPPED);
+	move(c, CU_RUNTIME_STARTING, rc == CATCHUP_OK ? CU_RUNTIME_STARTED : CU_RUNTIME_STOPPED);
 	return rc;
 }
 
@@ -451,6 +462,11 @@ int catchup_stop(struct catchup *c, struct catchup_error *error)
 	cu_mutex_lock(&c->mu);
 	if (c->state == CU_RUNTIME_NEW)
 		c->state = CU_RUNTIME_STOPPED;
+	/* The start notices it soon: what it waits for ends. */
+	if (c->state == CU_RUNTIME_STARTING)
+		atomic_store(&c->stopping, 1);
+	while (c->state == CU_RUNTIME_STARTING)
+		cu_cond_wait(&c->changed, &c->mu, CU_FOREVER);
 	mine = c->state == CU_RUNTIME_STARTED;
 	if (mine)
 		c->state = CU_RUNTIME_STOPPING;

@@ -162,6 +162,7 @@ struct cu_worker {
 
 enum cu_runtime_state {
 	CU_RUNTIME_NEW,
+	CU_RUNTIME_STARTING,
 	CU_RUNTIME_STARTED,
 	CU_RUNTIME_STOPPING,
 	CU_RUNTIME_STOPPED,

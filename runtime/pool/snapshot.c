@@ -80,7 +80,7 @@ int catchup_status(struct catchup *c, struct catchup_status **out, struct catchu
 	if (rc != CATCHUP_OK)
 		return rc;
 	cu_mutex_lock(&c->mu);
-	if (c->state == CU_RUNTIME_NEW)
+	if (c->state <= CU_RUNTIME_STARTING)
 		rc = cu_error_set(error, CATCHUP_USAGE, 0, "the runtime was not started");
 	cu_mutex_unlock(&c->mu);
 	if (rc != CATCHUP_OK)

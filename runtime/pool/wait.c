@@ -118,7 +118,7 @@ static int check_started(struct catchup *c, struct catchup_error *error)
 	if (rc != CATCHUP_OK)
 		return rc;
 	cu_mutex_lock(&c->mu);
-	if (c->state == CU_RUNTIME_NEW)
+	if (c->state <= CU_RUNTIME_STARTING)
 		rc = cu_error_set(error, CATCHUP_USAGE, 0, "the runtime was not started");
 	else if (c->state != CU_RUNTIME_STARTED)
 		rc = cu_error_set(error, CATCHUP_CANCELED, 0, "the runtime was stopped");

@@ -54,8 +54,11 @@ static void worker_main(void *argument)
 		work(worker);
 		return;
 	}
-	for (size_t i = 0; i < worker->n_followers; i++)
+	for (size_t i = 0; i < worker->n_followers; i++) {
 		cu_follower_close(worker->followers[i]);
+		atomic_store(&worker->followers[i]->ended, 1);
+	}
+	cu_park_wake(&c->progress);
 }
 
 int cu_worker_start(struct cu_worker *worker, struct catchup_error *error)
