@@ -103,15 +103,16 @@ static int add_one(struct run *run, struct catchup *c, size_t word, struct catch
 /* A NAME=VALUE that is about none of the consumers is a mistake, most likely a typing error. */
 static int check_names(const struct run *run, struct catchup_error *error)
 {
-	const struct cli_named *named = run->args->named;
-	const struct cli_named *end = named + run->args->n_named;
+	const struct cli_named *named;
 	struct cli_suggest suggest = {0};
 	struct cli_text text = {0};
+	size_t unused = 0;
 
-	while (named < end && run->used[named - run->args->named])
-		named++;
-	if (named == end)
+	while (unused < run->args->n_named && run->used[unused])
+		unused++;
+	if (unused == run->args->n_named)
 		return CATCHUP_OK;
+	named = &run->args->named[unused];
 	suggest.typed = named->name;
 	for (size_t i = 1; i < run->args->n_words; i++)
 		cli_suggest_offer(&suggest, run->names[i]);

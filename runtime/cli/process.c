@@ -25,6 +25,7 @@ void cli_process_prepare(void)
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
 	sigaction(SIGPIPE, &ignore, NULL);
+	sigaction(SIGXFSZ, &ignore, NULL);
 }
 
 int cli_process_write(int fd, const char *bytes, size_t n)

@@ -4,6 +4,8 @@
  *
  * SIGPIPE is ignored, so that consumer code that writes to a socket gets an error and not a death;
  * when the reader of our own output is gone, the process ends quietly by SIGPIPE all the same.
+ * SIGXFSZ is ignored too: a limit on file size is then an error of the write that meets it, like a
+ * full disk.
  */
 #ifndef CLI_PROCESS_H
 #define CLI_PROCESS_H
@@ -13,7 +15,7 @@
 /*
  * To be called first of all: opens descriptors 0 to 2 on /dev/null where they are closed, so that no
  * database gets one of them and is written over by a log line; raises the limit of open files; and
- * ignores SIGPIPE.
+ * ignores SIGPIPE and SIGXFSZ.
  */
 void cli_process_prepare(void);
 

@@ -7,6 +7,7 @@
 
 #define NAME_COLUMNS 40
 #define PATH_COLUMNS 200
+#define MIB 1048576
 #define MINUTE_MS INT64_C(60000)
 #define HOUR_MS (60 * MINUTE_MS)
 #define DAY_MS (24 * HOUR_MS)
@@ -202,9 +203,11 @@ void cli_status_table(struct cli_text *text, const struct catchup_status *status
 	cli_text_puts(text, "database ");
 	cli_text_show(text, status->database, strlen(status->database), PATH_COLUMNS);
 	cli_text_printf(text, ", SQLite %s", status->sqlite_version);
-	if (status->wal_bytes > 0)
-		cli_text_printf(text, ", write-ahead log %.1f MiB",
-			(double)status->wal_bytes / (1024.0 * 1024.0));
+	if (status->wal_bytes >= MIB)
+		cli_text_printf(text, ", write-ahead log %.1f MiB", (double)status->wal_bytes / MIB);
+	else if (status->wal_bytes > 0)
+		cli_text_printf(text, ", write-ahead log %.1f KiB",
+			(double)status->wal_bytes / 1024.0);
 	cli_text_puts(text, "\n\n");
 	if (status->n_consumers == 0) {
 		cli_text_puts(text, "no consumer has run on this database\n");

@@ -31,6 +31,14 @@ static int64_t now_ms(void)
 }
 
 /* In the child, from fork to exec. */
+static void limit(int what, unsigned value)
+{
+	const struct rlimit both = {value, value};
+
+	if (value && setrlimit(what, &both) != 0)
+		_exit(126);
+}
+
 static void become(const struct program *p, int out, int err, const char *const *arguments)
 {
 	const char *argv[PROGRAM_ARGUMENTS_MAX + 2] = {CATCHUP_PROGRAM};
@@ -47,12 +55,8 @@ static void become(const struct program *p, int out, int err, const char *const 
 		out = open(p->output_path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 	if (dup2(open("/dev/null", O_RDONLY), 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
 		_exit(126);
-	if (p->files) {
-		struct rlimit files = {p->files, p->files};
-
-		if (setrlimit(RLIMIT_NOFILE, &files) != 0)
-			_exit(126);
-	}
+	limit(RLIMIT_NOFILE, p->files);
+	limit(RLIMIT_FSIZE, p->file_bytes);
 	if (p->ignore_hangup)
 		signal(SIGHUP, SIG_IGN);
 	closefrom(p->closed ? 0 : 3);

@@ -29,6 +29,7 @@ struct program {
 	bool closed;                /* descriptors 0 to 2 are closed at start */
 	bool ignore_hangup;         /* SIGHUP is ignored at start, as nohup does */
 	unsigned files;             /* limit of open files, soft and hard; 0: as it is */
+	unsigned file_bytes;        /* limit of a file's size, soft and hard; 0: as it is */
 
 	/* afterwards */
 	pid_t pid;

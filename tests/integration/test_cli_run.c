@@ -462,6 +462,23 @@ static void eight_descriptors_are_too_few_and_said_so(void **state)
 	program_free(&p);
 }
 
+/* The system would end the process by SIGXFSZ; here it is a full disk, and goes on when there is room. */
+static void a_limit_of_file_size_pauses_and_loses_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct program p = {.file_bytes = 128 * 1024};
+
+	insert_rows(f, ROWS);
+	program_start(&p, "run", f->database, f->doubles, "--until-caught-up");
+	program_expect_err(&p, "paused");
+	program_signal(&p, SIGTERM);
+	assert_int_equal(program_finish(&p), 0);
+	program_free(&p);
+	assert_int_equal(program_run(&p, "run", f->database, f->doubles, "--until-caught-up"), 0);
+	program_free(&p);
+	assert_int_equal(test_number(f->database, "SELECT count(*) FROM twice"), ROWS);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -482,6 +499,7 @@ int main(void)
 		TEST(a_backlog_has_a_progress_line),
 		TEST(odd_paths_are_plain_names_or_refused),
 		TEST(hostile_names_are_shown_escaped),
+		TEST(a_limit_of_file_size_pauses_and_loses_nothing),
 		TEST(eight_descriptors_are_too_few_and_said_so),
 	};
 
