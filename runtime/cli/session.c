@@ -104,7 +104,7 @@ static void draw_progress(struct running *r)
 	}
 	snprintf(label, sizeof(label), "%zu consumers", status->n_consumers);
 	cli_progress_sample(&r->progress, &sample);
-	if (cli_progress_shown(&r->progress))
+	if (cli_progress_shown(&r->progress) && cli_term_in_front(session->term->fd))
 		cli_progress_line(&r->progress, &line,
 			status->n_consumers == 1 ? status->consumers[0].name : label,
 			cli_term_columns(session->term->fd) - 1, cli_term_utf8());

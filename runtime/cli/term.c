@@ -173,3 +173,10 @@ bool cli_term_utf8(void)
 	}
 	return false;
 }
+
+bool cli_term_in_front(int fd)
+{
+	pid_t group = tcgetpgrp(fd);
+
+	return group < 0 || group == getpgrp();
+}

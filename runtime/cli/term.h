@@ -51,4 +51,7 @@ size_t cli_term_columns(int fd);
 bool cli_term_can_redraw(int fd);
 bool cli_term_utf8(void);
 
+/* Whether the terminal at fd is ours to draw on: not while the process is a background job. */
+bool cli_term_in_front(int fd);
+
 #endif
