@@ -62,11 +62,17 @@ int bench_fail(struct bench *b, const char *fmt, ...)
 {
 	va_list ap;
 
-	if (b->result->failed)
+	if (b && b->result->failed)
 		return -1;
-	b->result->failed = true;
 	va_start(ap, fmt);
-	vsnprintf(b->result->error, sizeof(b->result->error), fmt, ap);
+	if (b) {
+		b->result->failed = true;
+		vsnprintf(b->result->error, sizeof(b->result->error), fmt, ap);
+	} else {
+		fputs("catchup-bench: a child process: ", stderr);
+		vfprintf(stderr, fmt, ap);
+		fputc('\n', stderr);
+	}
 	va_end(ap);
 	return -1;
 }

@@ -47,7 +47,8 @@ const char *bench_path(const struct bench *b, char *to, size_t bytes, const char
 
 int64_t bench_now_ns(void);
 
-/* The scenario has failed: says why, at most once a scenario. Returns -1. */
+/* The scenario has failed: says why, at most once a scenario. b may be NULL, in a child process: then
+ * it is said on standard error. Returns -1. */
 int bench_fail(struct bench *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- comparing ---------------------------------------------------------------------------- */
@@ -59,12 +60,13 @@ struct bench_side {
 	int (*run)(struct bench *b, void *context);     /* measured */
 	int (*check)(struct bench *b, void *context);   /* not measured; may be NULL */
 	void *context;                                  /* borrowed */
+	int64_t amount; /* units it does in a run; 0: as many as the comparison says */
 };
 
 struct bench_comparison {
 	const char *name;  /* "" where a scenario has one comparison */
 	const char *unit;  /* what is counted: "rows" */
-	int64_t amount;    /* how many of them each run does */
+	int64_t amount;    /* how many of them each run does, unless a side says otherwise */
 	const struct bench_side *sides;
 	size_t n_sides;
 	size_t yardstick;  /* index of the side that the others are divided by */

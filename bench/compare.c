@@ -123,14 +123,23 @@ static double count_run(
 	return counted;
 }
 
+static int64_t amount_of(const struct bench_comparison *comparison, size_t side)
+{
+	int64_t amount = comparison->sides[side].amount;
+
+	return amount ? amount : comparison->amount;
+}
+
 static double count_instructions(
 	struct bench *b, const struct bench_comparison *comparison, size_t side)
 {
 	int64_t amount = comparison->instructions_amount;
 	double once = count_run(b, comparison, side, amount);
 	double twice = once > 0 ? count_run(b, comparison, side, 2 * amount) : 0;
+	/* A side that does a part of the amount does the same part of this one. */
+	double part = (double)amount_of(comparison, side) / (double)comparison->amount;
 
-	return twice > once ? (twice - once) / (double)amount : 0;
+	return twice > once ? (twice - once) / ((double)amount * part) : 0;
 }
 
 /* ---- comparing ---------------------------------------------------------------------------- */
@@ -214,7 +223,8 @@ int bench_compare(struct bench *b, const struct bench_comparison *comparison, do
 			}
 			if (seconds <= 0)
 				seconds = 1e-9;
-			rates[side * b->rounds + r] = (double)comparison->amount / seconds;
+			rates[side * b->rounds + r] =
+				(double)amount_of(comparison, side) / seconds;
 		}
 	}
 	rc = report(b, comparison, rates, medians);

@@ -145,8 +145,10 @@ static int whole_file(struct bench *b, const char *name, const char *table, doub
 	struct reading ours = {.lines = bench_amount(b, 1000000, 300000), .table = table};
 	struct reading yardstick = {.lines = ours.lines};
 	const struct bench_side sides[] = {
-		{"catchup", prepare, iterate, check_events, &ours},
-		{"cJSON alone", prepare, parse_only, check_lines, &yardstick},
+		{.name = "catchup", .prepare = prepare, .run = iterate, .check = check_events,
+			.context = &ours},
+		{.name = "cJSON alone", .prepare = prepare, .run = parse_only, .check = check_lines,
+			.context = &yardstick},
 	};
 	const struct bench_comparison comparison = {
 		.name = name,
