@@ -99,6 +99,7 @@ static void checkpoint_main(void *argument)
 	const struct cu_conn_options options = {
 		.role = CU_ROLE_WRITER,
 		.main = file->path,
+		.main_id = &file->id,
 		.synchronous = c->options.synchronous,
 		.busy_ms = 100,
 		.cache_kib = 256,

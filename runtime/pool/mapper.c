@@ -164,6 +164,8 @@ static int open_thread(struct map_thread *t, struct catchup_error *error)
 		.role = CU_ROLE_FETCH,
 		.main = f->file->path,
 		.source = f->separate ? f->source_path : NULL,
+		.main_id = &f->file->id,
+		.source_id = &f->reader->id,
 		.busy_ms = 1000,
 		.cache_kib = 1024,
 		.logger = &c->logger,

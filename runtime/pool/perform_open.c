@@ -46,6 +46,8 @@ static int open_connections(struct cu_follower *f, struct catchup_error *error)
 		.role = CU_ROLE_WRITER,
 		.main = f->file->path,
 		.source = f->separate ? f->source_path : NULL,
+		.main_id = &f->file->id,
+		.source_id = f->reader ? &f->reader->id : NULL,
 		.synchronous = c->options.synchronous,
 		.busy_ms = c->options.busy_ms < BUSY_SLICE_MS ? c->options.busy_ms : BUSY_SLICE_MS,
 		.cache_kib = FOLLOWER_CACHE_KIB,

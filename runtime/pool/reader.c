@@ -181,6 +181,7 @@ static int open_source(struct cu_reader *reader, struct catchup_error *error)
 	const struct cu_conn_options options = {
 		.role = CU_ROLE_READER,
 		.main = reader->path,
+		.main_id = &reader->id,
 		.busy_ms = READER_BUSY_MS,
 		.cache_kib = READER_CACHE_KIB,
 		.logger = &c->logger,

@@ -441,6 +441,7 @@ static void fold_logs(struct catchup *c)
 	for (struct cu_file *file = c->files; file; file = file->next) {
 		const struct cu_conn_options options = {.role = CU_ROLE_WRITER,
 			.main = file->path,
+			.main_id = &file->id,
 			.synchronous = c->options.synchronous,
 			.busy_ms = 1};
 		struct cu_conn conn = {0};

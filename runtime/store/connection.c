@@ -329,6 +329,15 @@ static int open_main(struct cu_conn *conn, bool create, struct catchup_error *er
 	return cu_error_sqlite(error, conn->db, "database '%s': opening", conn->main_path);
 }
 
+static int check_id(const char *path, const struct cu_file_id *is, const struct cu_file_id *must_be,
+	struct catchup_error *error)
+{
+	if (!must_be || cu_file_same(is, must_be))
+		return CATCHUP_OK;
+	return cu_error_set(error, CATCHUP_BACKWARDS, SQLITE_READONLY_DBMOVED,
+		"database '%s': the file was replaced, renamed or removed while it was in use", path);
+}
+
 int cu_conn_open(struct cu_conn *conn, const struct cu_conn_options *options,
 	struct catchup_error *error)
 {
@@ -351,9 +360,13 @@ int cu_conn_open(struct cu_conn *conn, const struct cu_conn_options *options,
 	create = options->role == CU_ROLE_WRITER && source;
 	conn->guard.source_attached = source != NULL;
 
-	rc = cu_path_check(options->main, create, &main_stat, error);
+	rc = cu_path_check(options->main, create || options->main_id, &main_stat, error);
+	if (rc == CATCHUP_OK)
+		rc = check_id(options->main, &main_stat.id, options->main_id, error);
 	if (rc == CATCHUP_OK && source)
-		rc = cu_path_check(source, false, &source_stat, error);
+		rc = cu_path_check(source, options->source_id != NULL, &source_stat, error);
+	if (rc == CATCHUP_OK && source)
+		rc = check_id(source, &source_stat.id, options->source_id, error);
 	if (rc != CATCHUP_OK)
 		return rc;
 	/* Two names of one file would have two write-ahead logs. */

@@ -45,6 +45,10 @@ struct cu_conn_options {
 	enum cu_role role;
 	const char *main;       /* absolute path */
 	const char *source;     /* absolute path to attach read-only as "source", or NULL */
+	/* What stands at the paths must be these files, NULL: any. To be given when other connections
+	 * of this process have them open: SQLite takes the -shm file of a new database at the path for
+	 * its own to truncate, which kills the process that has it mapped for the old one. */
+	const struct cu_file_id *main_id, *source_id;
 	enum catchup_synchronous synchronous;
 	int64_t busy_ms;        /* longest wait for other processes' locks */
 	int64_t query_ms;       /* longest time for one row of a source's query, so that an endless
@@ -79,6 +83,7 @@ struct cu_conn {
 /*
  * Opens. A writer's database is switched to WAL mode when it is not; created when missing only if
  * `main` differs from the source (a results database). On failure *conn needs no close.
+ * CATCHUP_BACKWARDS (CU_FAULT_GONE) when a path has another file than it must have.
  * Refuses, with a message that says what and why: folders, FIFOs, sockets, devices, ":memory:", "",
  * files that are no database (before anything is written), read-only files for writers.
  */

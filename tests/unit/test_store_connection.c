@@ -481,6 +481,27 @@ static void nothing_is_committed_to_a_file_that_is_gone(void **state)
 	cu_conn_close(&conn);
 }
 
+static void another_file_at_the_path_is_not_opened(void **state)
+{
+	struct scratch *s = *state;
+	struct catchup_error error = {0};
+	struct cu_conn_options options = {.role = CU_ROLE_WRITER, .main = s->database};
+	struct cu_conn first, second;
+
+	sql_run(s->database, "CREATE TABLE t(x)");
+	assert_ok(cu_conn_open(&first, &options, &error));
+	options.main_id = &first.main_id;
+	assert_ok(cu_conn_open(&second, &options, &error));
+	cu_conn_close(&second);
+	sql_run(s->results, "PRAGMA journal_mode=WAL; CREATE TABLE t(x)");
+	assert_int_equal(rename(s->results, s->database), 0);
+	assert_int_equal(cu_conn_open(&second, &options, &error), CATCHUP_BACKWARDS);
+	assert_int_equal(cu_fault_of(error.detail), CU_FAULT_GONE);
+	unlink(s->database);
+	assert_int_equal(cu_conn_open(&second, &options, &error), CATCHUP_BACKWARDS);
+	cu_conn_close(&first);
+}
+
 static void a_source_that_is_gone_stops_the_commit_too(void **state)
 {
 	struct scratch *s = *state;
@@ -668,6 +689,7 @@ int main(void)
 		SCRATCH_TEST(a_lock_that_stays_is_given_up),
 		SCRATCH_TEST(endless_statements_are_interrupted),
 		SCRATCH_TEST(nothing_is_committed_to_a_file_that_is_gone),
+		SCRATCH_TEST(another_file_at_the_path_is_not_opened),
 		SCRATCH_TEST(a_source_that_is_gone_stops_the_commit_too),
 		SCRATCH_TEST(errors_in_scripts_have_their_line),
 		SCRATCH_TEST(paths_become_absolute),
