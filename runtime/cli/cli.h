@@ -20,6 +20,10 @@
 	X(wait)                                                                                    \
 	X(consumers)                                                                               \
 	X(check)                                                                                   \
+	X(dead_list)                                                                               \
+	X(dead_show)                                                                               \
+	X(dead_retry)                                                                              \
+	X(dead_drop)                                                                               \
 	X(changelog_follow)                                                                        \
 	X(version)                                                                                 \
 	X(help)

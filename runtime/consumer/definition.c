@@ -368,6 +368,8 @@ int cu_definition_make(struct cu_definition **out, const char *consumer,
 		return code;
 	d = calloc(1, sizeof(*d));
 	code = d ? make(d, &spec, config, builtins, error) : cu_error_nomem(error);
+	if (code == CATCHUP_OK && !(d->spec = cu_spec_format(&spec, config)))
+		code = cu_error_nomem(error);
 	cu_spec_finish(&spec);
 	if (code == CATCHUP_OK)
 		*out = d;
@@ -413,6 +415,7 @@ void cu_definition_free(struct cu_definition *definition)
 	cu_option_free(definition);
 	free(definition->name);
 	free(definition->origin);
+	free(definition->spec);
 	free(definition->source);
 	free(definition->id_column);
 	free(definition->from);

@@ -29,6 +29,7 @@ struct cu_definition {
 	/* constant once made; strings owned, NULL where not given */
 	char *name;
 	char *origin;    /* path, or "built-in NAME" */
+	char *spec;      /* what makes it again from any folder; NULL for a linked table */
 	char *source;
 	char *id_column; /* "id" unless given */
 	char *from;      /* database that holds the source, when it is not the runtime's */

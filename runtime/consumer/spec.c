@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "consumer/spec.h"
 #include "base/error.h"
+#include "base/os.h"
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -140,4 +142,51 @@ void cu_spec_finish(struct cu_spec *spec)
 	free(spec->pairs);
 	free(spec->target);
 	memset(spec, 0, sizeof(*spec));
+}
+
+static bool has_key(const struct cu_spec *spec, const char *key)
+{
+	for (size_t i = 0; i < spec->n_pairs; i++)
+		if (strcmp(spec->pairs[i].key, key) == 0)
+			return true;
+	return false;
+}
+
+/* ":key=value" or ",key=value", with what has a meaning in a value escaped. */
+static void put_pair(FILE *to, const char *key, const char *value, bool *first)
+{
+	fprintf(to, "%c%s=", *first ? ':' : ',', key);
+	for (const char *p = value; *p; p++) {
+		if (*p == ',' || *p == '\\')
+			fputc('\\', to);
+		fputc(*p, to);
+	}
+	*first = false;
+}
+
+char *cu_spec_format(const struct cu_spec *spec, const struct catchup_consumer_config *config)
+{
+	const char *target = spec->target;
+	char path[4096];
+	char *text = NULL;
+	size_t bytes;
+	bool first = true;
+	FILE *to = open_memstream(&text, &bytes);
+
+	if (!to)
+		return NULL;
+	if (spec->kind != CU_SPEC_BUILTIN && cu_file_real_path(target, path, sizeof(path)) == 0)
+		target = path;
+	fputs(target, to);
+	for (size_t i = 0; i < spec->n_pairs; i++)
+		put_pair(to, spec->pairs[i].key, spec->pairs[i].value, &first);
+	if (config && config->name && !has_key(spec, "name"))
+		put_pair(to, "name", config->name, &first);
+	if (config && config->into && !has_key(spec, "into"))
+		put_pair(to, "into", config->into, &first);
+	if (fclose(to) != 0) {
+		free(text);
+		return NULL;
+	}
+	return text;
 }

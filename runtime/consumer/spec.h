@@ -35,4 +35,8 @@ struct cu_spec {
 int cu_spec_parse(struct cu_spec *spec, const char *text, struct catchup_error *error);
 void cu_spec_finish(struct cu_spec *spec);
 
+/* The text of a spec again, its path made absolute, with `name` and `into` of the config (may be NULL)
+ * as keys. NULL without memory. Owned by the caller. */
+char *cu_spec_format(const struct cu_spec *spec, const struct catchup_consumer_config *config);
+
 #endif

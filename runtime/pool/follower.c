@@ -97,16 +97,17 @@ void cu_follower_note(struct cu_follower *f, int state, const struct catchup_err
 	bool news;
 
 	cu_mutex_lock(&f->mu);
-	news = p->state != state && (state == CATCHUP_STATE_PAUSED || p->state == CATCHUP_STATE_PAUSED);
+	/* Told once, not at every try. */
+	news = trouble && (p->code == 0 || strcmp(p->message, trouble->message) != 0);
 	p->state = state;
-	if (trouble && (p->code == 0 || strcmp(p->message, trouble->message) != 0)) {
+	if (news) {
 		p->code = trouble->code;
 		p->row = f->fault_row;
 		p->since_ms = cu_os_wall_ms();
 		memcpy(p->message, trouble->message, sizeof(p->message));
 	}
 	cu_mutex_unlock(&f->mu);
-	if (news && trouble)
+	if (news && state == CATCHUP_STATE_PAUSED)
 		cu_log(&f->runtime->logger, CATCHUP_LOG_WARN, f->definition->name,
 			"paused at watermark %lld: %s; trying again until it is over",
 			(long long)f->plan.watermark, trouble->message);

@@ -24,6 +24,14 @@ static inline bool cu_perform_has_table(const struct cu_follower *f)
 
 enum cu_fault cu_perform_fault_of(const struct cu_follower *f, const struct catchup_error *error);
 
+/* Calls one of the functions round a batch, NULL for none. Returns what it said; FAILED: in f->fault. */
+int cu_perform_call_batch(struct cu_follower *f, const char *name,
+	int (*function)(struct catchup_context *, void *));
+
+/* Foreign code may have ended the transaction: INSERT OR ROLLBACK, RAISE(ROLLBACK), an interrupt. True:
+ * it has, and f->fault says so. */
+bool cu_perform_transaction_gone(struct cu_follower *f);
+
 bool cu_perform_open(struct cu_follower *f, struct cu_event *event);
 bool cu_perform_lease(struct cu_follower *f, struct cu_event *event);
 bool cu_perform_load(struct cu_follower *f, struct cu_event *event);

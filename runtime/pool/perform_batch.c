@@ -49,8 +49,7 @@ bool cu_perform_fetch(struct cu_follower *f, const struct cu_action *action,
 	return true;
 }
 
-/* Calls one of the functions round a batch. */
-static int call_batch(struct cu_follower *f, const char *name,
+int cu_perform_call_batch(struct cu_follower *f, const char *name,
 	int (*function)(struct catchup_context *, void *))
 {
 	int result;
@@ -67,8 +66,7 @@ static int call_batch(struct cu_follower *f, const char *name,
 	return result;
 }
 
-/* Foreign code may have ended the transaction: INSERT OR ROLLBACK, RAISE(ROLLBACK), an interrupt. */
-static bool transaction_gone(struct cu_follower *f)
+bool cu_perform_transaction_gone(struct cu_follower *f)
 {
 	if (cu_conn_in_transaction(&f->writer))
 		return false;
@@ -120,8 +118,8 @@ bool cu_perform_begin(struct cu_follower *f, struct cu_event *event)
 	event->kind = CU_EVENT_BEGUN;
 	if (event->watermark != f->plan.watermark || f->plan.park)
 		return true;
-	if (call_batch(f, "batch_begin", f->definition->table.batch_begin) == CATCHUP_ROW_FAILED ||
-		transaction_gone(f))
+	if (cu_perform_call_batch(f, "batch_begin", f->definition->table.batch_begin) == CATCHUP_ROW_FAILED ||
+		cu_perform_transaction_gone(f))
 		return cu_perform_fault(f, event, false, 0);
 	return true;
 }
@@ -201,7 +199,7 @@ static bool deliver_mapped(struct cu_follower *f, struct cu_event *event)
 			cu_perform_take_failure(f);
 			return cu_perform_fault(f, event, true, row->id);
 		}
-		if (transaction_gone(f))
+		if (cu_perform_transaction_gone(f))
 			return cu_perform_fault(f, event, true, row->id);
 	}
 	event->outcome = result == CATCHUP_ROW_PASSED ? CU_OUTCOME_PASSED : CU_OUTCOME_APPLIED;
@@ -224,7 +222,7 @@ static bool deliver_event(struct cu_follower *f, struct cu_event *event)
 		cu_perform_take_failure(f);
 		return cu_perform_fault(f, event, true, change->sequence);
 	}
-	if (transaction_gone(f))
+	if (cu_perform_transaction_gone(f))
 		return cu_perform_fault(f, event, true, change->sequence);
 	event->outcome = result == CATCHUP_ROW_PASSED ? CU_OUTCOME_PASSED : CU_OUTCOME_APPLIED;
 	fetch_event(f, change->sequence, event);
@@ -253,7 +251,7 @@ static bool deliver_row(struct cu_follower *f, struct cu_event *event)
 			cu_perform_take_failure(f);
 			return cu_perform_fault(f, event, true, id);
 		}
-		if (transaction_gone(f))
+		if (cu_perform_transaction_gone(f))
 			return cu_perform_fault(f, event, true, id);
 		event->outcome =
 			result == CATCHUP_ROW_PASSED ? CU_OUTCOME_PASSED : CU_OUTCOME_APPLIED;
@@ -286,7 +284,7 @@ bool cu_perform_apply(struct cu_follower *f, const struct cu_action *action,
 		cu_perform_take_failure(f);
 		return cu_perform_fault(f, event, true, row);
 	}
-	if (transaction_gone(f))
+	if (cu_perform_transaction_gone(f))
 		return cu_perform_fault(f, event, true, row);
 	event->kind = CU_EVENT_APPLIED;
 	return true;
@@ -380,8 +378,8 @@ bool cu_perform_commit(struct cu_follower *f, const struct cu_action *action,
 
 	cu_source_fetch_end(&f->rows);
 	if (!f->plan.park &&
-		(call_batch(f, "batch_end", f->definition->table.batch_end) == CATCHUP_ROW_FAILED ||
-			transaction_gone(f)))
+		(cu_perform_call_batch(f, "batch_end", f->definition->table.batch_end) == CATCHUP_ROW_FAILED ||
+			cu_perform_transaction_gone(f)))
 		return cu_perform_fault(f, event, false, 0);
 	cu_conn_set_deadline(&f->writer, CU_FOREVER);
 	if (write_ledger(f, action, &lost) != CATCHUP_OK)
@@ -436,7 +434,7 @@ static int call_resync(struct cu_follower *f, const struct catchup_out_of_sync *
 	cu_conn_guard_leave(&f->writer);
 	if (cu_context_result(&f->context, "resync", result) == CATCHUP_ROW_FAILED)
 		cu_perform_take_failure(f);
-	else if (!transaction_gone(f))
+	else if (!cu_perform_transaction_gone(f))
 		return CATCHUP_OK;
 	return f->fault.code;
 }

@@ -98,22 +98,28 @@ static int register_in_source(struct cu_follower *f, struct cu_conn *results,
 	const struct cu_conn_options *options, struct catchup_error *error)
 {
 	const struct cu_definition *d = f->definition;
+	const struct cu_registration registration = {
+		.name = d->name,
+		.source = d->source,
+		.id_column = d->id_column,
+		.max = d->max,
+		.into = f->separate ? f->file->path : "",
+		.spec = d->spec,
+	};
 	struct cu_conn_options other = *options;
 	struct cu_conn conn = {0};
 	struct catchup_error why;
 	int rc;
 
 	if (!f->separate)
-		return cu_ledger_register(results, d->name, d->source ? d->source : "",
-			d->id_column, d->max, "", error);
+		return cu_ledger_register(results, &registration, error);
 	other.main = f->source_path;
 	other.source = NULL;
 	rc = cu_conn_open(&conn, &other, &why);
 	if (rc == CATCHUP_OK)
 		rc = cu_ledger_create_tables(&conn, &why);
 	if (rc == CATCHUP_OK)
-		rc = cu_ledger_register(&conn, d->name, d->source ? d->source : "", d->id_column,
-			d->max, f->file->path, &why);
+		rc = cu_ledger_register(&conn, &registration, &why);
 	cu_conn_close(&conn);
 	if (rc != CATCHUP_OK)
 		cu_log(&f->runtime->logger, CATCHUP_LOG_WARN, d->name,

@@ -113,7 +113,12 @@ bool cu_lease_is_held(const struct cu_owner *holder, int64_t expires_ns, const s
 /* Writes, in the source's database, where a consumer's results are. into: absolute path, "" for the
  * source's own file. conn: a writer whose main is the source's file. source, id_column, max: NULL for
  * none. Writes nothing when it is there already; in a transaction of its own unless one is in hand. */
-int cu_ledger_register(struct cu_conn *conn, const char *name, const char *source,
-	const char *id_column, const char *max, const char *into, struct catchup_error *error);
+struct cu_registration {
+	const char *name, *source, *id_column, *max;
+	const char *into; /* absolute path, "" for the source's own file */
+	const char *spec; /* what makes the consumer again, NULL when nothing does */
+};
+int cu_ledger_register(struct cu_conn *conn, const struct cu_registration *registration,
+	struct catchup_error *error);
 
 #endif

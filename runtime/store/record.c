@@ -168,7 +168,7 @@ static bool add_entry(struct cu_entries *entries, sqlite3_stmt *stmt)
 	memset(entry, 0, sizeof(*entry));
 	return take_text(&entry->name, stmt, 0) && take_text(&entry->into, stmt, 1) &&
 		take_text(&entry->source, stmt, 2) && take_text(&entry->id_column, stmt, 3) &&
-		take_text(&entry->max, stmt, 4) && entry->name && entry->into;
+		take_text(&entry->max, stmt, 4) && take_text(&entry->spec, stmt, 5) && entry->name && entry->into;
 }
 
 int cu_entries_read(struct cu_conn *conn, const char *name, struct cu_entries *entries,
@@ -189,13 +189,13 @@ int cu_entries_read(struct cu_conn *conn, const char *name, struct cu_entries *e
 		return rc;
 	/* Consumers that are registered, and those that only have a watermark or a state here. */
 	sql = sqlite3_mprintf(
-		"WITH registered(name, o, source, id_column, max, turn) AS (%s), known(name) AS"
+		"WITH registered(name, o, source, id_column, max, spec, turn) AS (%s), known(name) AS"
 		" (%s UNION %s EXCEPT SELECT name FROM registered WHERE o = '')"
-		" SELECT name, o, source, id_column, max, turn FROM registered"
-		" WHERE ?1 IS NULL OR name = ?1 UNION ALL SELECT name, '', NULL, NULL, NULL, 0 FROM known"
+		" SELECT name, o, source, id_column, max, spec, turn FROM registered"
+		" WHERE ?1 IS NULL OR name = ?1 UNION ALL SELECT name, '', NULL, NULL, NULL, NULL, 0 FROM known"
 		" WHERE ?1 IS NULL OR name = ?1 ORDER BY name, turn DESC",
-		registry ? "SELECT name, \"into\", source, id_column, max, turn FROM main.catchup_consumer"
-			 : "SELECT '', '', '', '', '', 0 WHERE 0",
+		registry ? "SELECT name, \"into\", source, id_column, max, spec, turn FROM main.catchup_consumer"
+			 : "SELECT '', '', '', '', '', '', 0 WHERE 0",
 		watermarks ? "SELECT name FROM main.catchup" : "SELECT '' WHERE 0",
 		states ? "SELECT name FROM main.catchup_state" : "SELECT '' WHERE 0");
 	if (!sql)
@@ -225,6 +225,7 @@ void cu_entries_finish(struct cu_entries *entries)
 		free(entries->items[i].source);
 		free(entries->items[i].id_column);
 		free(entries->items[i].max);
+		free(entries->items[i].spec);
 	}
 	free(entries->items);
 	memset(entries, 0, sizeof(*entries));

@@ -22,7 +22,7 @@ int cu_record_read(struct cu_conn *conn, const char *name, const struct cu_owner
 
 /* A registered consumer. Strings owned, NULL where not given. */
 struct cu_entry {
-	char *name, *into, *source, *id_column, *max;
+	char *name, *into, *source, *id_column, *max, *spec;
 };
 struct cu_entries {
 	struct cu_entry *items;

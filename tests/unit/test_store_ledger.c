@@ -408,6 +408,18 @@ static void a_killed_holder_is_noticed_at_once(void **state)
 	finish(&f);
 }
 
+static int register_totals(struct cu_conn *conn, const char *source, const char *id_column,
+	const char *max, const char *into, struct catchup_error *error)
+{
+	const struct cu_registration registration = {.name = "totals",
+		.source = source,
+		.id_column = id_column,
+		.max = max,
+		.into = into};
+
+	return cu_ledger_register(conn, &registration, error);
+}
+
 static void registration_is_written_once(void **state)
 {
 	struct scratch *s = *state;
@@ -417,16 +429,16 @@ static void registration_is_written_once(void **state)
 
 	sql_run(s->database, "CREATE TABLE orders(id INTEGER PRIMARY KEY)");
 	open_conn(&conn, CU_ROLE_WRITER, s->database, NULL);
-	assert_ok(cu_ledger_register(&conn, "totals", "orders", "id", NULL, "/x/results.db", &error));
-	assert_ok(cu_ledger_register(&conn, "totals", NULL, NULL, "SELECT 1 AS max", "", &error));
+	assert_ok(register_totals(&conn, "orders", "id", NULL, "/x/results.db", &error));
+	assert_ok(register_totals(&conn, NULL, NULL, "SELECT 1 AS max", "", &error));
 	before = sql_int(s->database, "SELECT sum(turn) FROM catchup_consumer");
-	assert_ok(cu_ledger_register(&conn, "totals", NULL, NULL, "SELECT 1 AS max", "", &error));
+	assert_ok(register_totals(&conn, NULL, NULL, "SELECT 1 AS max", "", &error));
 	after = sql_int(s->database, "SELECT sum(turn) FROM catchup_consumer");
 	assert_int_equal(before, after);
 	assert_int_equal(sql_int(s->database, "SELECT count(*) FROM catchup_consumer"), 2);
 	assert_int_equal(sql_int(s->database, "SELECT \"into\" = '' FROM catchup_consumer ORDER BY turn DESC"), 1);
 	/* Back to the first place: that is the newest again. */
-	assert_ok(cu_ledger_register(&conn, "totals", "orders", "id", NULL, "/x/results.db", &error));
+	assert_ok(register_totals(&conn, "orders", "id", NULL, "/x/results.db", &error));
 	assert_int_equal(sql_int(s->database, "SELECT \"into\" <> '' FROM catchup_consumer ORDER BY turn DESC"), 1);
 	assert_false(cu_conn_in_transaction(&conn));
 	cu_conn_close(&conn);

@@ -27,7 +27,12 @@ static void put_consumer(struct scratch *s, const char *name, const char *into, 
 	bool lost;
 
 	open_conn(&conn, CU_ROLE_WRITER, s->database, NULL);
-	assert_ok(cu_ledger_register(&conn, name, "orders", "id", NULL, into ? into : "", &error));
+	assert_ok(cu_ledger_register(&conn,
+		&(struct cu_registration){.name = name,
+			.source = "orders",
+			.id_column = "id",
+			.into = into ? into : ""},
+		&error));
 	cu_conn_close(&conn);
 	open_conn(&conn, CU_ROLE_WRITER, s->database, into);
 	assert_ok(cu_ledger_create_tables(&conn, &error));

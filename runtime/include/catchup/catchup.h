@@ -352,6 +352,62 @@ CATCHUP_API void catchup_status_free(struct catchup_status *status);
 CATCHUP_API int catchup_wait_watermark(const char *database, const char *consumer, int64_t until,
 	int64_t timeout_ms, const volatile int *cancel, struct catchup_error *error);
 
+/* ---- dead letters -------------------------------------------------------------------------- */
+
+/* A row that a consumer could not process. */
+struct catchup_dead_letter {
+	const char *consumer;
+	int64_t id;
+	const char *key;      /* of park-key, NULL for none; key_bytes long, NUL-terminated */
+	size_t key_bytes;
+	int code;             /* SQLite extended result code, 0 when SQLite had nothing to do with it */
+	const char *message;
+	int64_t attempts;     /* how often it was tried; 0 when only its key was parked */
+	int64_t first_ms;     /* Unix time in ms of the first and the last failure */
+	int64_t last_ms;
+};
+
+struct catchup_dead_letters {
+	const struct catchup_dead_letter *letters; /* by consumer, then id */
+	size_t n;
+};
+
+/*
+ * Reads the dead letters of a database's consumers, also of those whose results are in other files.
+ * consumer: NULL for all; id: 0 for all.
+ * Returns: CATCHUP_OK and *out; CATCHUP_USAGE when there is no such consumer.
+ * Ownership: catchup_dead_free(*out). Threads: any.
+ */
+CATCHUP_API int catchup_dead_read(const char *database, const char *consumer, int64_t id,
+	struct catchup_dead_letters **out, struct catchup_error *error);
+CATCHUP_API void catchup_dead_free(struct catchup_dead_letters *letters);
+
+/* Forgets dead letters: the rows stay unprocessed. *dropped (may be NULL): how many. Otherwise as
+ * catchup_dead_read. */
+CATCHUP_API int catchup_dead_drop(const char *database, const char *consumer, int64_t id,
+	int64_t *dropped, struct catchup_error *error);
+
+struct catchup_dead_result {
+	int64_t tried;
+	int64_t done;   /* processed now: their effects are committed and the letters gone */
+	int64_t failed; /* failed again: attempts and message are those of this try */
+	int64_t gone;   /* the row is no longer in the source: the letter is dropped */
+	int64_t behind; /* not tried: an earlier row with the same key failed again */
+};
+
+/*
+ * Runs dead letters through their consumer again, each in a transaction of its own: its effects are
+ * committed together with the end of the letter. May be called while another process runs the
+ * consumer. The consumer is made as it was when it ran last; options gives the database, `builtins`
+ * for consumers linked into the program, the log and the waiting times.
+ *
+ * Returns: CATCHUP_OK and *result, also when rows failed again; CATCHUP_CONFIG when the consumer cannot
+ *          be made here (it was linked into another program, or its file is gone).
+ * Threads: any.
+ */
+CATCHUP_API int catchup_dead_retry(const struct catchup_options *options, const char *consumer,
+	int64_t id, struct catchup_dead_result *result, struct catchup_error *error);
+
 /* ---- what there is ------------------------------------------------------------------------ */
 
 /* Returns the library's version, and that of the SQLite library it uses. Threads: any. */

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * catchup dead list | show | retry | drop: rows that consumers could not process.
+ */
+#include "cli/cli.h"
+#include "cli/json_out.h"
+#include "cli/process.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { OPT_CONSUMER, OPT_ID, OPT_ALL, OPT_JSON };
+
+#define COLUMN_MESSAGE 72
+
+static const char *consumer_of(const struct cli_args *args)
+{
+	return args->values[OPT_CONSUMER].given ? args->values[OPT_CONSUMER].text : NULL;
+}
+
+static int64_t id_of(const struct cli_args *args)
+{
+	return args->values[OPT_ID].given ? args->values[OPT_ID].integer : 0;
+}
+
+static int print(struct cli_text *text)
+{
+	int rc = text->failed ? CLI_EXIT_FAILED : CLI_EXIT_OK;
+
+	cli_process_write(STDOUT_FILENO, cli_text_string(text), text->used);
+	cli_text_free(text);
+	return rc;
+}
+
+static void put_time(struct cli_text *to, int64_t ms)
+{
+	time_t seconds = (time_t)(ms / 1000);
+	struct tm utc;
+	char text[32];
+
+	if (!gmtime_r(&seconds, &utc) || strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &utc) == 0)
+		snprintf(text, sizeof(text), "%" PRId64, ms);
+	cli_text_puts(to, text);
+}
+
+/* ---- list and show ------------------------------------------------------------------------- */
+
+static void put_json(struct cli_text *to, const struct catchup_dead_letters *letters)
+{
+	struct cli_json json = {.to = to, .indent = true};
+
+	cli_json_array(&json, NULL);
+	for (size_t i = 0; i < letters->n; i++) {
+		const struct catchup_dead_letter *letter = &letters->letters[i];
+
+		cli_json_object(&json, NULL);
+		cli_json_text(&json, "consumer", letter->consumer);
+		cli_json_int64(&json, "id", letter->id);
+		if (letter->key)
+			cli_json_bytes(&json, "key", letter->key, letter->key_bytes);
+		else
+			cli_json_null(&json, "key");
+		cli_json_small(&json, "code", letter->code);
+		cli_json_text(&json, "message", letter->message);
+		cli_json_int64(&json, "attempts", letter->attempts);
+		cli_json_int64(&json, "first_ms", letter->first_ms);
+		cli_json_int64(&json, "last_ms", letter->last_ms);
+		cli_json_end_object(&json);
+	}
+	cli_json_end_array(&json);
+	cli_text_puts(to, "\n");
+}
+
+static void put_list(struct cli_text *to, const struct catchup_dead_letters *letters)
+{
+	if (letters->n == 0) {
+		cli_text_puts(to, "no dead letters\n");
+		return;
+	}
+	cli_text_printf(to, "%-20s %20s %8s  %-20s %s\n", "CONSUMER", "ID", "ATTEMPTS", "LAST", "MESSAGE");
+	for (size_t i = 0; i < letters->n; i++) {
+		const struct catchup_dead_letter *letter = &letters->letters[i];
+		struct cli_text name = {0};
+
+		cli_text_show(&name, letter->consumer, strlen(letter->consumer), 20);
+		cli_text_printf(to, "%-20s %20" PRId64 " %8" PRId64 "  ", cli_text_string(&name),
+			letter->id, letter->attempts);
+		put_time(to, letter->last_ms);
+		cli_text_puts(to, " ");
+		cli_text_show(to, letter->message, strlen(letter->message), COLUMN_MESSAGE);
+		cli_text_puts(to, "\n");
+		cli_text_free(&name);
+	}
+}
+
+static void put_whole(struct cli_text *to, const struct catchup_dead_letters *letters)
+{
+	if (letters->n == 0)
+		cli_text_puts(to, "no dead letters\n");
+	for (size_t i = 0; i < letters->n; i++) {
+		const struct catchup_dead_letter *letter = &letters->letters[i];
+
+		cli_text_puts(to, "consumer  ");
+		cli_text_show(to, letter->consumer, strlen(letter->consumer), SIZE_MAX);
+		cli_text_printf(to, "\nrow       %" PRId64 "\n", letter->id);
+		if (letter->key) {
+			cli_text_puts(to, "key       ");
+			cli_text_show(to, letter->key, letter->key_bytes, SIZE_MAX);
+			cli_text_puts(to, "\n");
+		}
+		cli_text_puts(to, "message   ");
+		cli_text_show(to, letter->message, strlen(letter->message), SIZE_MAX);
+		cli_text_printf(to, "\nattempts  %" PRId64 "\nfirst     ", letter->attempts);
+		put_time(to, letter->first_ms);
+		cli_text_puts(to, "\nlast      ");
+		put_time(to, letter->last_ms);
+		cli_text_puts(to, i + 1 < letters->n ? "\n\n" : "\n");
+	}
+}
+
+static int read_and_print(const struct cli_args *args,
+	void (*put)(struct cli_text *, const struct catchup_dead_letters *))
+{
+	struct catchup_dead_letters *letters;
+	struct catchup_error error = {0};
+	struct cli_text text = {0};
+
+	if (catchup_dead_read(args->words[0], consumer_of(args), id_of(args), &letters, &error) !=
+		CATCHUP_OK)
+		return cli_fail(&error);
+	(args->values[OPT_JSON].given ? put_json : put)(&text, letters);
+	catchup_dead_free(letters);
+	return print(&text);
+}
+
+static int list(const struct cli_args *args)
+{
+	return read_and_print(args, put_list);
+}
+
+static int show(const struct cli_args *args)
+{
+	return read_and_print(args, put_whole);
+}
+
+/* ---- retry and drop ------------------------------------------------------------------------ */
+
+/* Nothing is done to all letters because an option was forgotten. */
+static int check_which(const struct cli_args *args)
+{
+	if (args->values[OPT_ID].given != args->values[OPT_ALL].given)
+		return CLI_EXIT_OK;
+	return cli_usage(args->command, args->values[OPT_ID].given
+		? "options '--id' and '--all' exclude each other"
+		: "say which letters: '--id N' or '--all'");
+}
+
+static int retry(const struct cli_args *args)
+{
+	const struct catchup_options options = {
+		.size = sizeof(options),
+		.database = args->words[0],
+		.builtins = catchup_builtin_consumers,
+	};
+	struct catchup_dead_result result;
+	struct catchup_error error = {0};
+	struct cli_text text = {0};
+	struct cli_json json = {.to = &text, .indent = true};
+	int rc = check_which(args);
+
+	if (rc != CLI_EXIT_OK)
+		return rc;
+	if (catchup_dead_retry(&options, consumer_of(args), id_of(args), &result, &error) != CATCHUP_OK)
+		return cli_fail(&error);
+	if (args->values[OPT_JSON].given) {
+		cli_json_object(&json, NULL);
+		cli_json_int64(&json, "tried", result.tried);
+		cli_json_int64(&json, "done", result.done);
+		cli_json_int64(&json, "failed", result.failed);
+		cli_json_int64(&json, "gone", result.gone);
+		cli_json_int64(&json, "behind", result.behind);
+		cli_json_end_object(&json);
+		cli_text_puts(&text, "\n");
+	} else {
+		cli_text_printf(&text,
+			"%" PRId64 " tried: %" PRId64 " processed, %" PRId64 " failed again, %" PRId64
+			" no longer in the source; %" PRId64 " left behind one with their key\n",
+			result.tried, result.done, result.failed, result.gone, result.behind);
+	}
+	rc = print(&text);
+	return rc == CLI_EXIT_OK && result.failed > 0 ? catchup_code_exit(CATCHUP_CONSUMER) : rc;
+}
+
+static int drop(const struct cli_args *args)
+{
+	struct catchup_error error = {0};
+	struct cli_text text = {0};
+	struct cli_json json = {.to = &text, .indent = true};
+	int64_t dropped;
+	int rc = check_which(args);
+
+	if (rc != CLI_EXIT_OK)
+		return rc;
+	if (catchup_dead_drop(args->words[0], consumer_of(args), id_of(args), &dropped, &error) !=
+		CATCHUP_OK)
+		return cli_fail(&error);
+	if (args->values[OPT_JSON].given) {
+		cli_json_object(&json, NULL);
+		cli_json_int64(&json, "dropped", dropped);
+		cli_json_end_object(&json);
+		cli_text_puts(&text, "\n");
+	} else {
+		cli_text_printf(&text, "%" PRId64 " dropped\n", dropped);
+	}
+	return print(&text);
+}
+
+/* ---- tables --------------------------------------------------------------------------------- */
+
+static const struct cli_word words[] = {
+	{.name = "DATABASE", .help = "the database that the consumers follow"},
+	{0},
+};
+
+static const struct cli_option options[] = {
+	[OPT_CONSUMER] = {"--consumer", CLI_TEXT, "NAME", .help = "only this consumer's"},
+	[OPT_ID] = {"--id", CLI_INT, "N", 1, INT64_MAX, .help = "only this row"},
+	[OPT_ALL] = {"--all", CLI_FLAG, .help = "all of them"},
+	[OPT_JSON] = {"--json", CLI_FLAG, .help = "print one JSON document; 64-bit integers are strings"},
+	{0},
+};
+
+const struct cli_command cli_command_dead_list = {
+	.name = "dead list",
+	.summary = "list rows that consumers could not process",
+	.words = words,
+	.options = options,
+	.examples = "  catchup dead list app.db\n  catchup dead list app.db --consumer totals --json\n",
+	.run = list,
+};
+
+const struct cli_command cli_command_dead_show = {
+	.name = "dead show",
+	.summary = "show such rows with everything that is known",
+	.words = words,
+	.options = options,
+	.examples = "  catchup dead show app.db --consumer totals --id 1200\n",
+	.run = show,
+};
+
+const struct cli_command cli_command_dead_retry = {
+	.name = "dead retry",
+	.summary = "run such rows through their consumer again",
+	.words = words,
+	.options = options,
+	.notes = "Each row has a transaction of its own: its effects commit together with the end of its\n"
+		 "dead letter. It may be done while the consumer runs. Exit code 4 when a row failed again.\n",
+	.examples = "  catchup dead retry app.db --consumer totals --id 1200\n"
+		    "  catchup dead retry app.db --all\n",
+	.run = retry,
+};
+
+const struct cli_command cli_command_dead_drop = {
+	.name = "dead drop",
+	.summary = "forget such rows; they stay unprocessed",
+	.words = words,
+	.options = options,
+	.examples = "  catchup dead drop app.db --consumer totals --id 1200\n",
+	.run = drop,
+};

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * dead.c - catchup_dead_retry: dead letters through their consumer again.
+ *
+ * No thread is started. The consumer is opened as a follower on the calling thread, and each letter
+ * has a transaction of its own: the letter goes, the row is processed, and both commit. The watermark
+ * has passed the row long ago and is not touched, so a process that runs the consumer meanwhile only
+ * meets one more writer.
+ */
+#include "pool/perform.h"
+
+#include "base/error.h"
+#include "store/letters.h"
+#include "store/record.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct retry {
+	struct cu_follower *f;
+	struct catchup_dead_result *result;
+	char **failed_keys; /* owned; rows with these are not tried any more */
+	size_t n_failed_keys;
+};
+
+static bool key_failed(const struct retry *r, const char *key)
+{
+	for (size_t i = 0; key && i < r->n_failed_keys; i++)
+		if (strcmp(r->failed_keys[i], key) == 0)
+			return true;
+	return false;
+}
+
+static int note_failed_key(struct retry *r, const char *key, struct catchup_error *error)
+{
+	char **grown;
+
+	if (!key)
+		return CATCHUP_OK;
+	grown = realloc(r->failed_keys, (r->n_failed_keys + 1) * sizeof(*grown));
+	if (!grown)
+		return cu_error_nomem(error);
+	r->failed_keys = grown;
+	grown[r->n_failed_keys] = strdup(key);
+	return grown[r->n_failed_keys++] ? CATCHUP_OK : cu_error_nomem(error);
+}
+
+/* ---- one row ----------------------------------------------------------------------------------- */
+
+enum outcome { DONE, GONE, TAKEN, FAILED };
+
+/* A row that `map` sees first. */
+static bool deliver_mapped(struct cu_follower *f, int64_t id, struct cu_event *event)
+{
+	struct cu_mapped_row row = {.id = id};
+	bool told;
+
+	cu_mapper_map_again(f->mapper, &row);
+	f->mapped = &row;
+	told = cu_perform_deliver(f, event);
+	f->mapped = NULL;
+	if (f->definition->table.discard && row.result)
+		f->definition->table.discard(row.result);
+	free(row.text);
+	return told;
+}
+
+/* Calls the consumer's function for one row. False: the row is no longer there. */
+static bool process(struct cu_follower *f, int64_t id, struct cu_event *event)
+{
+	const struct cu_action one = {.lo = id - 1, .hi = id};
+
+	if (f->definition->table.range)
+		return cu_perform_apply(f, &one, event);
+	cu_source_fetch_end(&f->rows);
+	cu_source_fetch_begin(&f->rows, id - 1, id);
+	if (cu_source_fetch_next(&f->rows, &event->id, &f->fault) != CATCHUP_OK)
+		return cu_perform_fault(f, event, false, 0);
+	if (event->id == 0)
+		return false;
+	f->plan.row = id;
+	return f->mapper ? deliver_mapped(f, id, event) : cu_perform_deliver(f, event);
+}
+
+/* Inside the transaction in hand. CATCHUP_OK with *outcome; else what cannot be the row's fault. */
+static int try_letter(struct cu_follower *f, int64_t id, enum outcome *outcome)
+{
+	const struct catchup_consumer *table = &f->definition->table;
+	struct cu_event event = {0};
+	bool removed;
+	int rc = cu_letters_remove(&f->writer, f->definition->name, id, &removed, &f->fault);
+
+	*outcome = removed ? DONE : TAKEN;
+	if (rc != CATCHUP_OK || !removed)
+		return rc;
+	if (cu_perform_call_batch(f, "batch_begin", table->batch_begin) == CATCHUP_ROW_FAILED ||
+		cu_perform_transaction_gone(f)) {
+		*outcome = FAILED;
+		return CATCHUP_OK;
+	}
+	if (!process(f, id, &event)) {
+		*outcome = GONE;
+		return CATCHUP_OK;
+	}
+	if (event.kind == CU_EVENT_FAULT) {
+		*outcome = FAILED;
+		return event.fault == CU_FAULT_ROW || event.fault == CU_FAULT_SLOW ? CATCHUP_OK
+										   : f->fault.code;
+	}
+	if (cu_perform_call_batch(f, "batch_end", table->batch_end) == CATCHUP_ROW_FAILED ||
+		cu_perform_transaction_gone(f))
+		*outcome = FAILED;
+	return CATCHUP_OK;
+}
+
+/* The letter says what happened this time. */
+static int keep_failure(struct cu_follower *f, const struct catchup_dead_letter *letter)
+{
+	const struct cu_dead_letter again = {
+		.id = letter->id,
+		.key = letter->key,
+		.key_bytes = letter->key_bytes,
+		.code = f->row_fault.detail,
+		.message = f->row_fault.message,
+		.attempts = 1,
+	};
+	int rc = cu_conn_begin(&f->writer, &f->fault);
+
+	if (rc == CATCHUP_OK)
+		rc = cu_ledger_add_dead(&f->ledger, &again, &f->fault);
+	if (rc == CATCHUP_OK)
+		rc = cu_conn_commit(&f->writer, &f->fault);
+	cu_conn_rollback(&f->writer);
+	return rc;
+}
+
+static int retry_letter(struct retry *r, const struct catchup_dead_letter *letter)
+{
+	struct cu_follower *f = r->f;
+	enum outcome outcome = FAILED;
+	int rc = cu_conn_begin(&f->writer, &f->fault);
+
+	if (rc != CATCHUP_OK)
+		return rc;
+	rc = try_letter(f, letter->id, &outcome);
+	cu_source_fetch_end(&f->rows);
+	if (rc == CATCHUP_OK && outcome != FAILED) {
+		rc = cu_conn_commit(&f->writer, &f->fault);
+		/* A constraint that is checked at the commit is the row's. */
+		if (rc == CATCHUP_CONSUMER) {
+			f->row_fault = f->fault;
+			outcome = FAILED;
+			rc = CATCHUP_OK;
+		}
+	}
+	cu_conn_rollback(&f->writer);
+	if (rc != CATCHUP_OK || outcome == TAKEN)
+		return rc;
+	r->result->tried++;
+	r->result->done += outcome == DONE;
+	r->result->gone += outcome == GONE;
+	r->result->failed += outcome == FAILED;
+	if (outcome != FAILED)
+		return CATCHUP_OK;
+	rc = note_failed_key(r, letter->key, &f->fault);
+	return rc == CATCHUP_OK ? keep_failure(f, letter) : rc;
+}
+
+static int retry_all(struct retry *r, int64_t id)
+{
+	struct cu_follower *f = r->f;
+	struct catchup_dead_letters *letters = cu_letters_create();
+	int rc = letters ? cu_letters_read(letters, &f->writer, f->definition->name, id, &f->fault)
+			 : cu_error_nomem(&f->fault);
+
+	for (size_t i = 0; rc == CATCHUP_OK && i < letters->n; i++) {
+		if (key_failed(r, letters->letters[i].key))
+			r->result->behind++;
+		else
+			rc = retry_letter(r, &letters->letters[i]);
+	}
+	catchup_dead_free(letters);
+	return rc;
+}
+
+/* ---- one consumer -------------------------------------------------------------------------------- */
+
+static int retry_follower(struct cu_follower *f, int64_t id, struct catchup_dead_result *result,
+	struct catchup_error *error)
+{
+	const struct cu_action open = {.kind = CU_ACTION_OPEN};
+	struct retry r = {.f = f, .result = result};
+	struct cu_event event;
+	int rc;
+
+	if (f->definition->table.event)
+		return cu_error_set(error, CATCHUP_CONFIG, 0,
+			"its dead letters are changelog events, which are not kept; rebuild its results "
+			"or drop the letters");
+	cu_follower_perform(f, &open, &event);
+	if (event.kind == CU_EVENT_FAULT) {
+		if (error)
+			*error = f->fault;
+		return f->fault.code;
+	}
+	/* Letters are tried because their keys are parked: that must not park them again. */
+	f->policy.key[0] = '\0';
+	rc = retry_all(&r, id);
+	if (rc != CATCHUP_OK && error)
+		*error = f->fault;
+	cu_follower_close(f);
+	for (size_t i = 0; i < r.n_failed_keys; i++)
+		free(r.failed_keys[i]);
+	free(r.failed_keys);
+	return rc;
+}
+
+static int retry_entry(const struct catchup_options *options, const struct cu_entry *entry,
+	int64_t id, struct catchup_dead_result *result, struct catchup_error *error)
+{
+	struct catchup *c = NULL;
+	int rc;
+
+	if (!entry->spec)
+		return cu_error_set(error, CATCHUP_CONFIG, 0,
+			"consumer '%.200s' is linked into the program that runs it and cannot be run here",
+			entry->name);
+	rc = catchup_open(options, &c, error);
+	if (rc == CATCHUP_OK)
+		rc = catchup_add(c, entry->spec, NULL, error);
+	if (rc == CATCHUP_OK)
+		rc = cu_layout_files(c, error);
+	if (rc == CATCHUP_OK)
+		rc = retry_follower(c->followers[0], id, result, error);
+	if (rc != CATCHUP_OK)
+		cu_error_prefix(error, "consumer '%.200s': ", entry->name);
+	catchup_close(c);
+	return rc;
+}
+
+static int has_letters(const char *database, const struct cu_entry *entry, int64_t id, bool *has,
+	struct catchup_error *error)
+{
+	struct catchup_dead_letters *letters;
+	int rc = catchup_dead_read(database, entry->name, id, &letters, error);
+
+	*has = rc == CATCHUP_OK && letters->n > 0;
+	if (rc == CATCHUP_OK)
+		catchup_dead_free(letters);
+	return rc;
+}
+
+int catchup_dead_retry(const struct catchup_options *options, const char *consumer, int64_t id,
+	struct catchup_dead_result *result, struct catchup_error *error)
+{
+	struct cu_conn_options look = {.role = CU_ROLE_STATUS, .busy_ms = 1000};
+	struct cu_entries entries = {0};
+	struct cu_conn conn = {0};
+	char *path = NULL;
+	bool has;
+	int rc;
+
+	*result = (struct catchup_dead_result){0};
+	if (!options || !options->database)
+		return cu_error_set(error, CATCHUP_USAGE, 0, "option 'database' is missing");
+	rc = cu_path_resolve(options->database, NULL, &path, error);
+	look.main = path;
+	if (rc == CATCHUP_OK)
+		rc = cu_conn_open(&conn, &look, error);
+	if (rc == CATCHUP_OK)
+		rc = cu_entries_read(&conn, consumer, &entries, error);
+	cu_conn_close(&conn);
+	if (rc == CATCHUP_OK && consumer && entries.n == 0)
+		rc = cu_error_set(error, CATCHUP_USAGE, 0,
+			"database '%.300s' knows no consumer '%.100s'", path, consumer);
+	for (size_t i = 0; i < entries.n && rc == CATCHUP_OK; i++) {
+		rc = has_letters(path, &entries.items[i], id, &has, error);
+		if (rc == CATCHUP_OK && has)
+			rc = retry_entry(options, &entries.items[i], id, result, error);
+	}
+	cu_entries_finish(&entries);
+	free(path);
+	return rc;
+}
