@@ -78,8 +78,8 @@ static void *give(struct catchup_changelog *c, struct cu_subscriber *sub, const 
 	if (sub->wait)
 		detach(c, sub, line->at, &line->before);
 	else
-		overflow(sub, line->event ? line->event->sequence
-					  : cu_order_expected(&line->before));
+		overflow(sub, line->event && !line->why ? line->event->sequence
+							: cu_order_expected(&line->before));
 	return NULL;
 }
 
@@ -123,6 +123,7 @@ static void deliver_event(
 		*why = *line->why;
 		/* Should the event itself find no room, the gap is not told again. */
 		told.before = (struct cu_order){line->event->sequence - 1, false};
+		told.why = NULL;
 	}
 	if (!matches)
 		return;

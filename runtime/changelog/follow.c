@@ -11,7 +11,8 @@
 #include <string.h>
 
 #define SAFETY_NS (1000 * CU_NS_PER_MS)  /* looks at least this often */
-#define POLL_NS (250 * CU_NS_PER_MS)     /* where notices do not work or would not come */
+#define POLL_NS (250 * CU_NS_PER_MS)     /* where notices do not work or would not come, */
+#define POLL_FIRST_NS CU_NS_PER_MS       /* and at first, doubled each time: a rotation is short */
 #define PATIENCE_NS (200 * CU_NS_PER_MS) /* for the last line of a file that was rotated away */
 #define MAX_LINE_DEFAULT (8u * 1024 * 1024)
 #define OPEN_WAIT_MS_DEFAULT 1000u
@@ -202,6 +203,7 @@ static bool newer_written(const struct catchup_changelog *c)
 struct looking {
 	bool last_look;      /* the file after this one was seen to hold bytes */
 	int64_t patience_ns; /* the pending line's deadline, 0 while it has none */
+	int64_t poll_ns;     /* the next pause where notices do not work */
 };
 
 static enum cu_step look(struct catchup_changelog *c, struct looking *looking)
@@ -241,20 +243,27 @@ static enum cu_step look(struct catchup_changelog *c, struct looking *looking)
 	return cu_decide(&facts);
 }
 
-static void sleep_until_notice(struct catchup_changelog *c, int64_t patience_ns)
+static void sleep_until_notice(struct catchup_changelog *c, struct looking *looking)
 {
 	bool notices = cu_watch_works(c->watch) && !c->missing && !c->in_trouble;
-	int64_t until = cu_os_now_ns() + (notices ? SAFETY_NS : POLL_NS);
+	int64_t until = cu_os_now_ns();
 
-	if (patience_ns != 0 && patience_ns < until)
-		until = patience_ns;
+	if (notices) {
+		until += SAFETY_NS;
+		looking->poll_ns = POLL_FIRST_NS;
+	} else {
+		until += looking->poll_ns;
+		looking->poll_ns = looking->poll_ns < POLL_NS / 2 ? 2 * looking->poll_ns : POLL_NS;
+	}
+	if (looking->patience_ns != 0 && looking->patience_ns < until)
+		until = looking->patience_ns;
 	cu_watch_wait(c->watch, until);
 }
 
 static void read_changelog(void *argument)
 {
 	struct catchup_changelog *c = argument;
-	struct looking looking = {0};
+	struct looking looking = {.poll_ns = POLL_FIRST_NS};
 
 	while (!atomic_load(&c->stop)) {
 		switch (look(c, &looking)) {
@@ -262,26 +271,26 @@ static void read_changelog(void *argument)
 		case CU_STEP_TAKE_BACK:
 			break;
 		case CU_STEP_SLEEP:
-			sleep_until_notice(c, 0);
+			sleep_until_notice(c, &looking);
 			break;
 		case CU_STEP_WAIT_END:
 			if (looking.patience_ns == 0)
 				looking.patience_ns = cu_os_now_ns() + PATIENCE_NS;
-			sleep_until_notice(c, looking.patience_ns);
+			sleep_until_notice(c, &looking);
 			break;
 		case CU_STEP_RESTART:
 			cu_mutex_lock(&c->mu);
 			append(c, retain(c->generations[c->current].file));
 			advance(c, c->split.line_at);
 			cu_mutex_unlock(&c->mu);
-			looking = (struct looking){0};
+			looking = (struct looking){.poll_ns = POLL_FIRST_NS};
 			break;
 		case CU_STEP_ADVANCE:
 			cu_mutex_lock(&c->mu);
 			cu_deliver_end(c);
 			advance(c, c->split.line_at);
 			cu_mutex_unlock(&c->mu);
-			looking = (struct looking){0};
+			looking = (struct looking){.poll_ns = POLL_FIRST_NS};
 			break;
 		}
 	}

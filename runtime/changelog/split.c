@@ -35,12 +35,35 @@ static int set_capacity(struct cu_split *split, size_t capacity)
 /* How many bytes before a place in the buffer are known. */
 static size_t known_before(size_t place)
 {
-	return place < CU_SPLIT_BEFORE_BYTES ? place : CU_SPLIT_BEFORE_BYTES;
+	return place < CU_SPLIT_KNOWN_BYTES ? place : CU_SPLIT_KNOWN_BYTES;
+}
+
+/* Whether the file begins as it did; learns more of its beginning up to `read_to`. A negative errno
+ * when it cannot be read. */
+static int head_intact(struct cu_split *split, int fd)
+{
+	char now[CU_SPLIT_KNOWN_BYTES];
+	ssize_t n;
+
+	if (split->read_to == 0)
+		return true;
+	n = cu_file_read_at(fd, now, sizeof(now), 0);
+	if (n < 0)
+		return (int)n;
+	if (n < (ssize_t)split->n_head || memcmp(now, split->head, split->n_head) != 0)
+		return false;
+	if (n > split->read_to)
+		n = (ssize_t)split->read_to;
+	if (n > (ssize_t)split->n_head) {
+		memcpy(split->head, now, (size_t)n);
+		split->n_head = (size_t)n;
+	}
+	return true;
 }
 
 int cu_split_seek(struct cu_split *split, int fd, int64_t offset)
 {
-	int64_t before = offset < CU_SPLIT_BEFORE_BYTES ? offset : CU_SPLIT_BEFORE_BYTES;
+	int64_t before = offset < CU_SPLIT_KNOWN_BYTES ? offset : CU_SPLIT_KNOWN_BYTES;
 	ssize_t n;
 
 	if (split->capacity == 0 && set_capacity(split, CU_SPLIT_READ_BYTES) != 0)
@@ -54,7 +77,9 @@ int cu_split_seek(struct cu_split *split, int fd, int64_t offset)
 	split->read_to = split->line_at = offset;
 	split->nuls = 0;
 	split->too_long = false;
-	return 0;
+	split->n_head = 0;
+	n = head_intact(split, fd);
+	return n < 0 ? (int)n : 0;
 }
 
 /* Makes room behind `used` for a read, keeping the bytes before the pending line. */
@@ -86,7 +111,7 @@ static int make_room(struct cu_split *split)
 
 ssize_t cu_split_read(struct cu_split *split, int fd, int64_t limit)
 {
-	char before[CU_SPLIT_BEFORE_BYTES];
+	char before[CU_SPLIT_KNOWN_BYTES];
 	size_t known, want;
 	ssize_t n;
 	int rc;
@@ -112,6 +137,10 @@ ssize_t cu_split_read(struct cu_split *split, int fd, int64_t limit)
 		memcpy(split->buffer + split->used - known, before, known);
 		return n < 0 ? n : CU_SPLIT_CHANGED;
 	}
+	/* Looked at after the bytes were read: if it has not changed by now, they are good. */
+	rc = head_intact(split, fd);
+	if (rc <= 0)
+		return rc < 0 ? rc : CU_SPLIT_CHANGED;
 	n -= (ssize_t)known;
 	split->used += (size_t)n;
 	split->read_to += n;
@@ -120,7 +149,7 @@ ssize_t cu_split_read(struct cu_split *split, int fd, int64_t limit)
 
 bool cu_split_take_back(struct cu_split *split, int fd)
 {
-	char now[CU_SPLIT_BEFORE_BYTES];
+	char now[CU_SPLIT_KNOWN_BYTES];
 	size_t known = known_before(split->start);
 
 	if (split->nuls > 0 || split->too_long || (known == 0 && split->line_at > 0))
@@ -129,6 +158,11 @@ bool cu_split_take_back(struct cu_split *split, int fd)
 		return false; /* nothing is pending, so the change lies before */
 	if (cu_file_read_at(fd, now, known, split->line_at - (int64_t)known) != (ssize_t)known ||
 		memcmp(now, split->buffer + split->start - known, known) != 0)
+		return false;
+	/* Of the file's beginning, only what is before the line needs to be there still. */
+	if ((int64_t)split->n_head > split->line_at)
+		split->n_head = (size_t)split->line_at;
+	if (head_intact(split, fd) <= 0)
 		return false;
 	split->used = split->start;
 	split->read_to = split->line_at;

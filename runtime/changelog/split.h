@@ -19,7 +19,7 @@
 #include <sys/types.h>
 
 #define CU_SPLIT_READ_BYTES (256 * 1024)
-#define CU_SPLIT_BEFORE_BYTES 64
+#define CU_SPLIT_KNOWN_BYTES 256 /* of either kind */
 
 struct cu_split {
 	size_t max_line; /* constant */
@@ -33,6 +33,9 @@ struct cu_split {
 	int64_t line_at; /* offset of the pending line's first byte */
 	int64_t nuls;    /* NULs at the pending line's start, no longer in the buffer */
 	bool too_long;   /* the pending line was told and is being thrown away */
+
+	char head[CU_SPLIT_KNOWN_BYTES]; /* the file's first bytes */
+	size_t n_head;
 };
 
 void cu_split_init(struct cu_split *split, size_t max_line);
