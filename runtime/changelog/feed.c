@@ -128,10 +128,8 @@ const struct cu_record *cu_feed_take(struct cu_feed *feed)
 		atomic_store_explicit(&feed->taken, ++feed->took, memory_order_release);
 	}
 	if (feed->batch && feed->at == feed->batch->used) {
-		feed->took_bytes += sizeof(*feed->batch) + feed->batch->capacity;
 		free(feed->batch);
 		feed->batch = NULL;
-		atomic_store_explicit(&feed->taken_bytes, feed->took_bytes, memory_order_release);
 	}
 	if (!feed->batch) {
 		struct cu_ring_entry entry;
@@ -143,6 +141,9 @@ const struct cu_record *cu_feed_take(struct cu_feed *feed)
 			return NULL;
 		feed->batch = entry.item.pointer;
 		feed->at = 0;
+		/* What is in hand waits no longer: a single large line does not shut the others out. */
+		feed->took_bytes += sizeof(*feed->batch) + feed->batch->capacity;
+		atomic_store_explicit(&feed->taken_bytes, feed->took_bytes, memory_order_release);
 	}
 	record = (const struct cu_record *)(feed->batch->records + feed->at);
 	feed->at += record->bytes;

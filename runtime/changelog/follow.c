@@ -13,6 +13,10 @@
 #define SAFETY_NS (1000 * CU_NS_PER_MS)  /* looks at least this often */
 #define POLL_NS (250 * CU_NS_PER_MS)     /* where notices do not work or would not come, */
 #define POLL_FIRST_NS CU_NS_PER_MS       /* and at first, doubled each time: a rotation is short */
+/* When notices have come upon each other so many times, a writer is busy: taking a breath before each
+ * look then brings many lines at once, and leaves the processor to those who use them. */
+#define BUSY_LOOKS 16
+#define BUSY_NS (100 * INT64_C(1000))
 #define PATIENCE_NS (200 * CU_NS_PER_MS) /* for the last line of a file that was rotated away */
 #define MAX_LINE_DEFAULT (8u * 1024 * 1024)
 #define OPEN_WAIT_MS_DEFAULT 1000u
@@ -204,13 +208,17 @@ struct looking {
 	bool last_look;      /* the file after this one was seen to hold bytes */
 	int64_t patience_ns; /* the pending line's deadline, 0 while it has none */
 	int64_t poll_ns;     /* the next pause where notices do not work */
+	int64_t slept_ns;    /* when the last sleep ended */
+	int busy;            /* looks that have followed upon each other without a pause */
 };
 
 static enum cu_step look(struct catchup_changelog *c, struct looking *looking)
 {
 	int fd = c->generations[c->current].file->fd;
 	ssize_t n = cu_split_read(&c->split, fd, INT64_MAX);
-	struct cu_facts facts = {.more = n > 0, .changed = n == CU_SPLIT_CHANGED};
+	/* A short read has come to the end; what is written after it gives a notice. */
+	struct cu_facts facts = {
+		.more = n >= CU_SPLIT_FULL_READ_BYTES, .changed = n == CU_SPLIT_CHANGED};
 	struct catchup_error error = {0};
 
 	if (n > 0) {
@@ -234,7 +242,7 @@ static enum cu_step look(struct catchup_changelog *c, struct looking *looking)
 		return CU_STEP_SLEEP;
 	facts.pending = cu_split_pending(&c->split);
 	facts.newer = c->current + 1 < c->n_generations;
-	facts.drained = looking->last_look && n == 0;
+	facts.drained = looking->last_look && n >= 0 && !facts.more;
 	facts.newer_written = facts.newer && (looking->last_look || newer_written(c));
 	facts.patience_over =
 		looking->patience_ns != 0 && cu_os_now_ns() >= looking->patience_ns;
@@ -257,7 +265,14 @@ static void sleep_until_notice(struct catchup_changelog *c, struct looking *look
 	}
 	if (looking->patience_ns != 0 && looking->patience_ns < until)
 		until = looking->patience_ns;
+	if (cu_os_now_ns() - looking->slept_ns > BUSY_NS)
+		looking->busy = 0;
+	else if (looking->busy < BUSY_LOOKS)
+		looking->busy++;
+	else
+		cu_os_sleep_ns(BUSY_NS);
 	cu_watch_wait(c->watch, until);
+	looking->slept_ns = cu_os_now_ns();
 }
 
 static void read_changelog(void *argument)

@@ -19,6 +19,7 @@
 #include <sys/types.h>
 
 #define CU_SPLIT_READ_BYTES (256 * 1024)
+#define CU_SPLIT_FULL_READ_BYTES (CU_SPLIT_READ_BYTES / 2) /* a read of less has come to the end */
 #define CU_SPLIT_KNOWN_BYTES 256 /* of either kind */
 
 struct cu_split {
