@@ -433,8 +433,8 @@ static const struct forbidden forbidden[] = {
 static void rule_12_forbidden_statements_in_files_are_refused_at_the_start(void **state)
 {
 	static const char *const places[] = {
-		"-- name: bad\n-- source: numbers\n-- apply\n%s;\n"
-		"INSERT INTO copy SELECT id, n FROM numbers WHERE id > @last AND id <= @max;\n",
+		("-- name: bad\n-- source: numbers\n-- apply\n%s;\n"
+		 "INSERT INTO copy SELECT id, n FROM numbers WHERE id > @last AND id <= @max;\n"),
 		"-- name: bad\n-- source: numbers\n-- row\n%s;\n",
 		"-- name: bad\n-- source: numbers\n-- setup\n%s;\n-- row\nINSERT INTO copy VALUES(@id, @n);\n",
 	};
