@@ -14,6 +14,8 @@ static int init_locks(struct cu_follower *f, struct catchup_error *error)
 {
 	int rc = cu_mutex_init(&f->mu);
 
+	if (rc == 0 && (rc = cu_park_init(&f->map_park)) != 0)
+		cu_mutex_finish(&f->mu);
 	return rc == 0 ? CATCHUP_OK
 		       : cu_error_errno(error, CATCHUP_THREAD, rc, "cannot make a lock");
 }
@@ -70,15 +72,13 @@ void cu_follower_finish(struct cu_follower *f)
 	free(f->source_path);
 	free(f->results_path);
 	free(f->fault_key);
+	cu_park_finish(&f->map_park);
 	cu_mutex_finish(&f->mu);
 }
 
 void cu_follower_wake(struct cu_follower *f)
 {
-	if (f->mapper)
-		cu_mapper_wake(f->mapper);
-	else
-		cu_park_wake(&f->worker->park);
+	cu_park_wake(f->definition->table.map ? &f->map_park : &f->worker->park);
 }
 
 int64_t cu_follower_newest(struct cu_follower *f)

@@ -42,7 +42,6 @@ struct cu_mapper {
 	uint32_t n_threads, n_started;
 	uint32_t window;
 
-	struct cu_park park;        /* for something in the ring, room in the window, the end */
 	_Atomic int ending;
 
 	/* guarded by mu */
@@ -279,12 +278,12 @@ static void map_main(void *argument)
 		struct mapped_range *range;
 
 		if (!take_work(m, &entry)) {
-			uint32_t ticket = cu_park_prepare(&m->park);
+			uint32_t ticket = cu_park_prepare(&m->f->map_park);
 
 			if (atomic_load(&m->ending) || may_work(m))
-				cu_park_cancel(&m->park);
+				cu_park_cancel(&m->f->map_park);
 			else
-				cu_park_wait(&m->park, ticket, CU_FOREVER);
+				cu_park_wait(&m->f->map_park, ticket, CU_FOREVER);
 			continue;
 		}
 		while (!(range = calloc(1, sizeof(*range))) && !atomic_load(&m->ending))
@@ -352,10 +351,6 @@ int cu_mapper_create(struct cu_mapper **out, struct cu_follower *f, uint32_t wor
 	rc = m->threads ? cu_mutex_init(&m->mu) : -1;
 	if (rc == 0 && (rc = cu_cond_init(&m->opened)) != 0)
 		cu_mutex_finish(&m->mu);
-	if (rc == 0 && (rc = cu_park_init(&m->park)) != 0) {
-		cu_cond_finish(&m->opened);
-		cu_mutex_finish(&m->mu);
-	}
 	if (rc != 0) {
 		free(m->threads);
 		free(m);
@@ -375,21 +370,15 @@ void cu_mapper_destroy(struct cu_mapper *m)
 	if (!m)
 		return;
 	atomic_store(&m->ending, 1);
-	cu_park_wake(&m->park);
+	cu_park_wake(&m->f->map_park);
 	for (uint32_t i = 0; i < m->n_threads; i++)
 		cu_thread_join(&m->threads[i].thread);
 	free_list(m, m->done);
 	free_list(m, m->taken);
-	cu_park_finish(&m->park);
 	cu_cond_finish(&m->opened);
 	cu_mutex_finish(&m->mu);
 	free(m->threads);
 	free(m);
-}
-
-void cu_mapper_wake(struct cu_mapper *m)
-{
-	cu_park_wake(&m->park);
 }
 
 void cu_mapper_rewind(struct cu_mapper *m, int64_t from, uint32_t epoch)
@@ -408,7 +397,7 @@ void cu_mapper_rewind(struct cu_mapper *m, int64_t from, uint32_t epoch)
 	free_list(m, m->taken);
 	m->taken = NULL;
 	m->last_taken = NULL;
-	cu_park_wake(&m->park);
+	cu_park_wake(&m->f->map_park);
 }
 
 bool cu_mapper_take(
@@ -505,5 +494,5 @@ void cu_mapper_release(struct cu_mapper *m, int64_t up_to)
 	CU_CHECK(m->outstanding >= released);
 	m->outstanding -= released;
 	cu_mutex_unlock(&m->mu);
-	cu_park_wake(&m->park);
+	cu_park_wake(&m->f->map_park);
 }

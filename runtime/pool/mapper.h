@@ -39,9 +39,6 @@ int cu_mapper_create(struct cu_mapper **out, struct cu_follower *f, uint32_t wor
 /* Ends the threads and discards everything. mapper may be NULL. */
 void cu_mapper_destroy(struct cu_mapper *mapper);
 
-/* There is something in the ring. */
-void cu_mapper_wake(struct cu_mapper *mapper);
-
 /* Forgets all ranges; the next one taken begins at `from` and carries `epoch`. */
 void cu_mapper_rewind(struct cu_mapper *mapper, int64_t from, uint32_t epoch);
 

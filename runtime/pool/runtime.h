@@ -93,6 +93,8 @@ struct cu_follower {
 	bool separate;                    /* results are not in the source's file */
 	struct cu_policy policy;
 	struct cu_ring *ring;             /* owned; reader pushes, worker or map threads pop */
+	struct cu_park map_park;          /* map threads sleep here; it outlives them, because the
+	                                     reader wakes without asking whether they are there */
 
 	/* reader thread only */
 	struct cu_feed feed;
