@@ -7,9 +7,11 @@
 #include <catchup/consumer.h>
 
 #define BUILTIN_MAP(X)                                                                             \
+	X(changelog)                                                                               \
 	X(honeywell5800_receive)                                                                   \
 	X(honeywell5800_trips)                                                                     \
-	X(rtl433_models)
+	X(rtl433_models)                                                                           \
+	X(user_names)
 
 #define X(id) extern const struct catchup_consumer catchup_consumer_##id;
 BUILTIN_MAP(X)

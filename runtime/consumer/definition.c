@@ -16,7 +16,7 @@
 
 /* What is said about a consumer from outside: the config, and over it the spec. */
 struct wishes {
-	const char *name, *into, *on_error;
+	const char *name, *source, *id_column, *into, *on_error;
 	int64_t workers, batch_rows; /* 0: not said */
 	const char *const *options;  /* of the config; pairs, ended by NULL; may be NULL */
 	const struct cu_spec *spec;  /* NULL for linked tables */
@@ -78,7 +78,8 @@ static int read_spec(struct wishes *wishes, struct catchup_error *error)
 		const char *key;
 		const char **to;
 	} texts[] = {
-		{"name", &wishes->name}, {"into", &wishes->into}, {"on-error", &wishes->on_error},
+		{"name", &wishes->name}, {"source", &wishes->source}, {"id", &wishes->id_column},
+		{"into", &wishes->into}, {"on-error", &wishes->on_error},
 	};
 	const char *value;
 	int code = CATCHUP_OK;
@@ -278,6 +279,22 @@ static int from_builtin(struct cu_definition *d, const char *name,
 
 /* ---- the whole ---------------------------------------------------------------------------- */
 
+/* Another source than the consumer's own: only where nothing else names its table. */
+static int move_source(
+	struct cu_definition *d, const struct wishes *wishes, struct catchup_error *error)
+{
+	int code;
+
+	if (!wishes->source && !wishes->id_column)
+		return CATCHUP_OK;
+	if (d->sql || d->next || d->max || d->table.range || d->table.event)
+		return cu_error_set(error, CATCHUP_USAGE, 0,
+			"options 'source' and 'id': its SQL names the source; only a C consumer "
+			"that takes rows of a table as they are can follow another");
+	code = put(&d->source, wishes->source, error);
+	return code == CATCHUP_OK ? put(&d->id_column, wishes->id_column, error) : code;
+}
+
 /* Lays the wishes over what the consumer itself says. The table is there. */
 static int complete(
 	struct cu_definition *d, const struct wishes *wishes, struct catchup_error *error)
@@ -294,6 +311,8 @@ static int complete(
 		d->workers = 1;
 	if (wishes->batch_rows)
 		d->batch_rows = (uint32_t)wishes->batch_rows;
+	if (code == CATCHUP_OK)
+		code = move_source(d, wishes, error);
 	if (code == CATCHUP_OK)
 		code = put(&d->into, wishes->into, error);
 	if (code == CATCHUP_OK)

@@ -8,7 +8,7 @@
 #include <string.h>
 
 const char *const cu_option_general[] = {
-	"name", "into", "on-error", "workers", "batch-rows", NULL};
+	"name", "source", "id", "into", "on-error", "workers", "batch-rows", NULL};
 
 #define TEXT_BYTES_MAX INT64_C(1048576)
 

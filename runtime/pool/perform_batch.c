@@ -448,7 +448,6 @@ bool cu_perform_resync(struct cu_follower *f, struct cu_event *event)
 	const struct catchup_out_of_sync why = cu_changes_sync(f->changes)->why;
 	int64_t from = f->plan.watermark;
 	int64_t to = why.got > 0 ? why.got - 1 : from;
-	const struct cu_counts none = {0};
 	bool lost = false;
 	int rc;
 
@@ -460,8 +459,7 @@ bool cu_perform_resync(struct cu_follower *f, struct cu_event *event)
 	if (rc == CATCHUP_OK)
 		rc = call_resync(f, &why);
 	if (rc == CATCHUP_OK)
-		rc = cu_ledger_save(
-			&f->ledger, from, to, f->plan.fence, &none, &lost, &f->fault);
+		rc = cu_ledger_restart(&f->ledger, from, to, f->plan.fence, &lost, &f->fault);
 	if (rc == CATCHUP_OK && !lost)
 		rc = cu_conn_commit(&f->writer, &f->fault);
 	cu_conn_rollback(&f->writer);

@@ -9,6 +9,9 @@
 
 #include <string.h>
 
+/* A statement of `setup` runs no longer: an index over a large table fits, an endless recursion ends. */
+#define SETUP_DEADLINE_NS (600 * CU_NS_PER_S)
+
 void cu_setup_spec(const struct cu_follower *f, struct cu_source_spec *spec)
 {
 	const struct cu_definition *d = f->definition;
@@ -35,10 +38,12 @@ static int run_setup_sql(struct cu_follower *f, struct cu_conn *conn, struct cat
 	conn->guard.source_attached = f->separate;
 	rc = cu_conn_begin(conn, error);
 	if (rc == CATCHUP_OK) {
+		cu_conn_set_deadline(conn, cu_deadline(cu_os_now_ns(), SETUP_DEADLINE_NS));
 		cu_conn_guard_enter(conn);
 		rc = cu_conn_exec(conn, d->setup, d->setup_line ? d->origin : NULL, d->setup_line,
 			error);
 		cu_conn_guard_leave(conn);
+		cu_conn_set_deadline(conn, CU_FOREVER);
 	}
 	if (rc == CATCHUP_OK && !cu_conn_in_transaction(conn))
 		rc = cu_error_set(error, CATCHUP_CONFIG, 0, "its SQL ended the transaction");
@@ -116,8 +121,6 @@ static int register_in_source(struct cu_follower *f, struct cu_conn *results,
 	other.main = f->source_path;
 	other.source = NULL;
 	rc = cu_conn_open(&conn, &other, &why);
-	if (rc == CATCHUP_OK)
-		rc = cu_ledger_create_tables(&conn, &why);
 	if (rc == CATCHUP_OK)
 		rc = cu_ledger_register(&conn, &registration, &why);
 	cu_conn_close(&conn);

@@ -177,7 +177,9 @@ struct catchup_consumer_config {
 /*
  * Adds a consumer by what a command line would say: a path that ends in ".sql", a path that ends in
  * ".so", or the name of a built-in one, each optionally followed by ":key=value,key=value". The keys
- * `name`, `into` and `on-error` mean the fields of the config; all others are the consumer's own.
+ * `name`, `into`, `on-error` and `workers` mean the fields of the config; `batch-rows` is a bound of its
+ * own; `source` and `id` give a C consumer that takes a table's rows as they are another table; all
+ * others are the consumer's own.
  *
  * catchup_add_table adds a consumer that is linked into the program; the table must live until
  * catchup_close.
