@@ -221,11 +221,13 @@ static int64_t look_or_recover(struct cu_reader *reader)
 		reader->faults = 0;
 		return CU_FOREVER;
 	}
-	/* A schema error may come of a table that is being replaced: once more, anew. */
+	/* A schema error may come of a table that is being replaced: once more, anew. A query without
+	 * an end has had its time. */
 	close_source(reader);
 	if (atomic_load(&reader->runtime->stopping))
 		return CU_FOREVER;
-	if (!passes(&error) && (reader->faults > 0 || error.code == CATCHUP_BACKWARDS)) {
+	if (!passes(&error) && (reader->faults > 0 || error.code == CATCHUP_BACKWARDS ||
+				       (error.detail & 0xff) == SQLITE_INTERRUPT)) {
 		if (error.code == CATCHUP_CONFIG || error.code == CATCHUP_USAGE)
 			error.code = CATCHUP_CONSUMER;
 		fail_all(reader, &error);
