@@ -155,22 +155,25 @@ static bool perform_wait(struct cu_follower *f, const struct cu_action *action,
 	return false;
 }
 
+static void ask_reader(struct cu_follower *f, int64_t from, uint32_t epoch)
+{
+	if (f->mapper)
+		cu_mapper_rewind(f->mapper, from, epoch);
+	cu_mutex_lock(&f->mu);
+	f->request = (struct cu_feed_request){.from = from, .epoch = epoch, .asked = true};
+	cu_mutex_unlock(&f->mu);
+	cu_reader_wake(f->reader);
+}
+
 static bool perform_rewind(struct cu_follower *f, const struct cu_action *action,
 	struct cu_event *event)
 {
-	if (f->changes) {
-		if (cu_changes_start(f->changes, action->lo, &f->fault) != CATCHUP_OK)
-			return cu_perform_fault(f, event, false, 0);
-		event->kind = CU_EVENT_DONE;
-		return true;
-	}
-	if (f->mapper)
-		cu_mapper_rewind(f->mapper, action->lo, action->epoch);
-	cu_mutex_lock(&f->mu);
-	f->request = (struct cu_feed_request){
-		.from = action->lo, .epoch = action->epoch, .asked = true};
-	cu_mutex_unlock(&f->mu);
-	cu_reader_wake(f->reader);
+	if (!f->changes)
+		ask_reader(f, action->lo, action->epoch);
+	else if (cu_changes_start(f->changes, action->lo, &f->fault) != CATCHUP_OK)
+		return cu_perform_fault(f, event, false, 0);
+	if (!atomic_exchange(&f->placed, 1))
+		cu_park_wake(&f->runtime->progress);
 	event->kind = CU_EVENT_DONE;
 	return true;
 }

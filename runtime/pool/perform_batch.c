@@ -366,8 +366,10 @@ static void note_commit(struct cu_follower *f, const struct cu_action *action)
 	f->progress.batches++;
 	f->progress.updated_ms = cu_os_wall_ms();
 	cu_mutex_unlock(&f->mu);
-	atomic_store(&f->watermark, action->hi);
+	/* In this order: who finds the watermark reached knows of the commit, and that a chain has more
+	 * to do. */
 	atomic_fetch_add(&f->runtime->commits, 1);
+	atomic_store(&f->watermark, action->hi);
 	cu_park_wake(&f->runtime->progress);
 }
 
@@ -466,8 +468,10 @@ bool cu_perform_resync(struct cu_follower *f, struct cu_event *event)
 	cu_turn_give(f, 0);
 	if (rc != CATCHUP_OK)
 		return cu_perform_fault(f, event, false, 0);
-	if (!lost)
+	if (!lost) {
 		cu_changes_synced(f->changes);
+		atomic_fetch_add(&f->runtime->commits, 1);
+	}
 	wake_chain(f);
 	/* The plan reads the watermark anew and has the events brought from there. */
 	event->kind = CU_EVENT_LOST;

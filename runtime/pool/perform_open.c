@@ -168,6 +168,7 @@ bool cu_perform_lease(struct cu_follower *f, struct cu_event *event)
 	/* Who waits for this consumer is told how far the other process gets with it. */
 	if (cu_ledger_load(&f->ledger, &watermark, NULL) == CATCHUP_OK) {
 		atomic_store(&f->watermark, watermark);
+		atomic_store(&f->placed, 1);
 		cu_park_wake(&f->runtime->progress);
 	}
 	event->kind = CU_EVENT_DENIED;

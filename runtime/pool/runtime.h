@@ -119,6 +119,7 @@ struct cu_follower {
 
 	/* atomic */
 	_Atomic int reader_failed;      /* reader_error is set */
+	_Atomic int placed;             /* has asked to be fed, or another process runs it */
 	_Atomic int wants_room;         /* the reader found the ring full */
 	_Atomic int64_t watermark;
 	_Atomic int64_t brought;        /* changelog-driven: last sequence brought, -1 before */

@@ -17,6 +17,16 @@ static bool ended(const struct cu_follower *f)
 	return atomic_load(&f->ended) != 0;
 }
 
+/* Everyone who runs has said from where: a look before that cannot tell whether its source went
+ * backwards. */
+static bool all_placed(struct catchup *c)
+{
+	for (size_t i = 0; i < c->n_followers; i++)
+		if (!ended(c->followers[i]) && !atomic_load(&c->followers[i]->placed))
+			return false;
+	return true;
+}
+
 /* For everyone who runs a look is finished that began after `request` was asked for. */
 static bool all_looked(struct catchup *c, uint64_t request)
 {
@@ -30,7 +40,8 @@ static bool all_reached(struct catchup *c, const int64_t *targets)
 {
 	for (size_t i = 0; i < c->n_followers; i++)
 		if (!ended(c->followers[i]) &&
-			atomic_load(&c->followers[i]->watermark) < targets[i])
+			(atomic_load(&c->followers[i]->watermark) < targets[i] ||
+				atomic_load(&c->followers[i]->reader_failed)))
 			return false;
 	return true;
 }
@@ -46,6 +57,11 @@ struct wait {
 	uint64_t request;
 	int64_t *targets; /* one a follower */
 };
+
+static bool placed(struct wait *w)
+{
+	return all_placed(w->runtime);
+}
 
 static bool looked(struct wait *w)
 {
@@ -82,10 +98,12 @@ static int sleep_until(struct wait *w, bool (*holds)(struct wait *))
 static int wait_all(struct wait *w)
 {
 	struct catchup *c = w->runtime;
+	int rc = sleep_until(w, placed);
 
+	if (rc != CATCHUP_OK)
+		return rc;
 	for (size_t round = 0; round <= c->n_followers; round++) {
 		uint64_t commits = atomic_load(&c->commits);
-		int rc;
 
 		w->request = atomic_fetch_add(&c->looks_wanted, 1) + 1;
 		for (struct cu_reader *r = c->readers; r; r = r->next)
