@@ -4,7 +4,6 @@
 #include "base/os.h"
 
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -152,41 +151,62 @@ static bool has_key(const struct cu_spec *spec, const char *key)
 	return false;
 }
 
-/* ":key=value" or ",key=value", with what has a meaning in a value escaped. */
-static void put_pair(FILE *to, const char *key, const char *value, bool *first)
+/* Text that is written twice: once to know its length, once into memory of that length. */
+struct text {
+	char *to; /* NULL the first time */
+	size_t n;
+};
+
+static void put(struct text *text, char c)
 {
-	fprintf(to, "%c%s=", *first ? ':' : ',', key);
-	for (const char *p = value; *p; p++) {
-		if (*p == ',' || *p == '\\')
-			fputc('\\', to);
-		fputc(*p, to);
-	}
+	if (text->to)
+		text->to[text->n] = c;
+	text->n++;
+}
+
+/* ":key=value" or ",key=value", with what has a meaning in a value escaped. */
+static void put_pair(struct text *text, const char *key, const char *value, bool *first)
+{
+	put(text, *first ? ':' : ',');
 	*first = false;
+	for (; *key; key++)
+		put(text, *key);
+	put(text, '=');
+	for (; *value; value++) {
+		if (*value == ',' || *value == '\\')
+			put(text, '\\');
+		put(text, *value);
+	}
+}
+
+static void put_all(struct text *text, const char *target, const struct cu_spec *spec,
+	const struct catchup_consumer_config *config)
+{
+	bool first = true;
+
+	for (; *target; target++)
+		put(text, *target);
+	for (size_t i = 0; i < spec->n_pairs; i++)
+		put_pair(text, spec->pairs[i].key, spec->pairs[i].value, &first);
+	if (config && config->name && !has_key(spec, "name"))
+		put_pair(text, "name", config->name, &first);
+	if (config && config->into && !has_key(spec, "into"))
+		put_pair(text, "into", config->into, &first);
+	put(text, '\0');
 }
 
 char *cu_spec_format(const struct cu_spec *spec, const struct catchup_consumer_config *config)
 {
 	const char *target = spec->target;
+	struct text text = {0};
 	char path[4096];
-	char *text = NULL;
-	size_t bytes;
-	bool first = true;
-	FILE *to = open_memstream(&text, &bytes);
 
-	if (!to)
-		return NULL;
 	if (spec->kind != CU_SPEC_BUILTIN && cu_file_real_path(target, path, sizeof(path)) == 0)
 		target = path;
-	fputs(target, to);
-	for (size_t i = 0; i < spec->n_pairs; i++)
-		put_pair(to, spec->pairs[i].key, spec->pairs[i].value, &first);
-	if (config && config->name && !has_key(spec, "name"))
-		put_pair(to, "name", config->name, &first);
-	if (config && config->into && !has_key(spec, "into"))
-		put_pair(to, "into", config->into, &first);
-	if (fclose(to) != 0) {
-		free(text);
-		return NULL;
-	}
-	return text;
+	put_all(&text, target, spec, config);
+	text.to = malloc(text.n);
+	text.n = 0;
+	if (text.to)
+		put_all(&text, target, spec, config);
+	return text.to;
 }

@@ -138,9 +138,9 @@ static void tells_versions_and_built_in_consumers(void **state)
 	free(version);
 	program_free(&p);
 	assert_int_equal(program_run(&p, "consumers", "--json"), 0);
-	test_json_is(p.out.text, "$.consumers[0].name", "honeywell5800_receive");
-	test_json_is(p.out.text, "$.consumers[0].options[0].name", "dedup-seconds");
-	test_json_is(p.out.text, "$.consumers[0].options[0].maximum", "86400");
+	test_json_is(p.out.text, "$.consumers[1].name", "honeywell5800_receive");
+	test_json_is(p.out.text, "$.consumers[1].options[0].name", "dedup-seconds");
+	test_json_is(p.out.text, "$.consumers[1].options[0].maximum", "86400");
 	program_free(&p);
 	assert_int_equal(program_run(&p, "consumers"), 0);
 	assert_non_null(strstr(p.out.text, "dedup-seconds=0..86400 (default 5)"));
