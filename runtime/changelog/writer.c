@@ -242,6 +242,14 @@ static int check_event(const struct catchup_event *event, struct catchup_error *
 	return rc;
 }
 
+/* A batch is one write, and a file holds whole batches. */
+static size_t batch_limit(const struct catchup_changelog_writer *w)
+{
+	return w->rotate_bytes > 0 && w->rotate_bytes < (int64_t)BATCH_BYTES_MAX
+		       ? (size_t)w->rotate_bytes
+		       : BATCH_BYTES_MAX;
+}
+
 int catchup_changelog_writer_append(struct catchup_changelog_writer *w, const char *family,
 	const char *table, const struct catchup_key *keys, size_t n_keys, int64_t *sequence,
 	struct catchup_error *error)
@@ -256,12 +264,6 @@ int catchup_changelog_writer_append(struct catchup_changelog_writer *w, const ch
 	if (w->last == INT64_MAX)
 		return cu_error_set(error, CATCHUP_USAGE, 0,
 			"changelog '%s': the sequence has reached its end", w->path);
-	/* The event that does not fit stays out: the batch is as it was. */
-	if (w->batch_bytes >= BATCH_BYTES_MAX) {
-		rc = catchup_changelog_writer_flush(w, error);
-		if (rc != CATCHUP_OK)
-			return rc;
-	}
 	event.sequence = w->last + 1;
 	room = w->batch_capacity - w->batch_bytes;
 	bytes = catchup_event_format(&event, w->batch ? w->batch + w->batch_bytes : NULL, room);
@@ -269,6 +271,14 @@ int catchup_changelog_writer_append(struct catchup_changelog_writer *w, const ch
 		if (reserve(w, bytes + 1) != 0)
 			return cu_error_nomem(error);
 		catchup_event_format(&event, w->batch + w->batch_bytes, bytes + 1);
+	}
+	if (w->batch_bytes > 0 && w->batch_bytes + bytes + 1 > batch_limit(w)) {
+		size_t at = w->batch_bytes;
+
+		rc = catchup_changelog_writer_flush(w, error);
+		if (rc != CATCHUP_OK)
+			return rc;
+		memmove(w->batch, w->batch + at, bytes + 1);
 	}
 	/* The newline takes the place of the NUL. */
 	w->batch[w->batch_bytes + bytes] = '\n';

@@ -233,7 +233,8 @@ CATCHUP_API int catchup_changelog_writer_open(
  * a double finite. *sequence (may be NULL) is the one given.
  *
  * Returns: CATCHUP_OK; CATCHUP_USAGE for an event that cannot be written, CATCHUP_NOMEM: the batch is
- *          as it was; CATCHUP_IO, CATCHUP_FULL when a batch of above 1 MiB could not be flushed.
+ *          as it was; CATCHUP_IO, CATCHUP_FULL when a batch that had grown to 1 MiB, or to the size of
+ *          a file, could not be flushed first.
  */
 CATCHUP_API int catchup_changelog_writer_append(struct catchup_changelog_writer *writer,
 	const char *family, const char *table, const struct catchup_key *keys, size_t n_keys,
