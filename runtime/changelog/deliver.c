@@ -21,8 +21,7 @@ static void detach(struct catchup_changelog *c, struct cu_subscriber *sub, int64
 	const struct cu_generation *g = &c->generations[c->current];
 
 	cu_feed_publish(&sub->feed);
-	atomic_fetch_add_explicit(&g->file->refs, 1, memory_order_relaxed);
-	sub->resume = (struct cu_place){g->file, g->number, at, *order};
+	sub->resume = (struct cu_place){cu_log_file_retain(g->file), g->number, at, *order};
 	sub->reading = g->number;
 	sub->attached = false;
 	/* Whoever sees this also sees all that was published before. */

@@ -29,12 +29,6 @@ void cu_log_file_release(struct cu_log_file *file)
 	free(file);
 }
 
-static struct cu_log_file *retain(struct cu_log_file *file)
-{
-	atomic_fetch_add_explicit(&file->refs, 1, memory_order_relaxed);
-	return file;
-}
-
 /* Opens what the name means now. Returns NULL with *error filled. */
 static struct cu_log_file *open_file(struct catchup_changelog *c, struct cu_file_stat *stat,
 	struct catchup_error *error)
@@ -98,16 +92,6 @@ static void append(struct catchup_changelog *c, struct cu_log_file *file)
 		drop_oldest(c);
 	c->generations[c->n_generations++] =
 		(struct cu_generation){.file = file, .number = number, .end = -1};
-}
-
-/* A subscriber needs files no longer: the reader gives them up. */
-static void let_prune(struct catchup_changelog *c)
-{
-	cu_mutex_check_held(&c->mu);
-	if (c->n_generations > 1) {
-		c->prunable = true;
-		cu_watch_wake(c->watch);
-	}
 }
 
 static void wake_subscribers(struct catchup_changelog *c)
@@ -221,18 +205,17 @@ static enum cu_step look(struct catchup_changelog *c, struct looking *looking)
 		.more = n >= CU_SPLIT_FULL_READ_BYTES, .changed = n == CU_SPLIT_CHANGED};
 	struct catchup_error error = {0};
 
-	if (n > 0) {
-		cu_mutex_lock(&c->mu);
+	cu_mutex_lock(&c->mu);
+	if (c->prunable)
+		prune(c);
+	if (n > 0)
 		cu_deliver_buffer(c);
-		cu_mutex_unlock(&c->mu);
+	cu_mutex_unlock(&c->mu);
+	if (n > 0) {
 		looking->patience_ns = 0;
 	} else if (facts.changed) {
 		facts.line_intact = cu_split_take_back(&c->split, fd);
 	}
-	cu_mutex_lock(&c->mu);
-	if (c->prunable)
-		prune(c);
-	cu_mutex_unlock(&c->mu);
 	discover(c, &error);
 	if (n < 0 && !facts.changed)
 		cu_error_errno(&error, n == -ENOMEM ? CATCHUP_NOMEM : CATCHUP_IO, (int)-n,
@@ -295,7 +278,7 @@ static void read_changelog(void *argument)
 			break;
 		case CU_STEP_RESTART:
 			cu_mutex_lock(&c->mu);
-			append(c, retain(c->generations[c->current].file));
+			append(c, cu_log_file_retain(c->generations[c->current].file));
 			advance(c, c->split.line_at);
 			cu_mutex_unlock(&c->mu);
 			looking = (struct looking){.poll_ns = POLL_FIRST_NS};
@@ -309,152 +292,6 @@ static void read_changelog(void *argument)
 			break;
 		}
 	}
-}
-
-/* ---- subscribers -------------------------------------------------------------------------- */
-
-bool cu_follow_is_ours(const struct catchup_changelog *c)
-{
-	return cu_os_pid() == c->pid;
-}
-
-void cu_follow_subscribe(struct catchup_changelog *c, struct cu_subscriber *sub, bool at_end,
-	struct cu_place *place, int64_t *limit, struct cu_order *order)
-{
-	const struct cu_generation *g;
-
-	cu_mutex_lock(&c->mu);
-	g = &c->generations[c->current];
-	sub->attached = at_end || !sub->wait;
-	/* What the reader does not know yet, the subscriber checks: see join. */
-	sub->join = sub->attached && !at_end && c->order.last < 0;
-	sub->reading = at_end ? UINT64_MAX : g->number;
-	*limit = c->split.line_at;
-	*order = c->order;
-	memset(place, 0, sizeof(*place));
-	if (!at_end) {
-		place->file = retain(g->file);
-		place->number = g->number;
-	}
-	sub->next = c->subscribers;
-	c->subscribers = sub;
-	cu_mutex_unlock(&c->mu);
-}
-
-void cu_follow_unsubscribe(struct catchup_changelog *c, struct cu_subscriber *sub)
-{
-	cu_mutex_lock(&c->mu);
-	for (struct cu_subscriber **at = &c->subscribers; *at; at = &(*at)->next) {
-		if (*at == sub) {
-			*at = sub->next;
-			break;
-		}
-	}
-	let_prune(c);
-	cu_mutex_unlock(&c->mu);
-	if (atomic_load(&sub->behind))
-		cu_log_file_release(sub->resume.file);
-}
-
-void cu_follow_take_resume(
-	struct catchup_changelog *c, struct cu_subscriber *sub, struct cu_place *place)
-{
-	cu_mutex_lock(&c->mu);
-	*place = sub->resume;
-	sub->resume.file = NULL;
-	atomic_store(&sub->behind, false);
-	cu_mutex_unlock(&c->mu);
-}
-
-void cu_follow_done_reading(struct catchup_changelog *c, struct cu_subscriber *sub)
-{
-	cu_mutex_lock(&c->mu);
-	sub->reading = UINT64_MAX;
-	let_prune(c);
-	cu_mutex_unlock(&c->mu);
-}
-
-/* Moves a place to the start of a generation. */
-static enum cu_onward move_to(
-	struct cu_subscriber *sub, struct cu_place *place, const struct cu_generation *g)
-{
-	cu_log_file_release(place->file);
-	place->file = retain(g->file);
-	place->number = g->number;
-	place->offset = 0;
-	sub->reading = g->number;
-	return CU_ONWARD_SEEK;
-}
-
-static enum cu_onward onward(struct catchup_changelog *c, struct cu_subscriber *sub,
-	struct cu_place *place, bool lost, int64_t *limit, struct cu_order *order)
-{
-	const struct cu_generation *g = c->generations;
-
-	while (g->number < place->number)
-		g++;
-	if (g->number > place->number)
-		return move_to(sub, place, g); /* it was too far behind, files are lost */
-	if (g->end >= 0) {
-		if (lost || place->offset >= g->end)
-			return move_to(sub, place, g + 1);
-		*limit = g->end;
-		return CU_ONWARD_READ;
-	}
-	if (lost) {
-		cu_watch_wake(c->watch);
-		return CU_ONWARD_WAIT;
-	}
-	*limit = c->split.line_at;
-	if (place->offset < *limit)
-		return CU_ONWARD_READ;
-	*order = c->order;
-	sub->attached = true;
-	sub->join = c->order.last < 0;
-	sub->reading = UINT64_MAX;
-	atomic_store(&sub->feed.seen, c->order.last);
-	let_prune(c);
-	return CU_ONWARD_ATTACHED;
-}
-
-enum cu_onward cu_follow_onward(struct catchup_changelog *c, struct cu_subscriber *sub,
-	struct cu_place *place, bool lost, int64_t *limit, struct cu_order *order)
-{
-	enum cu_onward result;
-
-	cu_mutex_lock(&c->mu);
-	result = onward(c, sub, place, lost, limit, order);
-	cu_mutex_unlock(&c->mu);
-	return result;
-}
-
-bool cu_follow_take_overflow(struct catchup_changelog *c, struct cu_subscriber *sub,
-	struct catchup_out_of_sync *why)
-{
-	bool pending;
-
-	cu_mutex_lock(&c->mu);
-	pending = atomic_load(&sub->overflowed) && cu_feed_empty(&sub->feed);
-	if (pending) {
-		*why = (struct catchup_out_of_sync){CATCHUP_SYNC_OVERFLOW, sub->dropped, -1};
-		atomic_store(&sub->overflowed, false);
-	}
-	cu_mutex_unlock(&c->mu);
-	return pending;
-}
-
-bool cu_follow_take_trouble(
-	struct catchup_changelog *c, uint32_t *told, struct catchup_error *error)
-{
-	uint32_t troubles = atomic_load(&c->troubles);
-
-	if (troubles == *told)
-		return false;
-	*told = troubles;
-	cu_mutex_lock(&c->mu);
-	*error = c->trouble;
-	cu_mutex_unlock(&c->mu);
-	return true;
 }
 
 /* ---- opening and closing ------------------------------------------------------------------ */
@@ -609,6 +446,11 @@ int catchup_changelog_open(const struct catchup_changelog_options *given,
 	}
 	*out = c;
 	return CATCHUP_OK;
+}
+
+bool cu_follow_is_ours(const struct catchup_changelog *c)
+{
+	return cu_os_pid() == c->pid;
 }
 
 void cu_follow_ref(struct catchup_changelog *c)

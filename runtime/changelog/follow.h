@@ -32,6 +32,12 @@ struct cu_log_file {
 	_Atomic uint32_t refs;
 };
 
+static inline struct cu_log_file *cu_log_file_retain(struct cu_log_file *file)
+{
+	atomic_fetch_add_explicit(&file->refs, 1, memory_order_relaxed);
+	return file;
+}
+
 void cu_log_file_release(struct cu_log_file *file); /* may be NULL */
 
 struct cu_generation {
