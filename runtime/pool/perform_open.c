@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -114,6 +115,16 @@ static int open_consumer(struct cu_follower *f, struct catchup_error *error)
 	return CATCHUP_OK;
 }
 
+/* Some messages begin with the consumer's name, others only with what it could not do. */
+static void name_fault(struct cu_follower *f)
+{
+	char prefix[256];
+
+	snprintf(prefix, sizeof(prefix), "consumer '%.200s': ", f->definition->name);
+	if (strncmp(f->fault.message, prefix, strlen(prefix)) != 0)
+		cu_error_prefix(&f->fault, "%s", prefix);
+}
+
 bool cu_perform_open(struct cu_follower *f, struct cu_event *event)
 {
 	int rc;
@@ -127,7 +138,10 @@ bool cu_perform_open(struct cu_follower *f, struct cu_event *event)
 	if (rc == CATCHUP_OK && f->definition->table.map)
 		rc = cu_mapper_create(&f->mapper, f, f->definition->workers, &f->fault);
 	if (rc != CATCHUP_OK) {
-		bool told = cu_perform_fault(f, event, false, 0);
+		bool told;
+
+		name_fault(f);
+		told = cu_perform_fault(f, event, false, 0);
 
 		cu_follower_close(f);
 		return told;
