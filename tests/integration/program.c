@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <grp.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -57,6 +58,9 @@ static void become(const struct program *p, int out, int err, const char *const 
 		_exit(126);
 	limit(RLIMIT_NOFILE, p->files);
 	limit(RLIMIT_FSIZE, p->file_bytes);
+	limit(RLIMIT_AS, p->address_bytes);
+	if (p->user && (setgroups(0, NULL) != 0 || setgid(p->user) != 0 || setuid(p->user) != 0))
+		_exit(126);
 	if (p->ignore_hangup)
 		signal(SIGHUP, SIG_IGN);
 	closefrom(p->closed ? 0 : 3);

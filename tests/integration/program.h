@@ -30,6 +30,8 @@ struct program {
 	bool ignore_hangup;         /* SIGHUP is ignored at start, as nohup does */
 	unsigned files;             /* limit of open files, soft and hard; 0: as it is */
 	unsigned file_bytes;        /* limit of a file's size, soft and hard; 0: as it is */
+	unsigned address_bytes;     /* limit of the address space; 0: as it is */
+	unsigned user;              /* runs as this user and group; 0: as it is */
 
 	/* afterwards */
 	pid_t pid;
