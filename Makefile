@@ -6,6 +6,7 @@ BUILD = build
 PREFIX = /usr/local
 CONFIGS = gcc clang asan tsan
 SCENARIOS =
+PROOFS =
 SQLITE = auto
 export SQLITE
 
@@ -23,6 +24,10 @@ set-up:
 
 test:
 	@.ci/test $(CONFIGS)
+
+# The long tier of the proofs in tests/crash takes hours. What they found is in their output.
+proof: all
+	@PROOF=long meson test -C $(BUILD) --no-rebuild --suite crash --timeout-multiplier 0 --verbose $(PROOFS)
 
 demo: all
 	@tests/demo.sh
@@ -48,6 +53,7 @@ help:
 	@echo "                SQLITE=system takes the system's SQLite for the program too"
 	@echo "make test       build and run all tests: gcc, clang, address and thread sanitizers"
 	@echo "                CONFIGS=gcc runs one of them (gcc, clang, asan, tsan)"
+	@echo "make proof      the long tier of the proofs: hours; PROOFS='crash_kill' chooses"
 	@echo "make demo       sensor messages through a pipeline that is killed on the way"
 	@echo "make bench      the benchmarks; SCENARIOS='row sql --quick' chooses"
 	@echo "make install    install program, library and headers; PREFIX=$(PREFIX), DESTDIR="
@@ -55,4 +61,4 @@ help:
 	@echo "make format     clang-format"
 	@echo "make clean      remove the build folders (what was fetched stays in .cache/)"
 
-.PHONY: all set-up test demo bench install coverage format clean help
+.PHONY: all set-up test proof demo bench install coverage format clean help

@@ -42,9 +42,12 @@ static void limit(int what, unsigned value)
 
 static void become(const struct program *p, int out, int err, const char *const *arguments)
 {
-	const char *argv[PROGRAM_ARGUMENTS_MAX + 2] = {CATCHUP_PROGRAM};
-	size_t n = 1;
+	const char *argv[PROGRAM_ARGUMENTS_MAX + 2] = {0};
+	size_t n = 0;
 
+	for (const char *const *under = p->under; under && *under; under++)
+		argv[n++] = *under;
+	argv[n++] = CATCHUP_PROGRAM;
 	for (; *arguments && n <= PROGRAM_ARGUMENTS_MAX; arguments++)
 		argv[n++] = *arguments;
 	for (const char *const *set = p->set; set && *set; set++)
@@ -64,7 +67,7 @@ static void become(const struct program *p, int out, int err, const char *const 
 	if (p->ignore_hangup)
 		signal(SIGHUP, SIG_IGN);
 	closefrom(p->closed ? 0 : 3);
-	execv(argv[0], (char *const *)(uintptr_t)argv);
+	execvp(argv[0], (char *const *)(uintptr_t)argv);
 	_exit(127);
 }
 

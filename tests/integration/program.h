@@ -24,6 +24,7 @@ struct program_output {
 struct program {
 	/* set before program_start; zero means nothing special */
 	const char *folder;         /* its working directory */
+	const char *const *under;   /* what runs it, with arguments, ended by NULL */
 	const char *const *set;     /* "NAME=value", ended by NULL: added to the environment */
 	const char *output_path;    /* standard output goes there, not to `out` */
 	bool closed;                /* descriptors 0 to 2 are closed at start */

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+#include "proof.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define BUSY_MS 60000
+#define MEMORY_ROOM_BYTES (UINT64_C(1) << 30)
+
+static long number_of(const char *variable, long otherwise)
+{
+	const char *text = getenv(variable);
+
+	return text && *text ? strtol(text, NULL, 10) : otherwise;
+}
+
+bool proof_is_long(void)
+{
+	const char *tier = getenv("PROOF");
+
+	return tier && strcmp(tier, "long") == 0;
+}
+
+long proof_count(long in_short, long in_long)
+{
+	long count = proof_is_long() ? in_long : in_short;
+
+#if PROOF_SANITIZED || defined(__clang__)
+	if (!proof_is_long() && count > 10)
+		count /= 10;
+#endif
+	return number_of("PROOF_COUNT", count);
+}
+
+long proof_every(long in_short)
+{
+	return proof_is_long() ? 1 : in_short;
+}
+
+void proof_use_memory(void)
+{
+	struct statvfs room;
+
+	if (!getenv("TMPDIR") && access("/dev/shm", W_OK | X_OK) == 0 &&
+		statvfs("/dev/shm", &room) == 0 &&
+		(uint64_t)room.f_bavail * room.f_frsize > MEMORY_ROOM_BYTES)
+		setenv("TMPDIR", "/dev/shm", 0);
+}
+
+/* ---- chance --------------------------------------------------------------------------------- */
+
+struct proof_random proof_random_start(const char *name)
+{
+	uint64_t seed = (uint64_t)number_of("PROOF_SEED", 1);
+
+	print_message("%s: PROOF_SEED=%llu\n", name, (unsigned long long)seed);
+	/* Neighbouring seeds should have nothing in common, and none may be 0. */
+	return (struct proof_random){(seed + 1) * UINT64_C(0x9E3779B97F4A7C15)};
+}
+
+uint64_t proof_random_next(struct proof_random *random)
+{
+	/* xorshift64*: plenty for choosing moments. */
+	random->state ^= random->state >> 12;
+	random->state ^= random->state << 25;
+	random->state ^= random->state >> 27;
+	return random->state * UINT64_C(0x2545F4914F6CDD1D);
+}
+
+uint64_t proof_below(struct proof_random *random, uint64_t n)
+{
+	return (proof_random_next(random) >> 11) % n;
+}
+
+/* ---- what must hold ------------------------------------------------------------------------- */
+
+static bool wrong(struct proof_verdict *verdict, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static bool wrong(struct proof_verdict *verdict, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(verdict->message, sizeof(verdict->message), fmt, ap);
+	va_end(ap);
+	return false;
+}
+
+static bool failed(sqlite3 *db, const char *sql, struct proof_verdict *verdict)
+{
+	int code = sqlite3_errcode(db);
+
+	verdict->damaged = code == SQLITE_CORRUPT || code == SQLITE_NOTADB || code == SQLITE_IOERR;
+	return wrong(verdict, "%s: %.300s", sqlite3_errmsg(db), sql);
+}
+
+/* Up to two numbers of the first row; parameter: bound to ?1 when there is one. */
+static bool ask(sqlite3 *db, const char *sql, int64_t parameter, int64_t *a, int64_t *b,
+	struct proof_verdict *verdict)
+{
+	sqlite3_stmt *stmt = NULL;
+	bool ok = sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) == SQLITE_OK;
+
+	if (ok && sqlite3_bind_parameter_count(stmt) > 0)
+		ok = sqlite3_bind_int64(stmt, 1, parameter) == SQLITE_OK;
+	*a = 0;
+	if (ok) {
+		int rc = sqlite3_step(stmt);
+
+		ok = rc == SQLITE_ROW || rc == SQLITE_DONE;
+		if (rc == SQLITE_ROW) {
+			*a = sqlite3_column_int64(stmt, 0);
+			if (b)
+				*b = sqlite3_column_int64(stmt, 1);
+		}
+	}
+	if (!ok)
+		failed(db, sql, verdict);
+	sqlite3_finalize(stmt);
+	return ok;
+}
+
+bool proof_is_sound(sqlite3 *db, const char *schema, struct proof_verdict *verdict)
+{
+	sqlite3_stmt *stmt = NULL;
+	char sql[64];
+	bool ok = false;
+
+	snprintf(sql, sizeof(sql), "PRAGMA %s.integrity_check", schema);
+	if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) != SQLITE_OK ||
+		sqlite3_step(stmt) != SQLITE_ROW)
+		failed(db, sql, verdict);
+	else if (strcmp((const char *)sqlite3_column_text(stmt, 0), "ok") != 0)
+		wrong(verdict, "%s: %s", sql, sqlite3_column_text(stmt, 0));
+	else
+		ok = true;
+	verdict->damaged = !ok;
+	sqlite3_finalize(stmt);
+	return ok;
+}
+
+static bool compare(sqlite3 *db, const struct proof_claim *claim, struct proof_verdict *verdict)
+{
+	int64_t watermarks, results;
+	char *sql;
+	bool ok;
+
+	/* What has not begun has neither a watermark nor a table of results. */
+	if (!ask(db, "SELECT count(*) FROM main.sqlite_schema WHERE name = 'catchup'", 0, &watermarks,
+		    NULL, verdict))
+		return false;
+	verdict->watermark = 0;
+	if (watermarks) {
+		sql = sqlite3_mprintf("SELECT last FROM main.catchup WHERE name = %Q", claim->consumer);
+		ok = ask(db, sql, 0, &verdict->watermark, NULL, verdict);
+		sqlite3_free(sql);
+		if (!ok)
+			return false;
+	}
+	if (!ask(db, claim->newest, 0, &verdict->newest, NULL, verdict))
+		return false;
+	if (verdict->watermark > verdict->newest)
+		return wrong(verdict, "%s: the watermark %lld is past the newest id %lld", claim->consumer,
+			(long long)verdict->watermark, (long long)verdict->newest);
+	sql = sqlite3_mprintf("WITH result(line, expected, found) AS (SELECT line, 1, 0 FROM (%s)"
+		" UNION ALL SELECT line, 0, 1 FROM (%s)), difference(expected, found) AS"
+		" (SELECT sum(expected), sum(found) FROM result GROUP BY line)"
+		" SELECT total(max(expected - found, 0)), total(max(found - expected, 0)) FROM difference",
+		claim->expected, claim->found);
+	ok = ask(db, sql, verdict->watermark, &verdict->lost, &verdict->doubled, verdict);
+	sqlite3_free(sql);
+	if (!ok) {
+		/* Before its first start is done a consumer has no table. */
+		if (verdict->watermark > 0 || verdict->damaged ||
+			!strstr(verdict->message, "no such table"))
+			return false;
+		verdict->message[0] = '\0';
+		return true;
+	}
+	results = verdict->lost + verdict->doubled;
+	if (results != 0)
+		return wrong(verdict, "%s: %lld results lost and %lld doubled, with the watermark at %lld",
+			claim->consumer, (long long)verdict->lost, (long long)verdict->doubled,
+			(long long)verdict->watermark);
+	return true;
+}
+
+bool proof_compare(sqlite3 *db, const struct proof_claim *claim, struct proof_verdict *verdict)
+{
+	bool ok;
+
+	*verdict = (struct proof_verdict){0};
+	/* One moment for everything, or a consumer that runs moves the watermark in between. */
+	if (sqlite3_exec(db, "BEGIN", NULL, NULL, NULL) != SQLITE_OK)
+		return failed(db, "BEGIN", verdict);
+	ok = compare(db, claim, verdict);
+	sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+	return ok;
+}
+
+bool proof_verify(const char *results, const char *source, const struct proof_claim *claim,
+	struct proof_verdict *verdict)
+{
+	sqlite3 *db = NULL;
+	bool ok;
+
+	*verdict = (struct proof_verdict){0};
+	ok = sqlite3_open_v2(results, &db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK ||
+		failed(db, results, verdict);
+	sqlite3_busy_timeout(db, BUSY_MS);
+	sqlite3_wal_autocheckpoint(db, 0);
+	if (ok && source) {
+		char *sql = sqlite3_mprintf("ATTACH %Q AS source", source);
+
+		ok = sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK || failed(db, sql, verdict);
+		sqlite3_free(sql);
+	}
+	ok = ok && proof_is_sound(db, "main", verdict) &&
+		(!source || proof_is_sound(db, "source", verdict)) &&
+		proof_compare(db, claim, verdict);
+	sqlite3_close(db);
+	return ok;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * proof.h - what the proofs of crash safety share: how much is done, chance from a seed, and the
+ * comparison of results with one plain query over the source.
+ *
+ *	PROOF=long        the long tier; otherwise the short one
+ *	PROOF_COUNT=N     so many rounds, whatever the tier
+ *	PROOF_SEED=N      another seed; each proof prints the one it used
+ */
+#ifndef TESTS_PROOF_H
+#define TESTS_PROOF_H
+
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define PROOF_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define PROOF_SANITIZED 1
+#endif
+#endif
+#ifndef PROOF_SANITIZED
+#define PROOF_SANITIZED 0
+#endif
+
+bool proof_is_long(void);
+
+/* Rounds of this tier. Under a sanitizer, and with clang, the short tier does a tenth: those runs look
+ * for other things, and the full number is done by the plain build. */
+long proof_count(long in_short, long in_long);
+
+/* Every how many-th of a list of steps is taken: 1 in the long tier. */
+long proof_every(long in_short);
+
+/* Makes test folders in memory where there is room for them: who kills a process and not the machine
+ * needs no disk, and is ten times as fast without one. Call it first. */
+void proof_use_memory(void);
+
+/* ---- chance --------------------------------------------------------------------------------- */
+
+struct proof_random {
+	uint64_t state;
+};
+
+/* From PROOF_SEED, or 1; printed, with the proof's name. */
+struct proof_random proof_random_start(const char *name);
+uint64_t proof_random_next(struct proof_random *random);
+/* 0 to n - 1. */
+uint64_t proof_below(struct proof_random *random, uint64_t n);
+
+/* ---- what must hold ------------------------------------------------------------------------- */
+
+/*
+ * One consumer's results. Both queries give one column, `line`, one row a result; `expected` is asked
+ * with ?1, the watermark: it says what the source rows up to there must have made. The results
+ * database is "main"; the source's is too, or is attached as "source".
+ */
+struct proof_claim {
+	const char *consumer;
+	const char *newest;   /* the newest id of the source */
+	const char *expected;
+	const char *found;
+};
+
+struct proof_verdict {
+	int64_t watermark; /* 0 where there is none yet */
+	int64_t newest;
+	int64_t lost;
+	int64_t doubled;
+	bool damaged;      /* a file is no database, or fails its integrity check */
+	char message[512]; /* "" when everything holds */
+};
+
+/*
+ * Checks the results file, and the source when it is another one (NULL: the same): both are sound, the
+ * watermark is not past the newest id, no row is lost and none is doubled. Returns whether all holds.
+ */
+bool proof_verify(const char *results, const char *source, const struct proof_claim *claim,
+	struct proof_verdict *verdict);
+
+/* The same on an open connection, without the integrity checks. */
+bool proof_compare(sqlite3 *db, const struct proof_claim *claim, struct proof_verdict *verdict);
+
+/* Whether a database file is sound; says in *verdict what is not. */
+bool proof_is_sound(sqlite3 *db, const char *schema, struct proof_verdict *verdict);
+
+#endif

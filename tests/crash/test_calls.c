@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The program dies at its Nth system call of a kind, for every kind that changes a file; or such a call
+ * fails, once or for a while. strace does it to the real program. After each the files are sound and
+ * results and watermark belong together, and a program that starts again catches up.
+ *
+ * strace counts the calls of each thread for itself, so the N of the thread that is first there counts.
+ * What the start writes would hide what a batch writes; hence two runs are gone through, one on a new
+ * database and one that goes on where an earlier one had stopped.
+ */
+#include "program.h"
+#include "proof.h"
+#include "skip.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* So many rows, of which so many are there from the beginning. */
+#define ROWS 240
+#define ROWS_DONE_BEFORE 120
+
+static const struct {
+	const char *file, *text;
+} files[] = {
+	{"apply.sql",
+		"-- name: apply\n-- source: events\n-- setup\n"
+		"CREATE TABLE IF NOT EXISTS applied(line TEXT NOT NULL);\n"
+		"-- apply\nINSERT INTO applied SELECT id || ' ' || v FROM events\n"
+		" WHERE id > @last AND id <= @max;\n"},
+	{"row.sql",
+		"-- name: row\n-- source: events\n-- setup\n"
+		"CREATE TABLE IF NOT EXISTS rowed(line TEXT NOT NULL);\n"
+		"-- next\nSELECT id, v FROM events\n"
+		" WHERE id > @last AND id <= @max AND id % 3 <> 1 ORDER BY id LIMIT 7\n"
+		"-- row\nINSERT INTO rowed VALUES (@id || ' ' || @v);\n"},
+	{"into.sql",
+		"-- name: into\n-- source: events\n-- into: results.db\n-- setup\n"
+		"CREATE TABLE IF NOT EXISTS intoed(line TEXT NOT NULL);\n"
+		"-- next\nSELECT id, v FROM source.events WHERE id > @last AND id <= @max ORDER BY id\n"
+		"-- row\nINSERT INTO intoed VALUES (@id || ' ' || @v);\n"},
+};
+
+static const struct proof_claim claims[] = {
+	{"apply", "SELECT max(id) FROM events",
+		"SELECT id || ' ' || v AS line FROM events WHERE id <= ?1", "SELECT line FROM applied"},
+	{"row", "SELECT max(id) FROM events",
+		"SELECT id || ' ' || v AS line FROM events WHERE id <= ?1 AND id % 3 <> 1",
+		"SELECT line FROM rowed"},
+	{"into", "SELECT max(id) FROM source.events",
+		"SELECT id || ' ' || v AS line FROM source.events WHERE id <= ?1",
+		"SELECT line FROM intoed"},
+};
+
+#define N_CLAIMS (sizeof(claims) / sizeof(claims[0]))
+#define INTO 2
+
+/* What changes a file, its name or its locks, and what a start needs. */
+static const char *const kinds[] = {"pwrite64", "write", "fdatasync", "fsync", "ftruncate", "unlink",
+	"openat", "mmap", "fcntl"};
+
+#define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+/* The last one never fails: a system that cannot give back a lock is none to run on. */
+#define N_FAILING (N_KINDS - 1)
+
+enum stage { FRESH, RESUMED, STAGES };
+
+struct scene {
+	char *folder;
+	char *kept[STAGES];     /* folders that each run begins with */
+	long first[STAGES][N_KINDS]; /* the loader has made so many before main */
+	long most[STAGES][N_KINDS];  /* calls of the thread that makes most of them */
+	bool can_trace;
+	long cases, hit;
+};
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+static void insert_rows(const char *database, int from, int to)
+{
+	char sql[512];
+
+	snprintf(sql, sizeof(sql),
+		"PRAGMA journal_mode=WAL; CREATE TABLE IF NOT EXISTS events("
+		"id INTEGER PRIMARY KEY AUTOINCREMENT, v TEXT NOT NULL); INSERT INTO events(v)"
+		" WITH RECURSIVE n(i) AS (SELECT %d UNION ALL SELECT i + 1 FROM n WHERE i < %d)"
+		" SELECT i || '-' || hex(zeroblob(500)) FROM n",
+		from + 1, to);
+	test_sql(database, sql);
+}
+
+static void copy_file(const char *from_folder, const char *to_folder, const char *name)
+{
+	char *from = test_path(from_folder, name), *to = test_path(to_folder, name);
+	FILE *in = fopen(from, "re"), *out;
+	char bytes[65536];
+	size_t n;
+
+	if (in) {
+		out = fopen(to, "we");
+		assert_non_null(out);
+		while ((n = fread(bytes, 1, sizeof(bytes), in)) > 0)
+			assert_int_equal(fwrite(bytes, 1, n, out), n);
+		assert_int_equal(fclose(out), 0);
+		fclose(in);
+	}
+	free(from);
+	free(to);
+}
+
+static const char *const copied[] = {"apply.sql", "row.sql", "into.sql", "app.db", "app.db-wal",
+	"results.db", "results.db-wal", NULL};
+
+/* A folder with what is in another one; "" for a new one. */
+static char *copy_folder(const char *from)
+{
+	char *to = test_folder_make();
+
+	for (const char *const *name = copied; *name; name++)
+		copy_file(from, to, *name);
+	return to;
+}
+
+/* ---- runs ------------------------------------------------------------------------------------ */
+
+static int run(struct program *p, const char *folder, const char *const *under)
+{
+	p->folder = folder;
+	p->under = under;
+	/* One worker, small batches and a small log: many commits, some checkpoints. */
+	return program_run(p, "run", "app.db", "apply.sql", "row.sql", "into.sql",
+		"--until-caught-up", "--progress", "never", "--threads", "1", "--batch-rows", "40",
+		"--wal-mib", "1", "--synchronous", "full", "--log-level", "warn");
+}
+
+static bool results_are_right(const char *folder, bool all, char *why, size_t bytes)
+{
+	char *app = test_path(folder, "app.db"), *results = test_path(folder, "results.db");
+	bool ok = true;
+
+	for (size_t i = 0; i < N_CLAIMS && ok; i++) {
+		const char *file = i == INTO ? results : app;
+		struct proof_verdict verdict;
+		struct stat st;
+
+		if (i == INTO && !all && (stat(results, &st) != 0 || st.st_size == 0))
+			continue;
+		ok = proof_verify(file, i == INTO ? app : NULL, &claims[i], &verdict);
+		snprintf(why, bytes, "%s", verdict.message);
+		if (ok && all && verdict.watermark != ROWS) {
+			ok = false;
+			snprintf(why, bytes, "%s: its watermark is %lld, not %d", claims[i].consumer,
+				(long long)verdict.watermark, ROWS);
+		}
+	}
+	free(app);
+	free(results);
+	return ok;
+}
+
+/* Goes through one run with strace's way of spoiling it, and then through one without. */
+static int spoil(struct scene *s, enum stage stage, const char *kind, const char *how)
+{
+	char *folder = copy_folder(s->kept[stage]);
+	char trace[64], inject[128], why[600] = "";
+	const char *const under[] = {"strace", "-f", "-qq", "-o", "/dev/null", "-e",
+		trace, "-e", inject, NULL};
+	struct program p = {0}, again = {0};
+	int code;
+
+	snprintf(trace, sizeof(trace), "trace=%s", kind);
+	snprintf(inject, sizeof(inject), "inject=%s:%s", kind, how);
+	code = run(&p, folder, under);
+	s->cases++;
+	s->hit += code != 0;
+	if (code > 128 && code != 128 + SIGKILL)
+		fail_msg("%s: ended by signal %d: %s", inject, code - 128, p.err.text);
+	if (!results_are_right(folder, code == 0, why, sizeof(why)))
+		fail_msg("%s, which ended with %d: %s; it said: %s", inject, code, why, p.err.text);
+	if (run(&again, folder, NULL) != 0)
+		fail_msg("after %s the next run ended with %d: %s", inject, again.exit_code,
+			again.err.text);
+	if (!results_are_right(folder, true, why, sizeof(why)))
+		fail_msg("after %s and another run: %s", inject, why);
+	program_free(&p);
+	program_free(&again);
+	test_folder_remove(folder);
+	return code;
+}
+
+/* ---- how many calls there are ----------------------------------------------------------------- */
+
+/* The loader's last doing is to give back its list of libraries. */
+static long count_most(const char *log, const char *kind, long *first)
+{
+	FILE *in = fopen(log, "re");
+	struct {
+		long tid, calls;
+	} threads[64] = {{0, 0}};
+	char line[4096], needle[64];
+	long most = 0;
+
+	*first = -1;
+
+	assert_non_null(in);
+	snprintf(needle, sizeof(needle), " %s(", kind);
+	while (fgets(line, sizeof(line), in)) {
+		long tid = strtol(line, NULL, 10);
+
+		if (*first < 0 && strstr(line, " munmap("))
+			*first = most;
+		if (!strstr(line, needle))
+			continue;
+		for (size_t i = 0; i < 64; i++) {
+			if (threads[i].tid != 0 && threads[i].tid != tid)
+				continue;
+			threads[i].tid = tid;
+			if (++threads[i].calls > most)
+				most = threads[i].calls;
+			break;
+		}
+	}
+	fclose(in);
+	return most;
+}
+
+static void count_calls(struct scene *s, enum stage stage)
+{
+	char *folder = copy_folder(s->kept[stage]), *log = test_path(folder, "calls");
+	const char *const under[] = {"strace", "-f", "-qq", "-o", log, "-e",
+		"trace=pwrite64,write,fdatasync,fsync,ftruncate,unlink,openat,mmap,fcntl,munmap", NULL};
+	struct program p = {0};
+
+	if (run(&p, folder, under) != 0)
+		fail_msg("the run that is only watched ended with %d: %s", p.exit_code, p.err.text);
+	for (size_t k = 0; k < N_KINDS; k++)
+		s->most[stage][k] = count_most(log, kinds[k], &s->first[stage][k]);
+	program_free(&p);
+	free(log);
+	test_folder_remove(folder);
+}
+
+/* ---- tests ----------------------------------------------------------------------------------- */
+
+static bool strace_works(void)
+{
+	return system("strace -f -qq -o /dev/null -e trace=unlink true 2>/dev/null") == 0;
+}
+
+static int set_up(void **state)
+{
+	struct scene *s = calloc(1, sizeof(*s));
+	struct program p = {0};
+	char *database;
+
+	proof_use_memory();
+	*state = s;
+	s->can_trace = !PROOF_SANITIZED && strace_works();
+	if (!s->can_trace)
+		return 0;
+	s->kept[RESUMED] = test_folder_make();
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		char *path = test_path(s->kept[RESUMED], files[i].file);
+
+		test_write_file(path, files[i].text);
+		free(path);
+	}
+	database = test_path(s->kept[RESUMED], "app.db");
+	insert_rows(database, 0, ROWS_DONE_BEFORE);
+	s->kept[FRESH] = copy_folder(s->kept[RESUMED]);
+	assert_int_equal(run(&p, s->kept[RESUMED], NULL), 0);
+	program_free(&p);
+	insert_rows(database, ROWS_DONE_BEFORE, ROWS);
+	free(database);
+	database = test_path(s->kept[FRESH], "app.db");
+	insert_rows(database, ROWS_DONE_BEFORE, ROWS);
+	free(database);
+	for (enum stage stage = FRESH; stage < STAGES; stage++)
+		count_calls(s, stage);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct scene *s = *state;
+
+	for (enum stage stage = FRESH; stage < STAGES; stage++)
+		if (s->kept[stage])
+			test_folder_remove(s->kept[stage]);
+	free(s);
+	return 0;
+}
+
+static void need_strace(const struct scene *s)
+{
+	if (PROOF_SANITIZED)
+		SKIP_BECAUSE("a sanitizer's run-time cannot be traced; the plain builds are");
+	if (!s->can_trace)
+		SKIP_BECAUSE("strace is not there, or tracing is not permitted");
+}
+
+static void test_killed_at_system_calls(void **state)
+{
+	struct scene *s = *state;
+	long every = proof_every(11), turn = 0;
+
+	need_strace(s);
+	s->cases = s->hit = 0;
+	for (enum stage stage = FRESH; stage < STAGES; stage++) {
+		for (size_t k = 0; k < N_KINDS; k++) {
+			for (long n = s->first[stage][k] + 1; n <= s->most[stage][k]; n++) {
+				char how[64];
+
+				if (turn++ % every != 0)
+					continue;
+				snprintf(how, sizeof(how), "signal=KILL:when=%ld", n);
+				spoil(s, stage, kinds[k], how);
+			}
+		}
+	}
+	print_message("%ld of %ld system calls, the program died at %ld\n", s->cases, turn, s->hit);
+	/* A call that is not reached a second time is the exception. */
+	assert_true(s->hit > s->cases / 2);
+}
+
+static void test_failing_system_calls(void **state)
+{
+	static const struct {
+		const char *name;
+		bool in_short;
+	} errors[] = {{"EIO", true}, {"ENOSPC", true}, {"EMFILE", false}, {"ENOMEM", false},
+		{"EACCES", false}, {"EINTR", false}, {"EDQUOT", false}, {"EPERM", false}};
+	struct scene *s = *state;
+	long every = proof_every(37), turn = 0, ended = 0;
+
+	need_strace(s);
+	s->cases = s->hit = 0;
+	for (size_t e = 0; e < sizeof(errors) / sizeof(errors[0]); e++) {
+		for (enum stage stage = FRESH; stage < STAGES; stage++) {
+			for (size_t k = 0; k < N_FAILING; k++) {
+				for (long n = s->first[stage][k] + 1; n <= s->most[stage][k]; n++) {
+					char how[64];
+
+					if ((!errors[e].in_short && !proof_is_long()) || turn++ % every != 0)
+						continue;
+					/* Once, or for a while: then the program has to wait. */
+					snprintf(how, sizeof(how), "error=%s:when=%ld..%ld",
+						errors[e].name, n, n + turn / every % 2 * 4);
+					ended += spoil(s, stage, kinds[k], how) != 0;
+				}
+			}
+		}
+	}
+	print_message("%ld of %ld failing system calls: %ld runs ended with an error, %ld went on\n",
+		s->cases, turn, ended, s->cases - ended);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_killed_at_system_calls),
+		cmocka_unit_test(test_failing_system_calls),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
