@@ -261,10 +261,21 @@ static bool all_ended(const struct cu_reader *reader)
 	return true;
 }
 
+/* What is missing at the start lets nothing start; a lock passes, and is waited for later. */
+static void open_first(struct cu_reader *reader)
+{
+	struct catchup_error error;
+	int rc = open_source(reader, &error);
+
+	cu_runtime_opened(
+		reader->runtime, rc == CATCHUP_OK || rc == CATCHUP_LOCKED ? NULL : &error);
+}
+
 static void reader_main(void *argument)
 {
 	struct cu_reader *reader = argument;
 
+	open_first(reader);
 	reader->changed_ns = cu_os_now_ns();
 	while (!atomic_load(&reader->runtime->stopping) && !all_ended(reader)) {
 		int64_t retry_at_ns = look_or_recover(reader);

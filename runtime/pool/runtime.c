@@ -296,44 +296,63 @@ static void end_threads(struct catchup *c)
 		cu_checkpoint_stop(file);
 }
 
-static int start_workers(struct catchup *c, struct catchup_error *error)
+/* Threads that are about to open what they need, which cu_runtime_opened counts down again. */
+static void expect_opened(struct catchup *c, size_t n)
+{
+	cu_mutex_lock(&c->mu);
+	c->opening += n;
+	cu_mutex_unlock(&c->mu);
+}
+
+/* Waits for them. Returns rc when it is an error, else the first error of theirs. */
+static int wait_opened(struct catchup *c, int rc, struct catchup_error *error)
 {
 	struct catchup_error open_error;
-	int rc = CATCHUP_OK;
 
-	cu_mutex_lock(&c->mu);
-	c->opening = 0;
-	cu_mutex_unlock(&c->mu);
-	for (struct cu_worker *w = c->workers; w && rc == CATCHUP_OK; w = w->next) {
-		cu_mutex_lock(&c->mu);
-		c->opening += w->n_followers;
-		cu_mutex_unlock(&c->mu);
-		rc = cu_worker_start(w, error);
-		if (rc != CATCHUP_OK) {
-			cu_mutex_lock(&c->mu);
-			c->opening -= w->n_followers;
-			cu_mutex_unlock(&c->mu);
-		}
-	}
 	cu_mutex_lock(&c->mu);
 	while (c->opening > 0)
 		cu_cond_wait(&c->changed, &c->mu, CU_FOREVER);
 	open_error = c->open_error;
 	cu_mutex_unlock(&c->mu);
-	if (rc == CATCHUP_OK && open_error.code != CATCHUP_OK) {
-		if (error)
-			*error = open_error;
-		rc = open_error.code;
+	if (rc != CATCHUP_OK || open_error.code == CATCHUP_OK)
+		return rc;
+	if (error)
+		*error = open_error;
+	return open_error.code;
+}
+
+static int start_workers(struct catchup *c, struct catchup_error *error)
+{
+	int rc = CATCHUP_OK;
+
+	for (struct cu_worker *w = c->workers; w && rc == CATCHUP_OK; w = w->next) {
+		expect_opened(c, w->n_followers);
+		rc = cu_worker_start(w, error);
+		for (size_t i = 0; rc != CATCHUP_OK && i < w->n_followers; i++)
+			cu_runtime_opened(c, NULL);
 	}
-	return rc;
+	return wait_opened(c, rc, error);
+}
+
+static int start_readers(struct catchup *c, struct catchup_error *error)
+{
+	int rc = CATCHUP_OK;
+
+	for (struct cu_reader *r = c->readers; r && rc == CATCHUP_OK; r = r->next) {
+		expect_opened(c, 1);
+		rc = cu_reader_start(r, error);
+		if (rc != CATCHUP_OK)
+			cu_runtime_opened(c, NULL);
+	}
+	return wait_opened(c, rc, error);
 }
 
 static int start_threads(struct catchup *c, struct catchup_error *error)
 {
 	int rc = start_workers(c, error);
 
-	for (struct cu_reader *r = c->readers; r && rc == CATCHUP_OK; r = r->next)
-		rc = cu_reader_start(r, error);
+	if (rc == CATCHUP_OK)
+		rc = start_readers(c, error);
 	for (struct cu_file *file = c->files; file && rc == CATCHUP_OK; file = file->next)
 		rc = cu_checkpoint_start(file, error);
 	if (rc == CATCHUP_OK && atomic_load(&c->stopping))

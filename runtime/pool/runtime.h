@@ -189,7 +189,7 @@ struct catchup {
 	struct cu_mutex mu;
 	enum cu_runtime_state state;
 	struct cu_cond changed;         /* state or opening changed */
-	size_t opening;                 /* followers that have not opened yet */
+	size_t opening;                 /* followers and readers that have not opened yet */
 	struct catchup_error open_error; /* of the first that could not */
 	struct catchup_error first_error; /* of the first that stopped by itself */
 
@@ -276,7 +276,7 @@ void cu_layout_free(struct catchup *c);
 
 /* A follower stopped by itself with an error. */
 void cu_runtime_note_error(struct catchup *c, const struct catchup_error *error);
-/* A follower has opened, or could not (error not NULL). */
+/* A follower or a reader has opened, or could not (error not NULL). */
 void cu_runtime_opened(struct catchup *c, const struct catchup_error *error);
 /* Wakes all workers and readers. */
 void cu_runtime_wake_all(struct catchup *c);

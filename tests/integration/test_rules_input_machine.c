@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Bad input: the command line, the environment, the process and the machine. What the command line
+ * itself refuses is in test_cli.c and test_cli_run.c; here is what reaches the runtime.
+ */
+#include "help.h"
+
+#include "../skip.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define NUMBERS "CREATE TABLE numbers(id INTEGER PRIMARY KEY AUTOINCREMENT, n INTEGER)"
+
+static const char copies[] = "-- name: copies\n-- source: numbers\n-- setup\n"
+			     "CREATE TABLE IF NOT EXISTS copy(id INTEGER PRIMARY KEY, n);\n"
+			     "-- row\nINSERT INTO copy VALUES(@id, @n);\n";
+
+static void insert_rows(struct scene *s, int rows)
+{
+	scene_sql(s, "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c LIMIT %d)"
+		     " INSERT INTO numbers(n) SELECT i FROM c", rows);
+}
+
+/* "the same consumer name twice" */
+static void a_name_is_used_once(void **state)
+{
+	struct scene *s = *state;
+	char *file = scene_file(s, "copies.sql", copies);
+	char *again = scene_file(s, "again.sql", copies);
+	struct program p = {0};
+
+	scene_sql(s, NUMBERS);
+	assert_int_equal(program_run(&p, "run", s->database, file, again, "--until-caught-up"), 2);
+	help_expect(p.err.text, "'copies'");
+	program_free(&p);
+	assert_int_equal(help_watermark(s->database, "copies"), -1);
+}
+
+/* "names of 1 MiB, with quotes, semicolons, control characters (bound or quoted, never spliced; escaped
+ * in every output)" */
+static void names_are_only_names(void **state)
+{
+	static const char odd[] = "a'; DROP TABLE numbers; --\"\x1b[31m\x01";
+	struct scene *s = *state;
+	char *file = scene_file(s, "copies.sql", copies);
+	char *odd_name, *long_name, *long_file = malloc((1 << 20) + 1024);
+	char *wide;
+	struct program p = {0};
+
+	/* Quotes in a name of the command line are part of it; so is all else but a comma. */
+	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
+	insert_rows(s, 3);
+	assert_true(asprintf(&odd_name, "-- name: %s\n%s", odd, strchr(copies, '\n') + 1) > 0);
+	test_write_file(file, odd_name);
+	assert_int_equal(program_run(&p, "run", s->database, file, "--until-caught-up"), 0);
+	assert_null(strchr(p.err.text, '\x1b'));
+	program_free(&p);
+	assert_int_equal(program_run(&p, "status", s->database), 0);
+	assert_null(strchr(p.out.text, '\x1b'));
+	help_expect(p.out.text, "DROP TABLE numbers");
+	program_free(&p);
+	assert_int_equal(program_run(&p, "status", s->database, "--json"), 0);
+	test_json_is(p.out.text, "$.consumers[0].name", odd);
+	test_json_is(p.out.text, "$.consumers[0].watermark", "3");
+	program_free(&p);
+	assert_int_equal(scene_number(s, "SELECT count(*) FROM numbers"), 3);
+	free(odd_name);
+
+	long_name = long_file + sprintf(long_file, "-- name: ");
+	memset(long_name, 'x', 1 << 20);
+	strcpy(long_name + (1 << 20), "\n-- source: numbers\n-- row\nINSERT INTO copy VALUES(@id + 10, 1);\n");
+	test_write_file(file, long_file);
+	assert_int_equal(program_run(&p, "run", s->database, file, "--until-caught-up"), 0);
+	program_free(&p);
+	assert_int_equal(scene_number(s, "SELECT last FROM catchup WHERE length(name) = 1048576"), 3);
+	assert_int_equal(program_run(&p, "status", s->database), 0);
+	program_free(&p);
+	/* One byte more is too much. */
+	wide = malloc((1 << 20) + 1024);
+	sprintf(wide, "-- name: y%s", long_name);
+	test_write_file(file, wide);
+	assert_int_equal(program_run(&p, "run", s->database, file, "--until-caught-up"), 2);
+	program_free(&p);
+	free(wide);
+	free(long_file);
+}
+
+/* "8 file descriptors, tiny address space, file size limit": it says what is missing, and nothing is
+ * half done. (Eight descriptors: test_cli_run.c.) */
+static void small_limits_are_told_and_lose_nothing(void **state)
+{
+	struct scene *s = *state;
+	char *file = scene_file(s, "copies.sql", copies);
+	struct program p = {0};
+
+	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
+	insert_rows(s, 20000);
+	for (unsigned files = 4; files < 40; files += 3) {
+		p.files = files;
+		program_run(&p, "run", s->database, file, "--until-caught-up", "--busy-ms", "100");
+		/* It may go on with fewer, or say so; it does not crash or hang. */
+		if (p.exit_code != 0 && p.exit_code != 1)
+			fail_msg("%u descriptors: exit code %d: %s", files, p.exit_code, p.err.text);
+		program_free(&p);
+	}
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+	for (unsigned mib = 12; mib < 80; mib += 8) {
+		p.address_bytes = mib << 20;
+		program_run(&p, "run", s->database, file, "--until-caught-up", "--busy-ms", "100");
+		if (p.exit_code != 0 && p.exit_code != 1 && p.exit_code != 127)
+			fail_msg("%u MiB: exit code %d: %s", mib, p.exit_code, p.err.text);
+		program_free(&p);
+	}
+#endif
+	assert_int_equal(program_run(&p, "run", s->database, file, "--until-caught-up"), 0);
+	program_free(&p);
+	assert_int_equal(scene_number(s, "SELECT count(*) FROM copy"), 20000);
+	assert_string_equal(scene_text(s, "PRAGMA integrity_check"), "ok");
+}
+
+/* "disk full and free again (pause, say so, go on)" */
+static void a_full_disk_is_waited_for(void **state)
+{
+	struct scene *s = *state;
+	char *mount_point = scene_path(s, "mount");
+	char *database = scene_path(s, "mount/app.db");
+	char *ballast = scene_path(s, "mount/ballast");
+	char *file = scene_file(s, "big.sql",
+		"-- name: big\n-- source: numbers\n-- setup\n"
+		"CREATE TABLE IF NOT EXISTS big(id INTEGER PRIMARY KEY, n);\n"
+		"-- row\nINSERT INTO big VALUES(@id, randomblob(10000));\n");
+	struct program p = {0};
+	FILE *f;
+
+	assert_int_equal(mkdir(mount_point, 0700), 0);
+	if (geteuid() != 0 || mount("none", mount_point, "tmpfs", 0, "size=12m") != 0)
+		SKIP_BECAUSE("nothing can be mounted here");
+	/* What fills the disk is there before, and goes while the consumer waits. */
+	f = fopen(ballast, "w");
+	for (int i = 0; i < 9 * 1024 * 8; i++)
+		assert_int_equal(fwrite(copies, 1, 128, f), 128);
+	assert_int_equal(fclose(f), 0);
+	test_sql(database, "PRAGMA journal_mode = WAL; " NUMBERS ";"
+			   "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c LIMIT 300)"
+			   " INSERT INTO numbers(n) SELECT i FROM c");
+	program_start(&p, "run", database, file, "--until-caught-up", "--batch-rows", "10");
+	program_expect_err(&p, "paused at watermark");
+	assert_in_range(help_watermark(database, "big"), 0, 299);
+	assert_int_equal(test_number(database, "SELECT (SELECT count(*) FROM big) = last FROM catchup"), 1);
+	assert_int_equal(unlink(ballast), 0);
+	program_finish(&p);
+	help_expect(p.err.text, "goes on");
+	assert_int_equal(p.exit_code, 0);
+	program_free(&p);
+	assert_int_equal(help_watermark(database, "big"), 300);
+	assert_int_equal(test_number(database, "SELECT count(*) FROM big"), 300);
+	umount2(mount_point, MNT_DETACH);
+}
+
+/* "SIGTERM twice, SIGHUP, SIGPIPE, SIGSTOP and SIGCONT": the first two are in test_cli_run.c */
+static void signals_that_are_no_request_do_no_harm(void **state)
+{
+	struct scene *s = *state;
+	struct program p = {0};
+
+	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
+	program_start(&p, "run", s->database, scene_file(s, "copies.sql", copies), "--batch-rows", "10");
+	program_expect_err(&p, "follows 'numbers'");
+	for (int i = 1; i <= 20; i++) {
+		insert_rows(s, 100);
+		program_signal(&p, i % 2 ? SIGPIPE : SIGWINCH);
+		program_signal(&p, SIGSTOP);
+		program_signal(&p, SIGCONT);
+		scene_until(s, s->database, "SELECT last = %d FROM catchup", 100 * i);
+	}
+	program_signal(&p, SIGTERM);
+	assert_int_equal(program_finish(&p), 0);
+	program_free(&p);
+	assert_int_equal(scene_number(s, "SELECT count(*) FROM copy"), 2000);
+}
+
+/* Nobody reads its log any more: it goes on, and stops as it should. */
+static void a_log_that_nobody_reads_stops_nothing(void **state)
+{
+	struct scene *s = *state;
+	struct program p = {0};
+
+	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
+	program_start(&p, "run", s->database, scene_file(s, "copies.sql", copies), "--log-level",
+		"debug");
+	program_expect_err(&p, "follows 'numbers'");
+	close(p.err.fd);
+	p.err.fd = -1;
+	insert_rows(s, 10);
+	scene_until(s, s->database, "SELECT last = 10 FROM catchup");
+	program_signal(&p, SIGTERM);
+	assert_int_equal(program_finish(&p), 0);
+	program_free(&p);
+}
+
+/* "a second copy with the same consumers (design.md, rule 2)": it waits, and takes over when the first
+ * ends, whichever way that is */
+static void a_second_copy_waits_and_takes_over(void **state)
+{
+	static const int ends[] = {SIGTERM, SIGKILL};
+	struct scene *s = *state;
+	char *file = scene_file(s, "copies.sql", copies);
+	int rows = 0;
+
+	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		struct program one = {0}, two = {0};
+
+		program_start(&one, "run", s->database, file);
+		program_expect_err(&one, "follows 'numbers'");
+		program_start(&two, "run", s->database, file);
+		program_expect_err(&two, "is run by process ");
+		insert_rows(s, 50);
+		rows += 50;
+		scene_until(s, s->database, "SELECT last = %d FROM catchup", rows);
+		program_signal(&one, ends[i]);
+		assert_int_equal(program_finish(&one), i == 0 ? 0 : 128 + SIGKILL);
+		insert_rows(s, 50);
+		rows += 50;
+		program_expect_err(&two, "follows 'numbers'");
+		scene_until(s, s->database, "SELECT last = %d FROM catchup", rows);
+		program_signal(&two, SIGTERM);
+		assert_int_equal(program_finish(&two), 0);
+		program_free(&one);
+		program_free(&two);
+	}
+	assert_int_equal(scene_number(s, "SELECT count(*) FROM copy"), rows);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		SCENE_TEST(a_name_is_used_once),
+		SCENE_TEST(names_are_only_names),
+		SCENE_TEST(small_limits_are_told_and_lose_nothing),
+		SCENE_TEST(a_full_disk_is_waited_for),
+		SCENE_TEST(signals_that_are_no_request_do_no_harm),
+		SCENE_TEST(a_log_that_nobody_reads_stops_nothing),
+		SCENE_TEST(a_second_copy_waits_and_takes_over),
+	};
+
+	return cmocka_run_group_tests_name("rules_input_machine", tests, NULL, NULL);
+}
