@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include <cmocka.h>
@@ -45,6 +47,8 @@ int scene_tear_down(void **state)
 	struct scene *s = *state;
 
 	catchup_close(s->runtime);
+	if (s->mounted)
+		umount2(s->mounted, MNT_DETACH);
 	while (s->n_owned > 0)
 		free(s->owned[--s->n_owned]);
 	free(s->database);
@@ -74,6 +78,17 @@ char *scene_file(struct scene *s, const char *name, const char *text)
 
 	test_write_file(path, text);
 	return path;
+}
+
+bool scene_mount(struct scene *s, const char *options)
+{
+	char *path = scene_path(s, "mount");
+
+	assert_int_equal(mkdir(path, 0777), 0);
+	if (mount("none", path, "tmpfs", 0, options) != 0)
+		return false;
+	s->mounted = path;
+	return true;
 }
 
 /* ---- SQL ------------------------------------------------------------------------------------ */

@@ -25,6 +25,7 @@ struct scene {
 	char *database;                 /* folder/app.db */
 	char *owned[HELP_OWNED_MAX];    /* strings that live as long as the scene */
 	size_t n_owned;
+	const char *mounted;            /* a folder with a file system of the test's own, or NULL */
 
 	/* the runtime, NULL while there is none */
 	struct catchup *runtime;
@@ -67,6 +68,10 @@ void help_exec(sqlite3 *db, const char *fmt, ...) __attribute__((format(printf, 
 /* Asks a database until the query returns other than 0. */
 void scene_until(struct scene *s, const char *database, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* Mounts a file system in memory on folder/mount; its options as mount takes them. False where that
+ * is not possible. The scene's end unmounts it. */
+bool scene_mount(struct scene *s, const char *options);
 
 /* ---- a runtime in this process -------------------------------------------------------------- */
 

@@ -156,7 +156,6 @@ static void what_cannot_be_written_is_said_at_the_start(void **state)
 {
 	struct scene *s = *state;
 	char *file = scene_file(s, "copies.sql", copies);
-	char *mount_point = scene_path(s, "mount");
 	char *mounted = scene_path(s, "mount/app.db");
 	struct program p = {0};
 
@@ -187,13 +186,11 @@ static void what_cannot_be_written_is_said_at_the_start(void **state)
 	chmod(s->folder, 0755);
 	assert_int_equal(help_watermark(s->database, "copies"), -1);
 	/* The mount. */
-	assert_int_equal(mkdir(mount_point, 0777), 0);
-	if (mount("none", mount_point, "tmpfs", 0, "size=4m") != 0)
+	if (!scene_mount(s, "size=4m"))
 		SKIP_BECAUSE("nothing can be mounted here");
 	test_sql(mounted, "PRAGMA journal_mode = WAL; " NUMBERS "; INSERT INTO numbers(n) VALUES(1)");
-	assert_int_equal(mount("none", mount_point, "tmpfs", MS_REMOUNT | MS_RDONLY, NULL), 0);
+	assert_int_equal(mount("none", s->mounted, "tmpfs", MS_REMOUNT | MS_RDONLY, NULL), 0);
 	program_run(&p, "run", mounted, file, "--until-caught-up");
-	umount2(mount_point, MNT_DETACH);
 	assert_int_equal(p.exit_code, 1);
 	help_expect(p.err.text, mounted);
 	assert_null(strstr(p.err.text, "follows"));
