@@ -4,6 +4,7 @@
 #include "base/os.h"
 #include "consumer/suggest.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -434,6 +435,15 @@ static int read_all(int fd, const char *path, char **text, size_t *bytes, struct
 	}
 }
 
+/* A file that is there and cannot be opened for want of descriptors or memory is not written wrongly. */
+static int cannot_open(struct catchup_error *error, const char *path, int errnum)
+{
+	bool machine = errnum == EMFILE || errnum == ENFILE || errnum == ENOMEM || errnum == EIO;
+
+	return cu_error_errno(error, machine ? CATCHUP_IO : CATCHUP_CONFIG, errnum,
+		"%.200s: cannot open", path);
+}
+
 int cu_sql_file_read(struct cu_sql_file **out, const char *path, struct catchup_error *error)
 {
 	struct cu_file_stat stat;
@@ -446,13 +456,13 @@ int cu_sql_file_read(struct cu_sql_file **out, const char *path, struct catchup_
 	 * opened, since the path may have changed its meaning. */
 	rc = cu_file_stat_path(path, &stat);
 	if (rc < 0)
-		return cu_error_errno(error, CATCHUP_CONFIG, -rc, "%.200s: cannot open", path);
+		return cannot_open(error, path, -rc);
 	code = check_kind(&stat, path, error);
 	if (code != CATCHUP_OK)
 		return code;
 	fd = cu_file_open(path, CU_OPEN_READ);
 	if (fd < 0)
-		return cu_error_errno(error, CATCHUP_CONFIG, -fd, "%.200s: cannot open", path);
+		return cannot_open(error, path, -fd);
 	rc = cu_file_stat_fd(fd, &stat);
 	code = rc < 0 ? cu_error_errno(error, CATCHUP_IO, -rc, "%.200s: cannot look at", path)
 		      : check_kind(&stat, path, error);

@@ -22,7 +22,6 @@ struct shadow {
 /* Points *path, a real one, to its copy; makes the copy the first time. */
 static int shadow_path(struct shadow *s, char **path, struct catchup_error *error)
 {
-	char copy[4096];
 	size_t i;
 	int rc;
 
@@ -37,9 +36,8 @@ static int shadow_path(struct shadow *s, char **path, struct catchup_error *erro
 			return rc;
 		s->n_made++;
 	}
-	snprintf(copy, sizeof(copy), "%s", s->made[i][1]);
 	free(*path);
-	*path = strdup(copy);
+	*path = strdup(s->made[i][1]);
 	return *path ? CATCHUP_OK : cu_error_nomem(error);
 }
 
@@ -78,8 +76,10 @@ static int open_and_close(struct cu_follower *f, struct catchup_error *error)
 
 static int check_shadow(struct shadow *s, const struct catchup *real, struct catchup_error *error)
 {
-	const struct catchup_options options = {
-		.size = sizeof(options), .database = real->path};
+	const struct catchup_options options = {.size = sizeof(options),
+		.database = real->path,
+		.changelog = real->options.changelog,
+		.flags = real->options.flags};
 	int rc = catchup_open(&options, &s->runtime, error);
 
 	if (rc != CATCHUP_OK)

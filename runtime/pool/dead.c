@@ -11,7 +11,6 @@
 
 #include "base/error.h"
 #include "store/letters.h"
-#include "store/record.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,30 +18,20 @@
 struct retry {
 	struct cu_follower *f;
 	struct catchup_dead_result *result;
-	char **failed_keys; /* owned; rows with these are not tried any more */
-	size_t n_failed_keys;
+	const struct catchup_dead_letters *letters; /* in id order */
+	bool *failed;                               /* owned; by the letter's place: failed again */
 };
 
-static bool key_failed(const struct retry *r, const char *key)
+/* Whether an earlier letter with the same key has failed again: order within a key is kept. */
+static bool is_behind(const struct retry *r, size_t i)
 {
-	for (size_t i = 0; key && i < r->n_failed_keys; i++)
-		if (strcmp(r->failed_keys[i], key) == 0)
+	const struct catchup_dead_letter *all = r->letters->letters;
+
+	for (size_t j = 0; j < i && all[i].key; j++)
+		if (r->failed[j] && all[j].key && all[j].key_bytes == all[i].key_bytes &&
+			memcmp(all[j].key, all[i].key, all[i].key_bytes) == 0)
 			return true;
 	return false;
-}
-
-static int note_failed_key(struct retry *r, const char *key, struct catchup_error *error)
-{
-	char **grown;
-
-	if (!key)
-		return CATCHUP_OK;
-	grown = realloc(r->failed_keys, (r->n_failed_keys + 1) * sizeof(*grown));
-	if (!grown)
-		return cu_error_nomem(error);
-	r->failed_keys = grown;
-	grown[r->n_failed_keys] = strdup(key);
-	return grown[r->n_failed_keys++] ? CATCHUP_OK : cu_error_nomem(error);
 }
 
 /* ---- one row ----------------------------------------------------------------------------------- */
@@ -79,38 +68,50 @@ static bool process(struct cu_follower *f, int64_t id, struct cu_event *event)
 	if (event->id == 0)
 		return false;
 	f->plan.row = id;
-	return f->mapper ? deliver_mapped(f, id, event) : cu_perform_deliver(f, event);
+	if (!f->mapper)
+		return cu_perform_deliver(f, event);
+	cu_source_fetch_end(&f->rows);
+	return deliver_mapped(f, id, event);
+}
+
+/* The row and the functions round a batch of one. False: the row is no longer there. */
+static bool process_batch(struct cu_follower *f, int64_t id, struct cu_event *event)
+{
+	const struct catchup_consumer *table = &f->definition->table;
+
+	if (cu_perform_call_batch(f, "batch_begin", table->batch_begin) == CATCHUP_ROW_FAILED ||
+		cu_perform_transaction_gone(f))
+		return cu_perform_fault(f, event, true, id);
+	if (!process(f, id, event))
+		return false;
+	if (event->kind != CU_EVENT_FAULT &&
+		(cu_perform_call_batch(f, "batch_end", table->batch_end) == CATCHUP_ROW_FAILED ||
+			cu_perform_transaction_gone(f)))
+		return cu_perform_fault(f, event, true, id);
+	return true;
 }
 
 /* Inside the transaction in hand. CATCHUP_OK with *outcome; else what cannot be the row's fault. */
 static int try_letter(struct cu_follower *f, int64_t id, enum outcome *outcome)
 {
-	const struct catchup_consumer *table = &f->definition->table;
 	struct cu_event event = {0};
 	bool removed;
 	int rc = cu_letters_remove(&f->writer, f->definition->name, id, &removed, &f->fault);
 
-	*outcome = removed ? DONE : TAKEN;
+	*outcome = TAKEN;
 	if (rc != CATCHUP_OK || !removed)
 		return rc;
-	if (cu_perform_call_batch(f, "batch_begin", table->batch_begin) == CATCHUP_ROW_FAILED ||
-		cu_perform_transaction_gone(f)) {
-		*outcome = FAILED;
-		return CATCHUP_OK;
-	}
-	if (!process(f, id, &event)) {
+	if (!process_batch(f, id, &event)) {
 		*outcome = GONE;
 		return CATCHUP_OK;
 	}
-	if (event.kind == CU_EVENT_FAULT) {
-		*outcome = FAILED;
-		return event.fault == CU_FAULT_ROW || event.fault == CU_FAULT_SLOW ? CATCHUP_OK
-										   : f->fault.code;
+	if (event.kind != CU_EVENT_FAULT) {
+		*outcome = DONE;
+		return CATCHUP_OK;
 	}
-	if (cu_perform_call_batch(f, "batch_end", table->batch_end) == CATCHUP_ROW_FAILED ||
-		cu_perform_transaction_gone(f))
-		*outcome = FAILED;
-	return CATCHUP_OK;
+	*outcome = FAILED;
+	return event.fault == CU_FAULT_ROW || event.fault == CU_FAULT_SLOW ? CATCHUP_OK
+									   : f->fault.code;
 }
 
 /* The letter says what happened this time. */
@@ -134,8 +135,9 @@ static int keep_failure(struct cu_follower *f, const struct catchup_dead_letter 
 	return rc;
 }
 
-static int retry_letter(struct retry *r, const struct catchup_dead_letter *letter)
+static int retry_letter(struct retry *r, size_t i)
 {
+	const struct catchup_dead_letter *letter = &r->letters->letters[i];
 	struct cu_follower *f = r->f;
 	enum outcome outcome = FAILED;
 	int rc = cu_conn_begin(&f->writer, &f->fault);
@@ -162,8 +164,8 @@ static int retry_letter(struct retry *r, const struct catchup_dead_letter *lette
 	r->result->failed += outcome == FAILED;
 	if (outcome != FAILED)
 		return CATCHUP_OK;
-	rc = note_failed_key(r, letter->key, &f->fault);
-	return rc == CATCHUP_OK ? keep_failure(f, letter) : rc;
+	r->failed[i] = true;
+	return keep_failure(f, letter);
 }
 
 static int retry_all(struct retry *r, int64_t id)
@@ -173,12 +175,16 @@ static int retry_all(struct retry *r, int64_t id)
 	int rc = letters ? cu_letters_read(letters, &f->writer, f->definition->name, id, &f->fault)
 			 : cu_error_nomem(&f->fault);
 
+	r->letters = letters;
+	if (rc == CATCHUP_OK && !(r->failed = calloc(letters->n + 1, sizeof(bool))))
+		rc = cu_error_nomem(&f->fault);
 	for (size_t i = 0; rc == CATCHUP_OK && i < letters->n; i++) {
-		if (key_failed(r, letters->letters[i].key))
+		if (is_behind(r, i))
 			r->result->behind++;
 		else
-			rc = retry_letter(r, &letters->letters[i]);
+			rc = retry_letter(r, i);
 	}
+	free(r->failed);
 	catchup_dead_free(letters);
 	return rc;
 }
@@ -209,9 +215,6 @@ static int retry_follower(struct cu_follower *f, int64_t id, struct catchup_dead
 	if (rc != CATCHUP_OK && error)
 		*error = f->fault;
 	cu_follower_close(f);
-	for (size_t i = 0; i < r.n_failed_keys; i++)
-		free(r.failed_keys[i]);
-	free(r.failed_keys);
 	return rc;
 }
 
@@ -253,9 +256,7 @@ static int has_letters(const char *database, const struct cu_entry *entry, int64
 int catchup_dead_retry(const struct catchup_options *options, const char *consumer, int64_t id,
 	struct catchup_dead_result *result, struct catchup_error *error)
 {
-	struct cu_conn_options look = {.role = CU_ROLE_STATUS, .busy_ms = 1000};
 	struct cu_entries entries = {0};
-	struct cu_conn conn = {0};
 	char *path = NULL;
 	bool has;
 	int rc;
@@ -263,16 +264,7 @@ int catchup_dead_retry(const struct catchup_options *options, const char *consum
 	*result = (struct catchup_dead_result){0};
 	if (!options || !options->database)
 		return cu_error_set(error, CATCHUP_USAGE, 0, "option 'database' is missing");
-	rc = cu_path_resolve(options->database, NULL, &path, error);
-	look.main = path;
-	if (rc == CATCHUP_OK)
-		rc = cu_conn_open(&conn, &look, error);
-	if (rc == CATCHUP_OK)
-		rc = cu_entries_read(&conn, consumer, &entries, error);
-	cu_conn_close(&conn);
-	if (rc == CATCHUP_OK && consumer && entries.n == 0)
-		rc = cu_error_set(error, CATCHUP_USAGE, 0,
-			"database '%.300s' knows no consumer '%.100s'", path, consumer);
+	rc = cu_letters_consumers(options->database, consumer, &path, &entries, error);
 	for (size_t i = 0; i < entries.n && rc == CATCHUP_OK; i++) {
 		rc = has_letters(path, &entries.items[i], id, &has, error);
 		if (rc == CATCHUP_OK && has)

@@ -89,6 +89,10 @@ static void map_row(struct cu_mapped_row *row, const struct catchup_consumer *ta
 {
 	int result;
 
+	/* What it made before it failed the last time. */
+	if (row->result && table->discard)
+		table->discard(row->result);
+	row->result = NULL;
 	cu_context_begin_call(context);
 	cu_conn_guard_enter(conn);
 	result = table->map(&context->public, state, stmt, &row->result);
@@ -164,7 +168,7 @@ static int open_thread(struct map_thread *t, struct catchup_error *error)
 		.main = f->file->path,
 		.source = f->separate ? f->source_path : NULL,
 		.main_id = &f->file->id,
-		.source_id = &f->reader->id,
+		.source_id = f->reader ? &f->reader->id : NULL,
 		.busy_ms = 1000,
 		.cache_kib = 1024,
 		.logger = &c->logger,

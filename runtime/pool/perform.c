@@ -18,6 +18,14 @@
 
 /* ---- faults ------------------------------------------------------------------------------- */
 
+/* A consumer may fail with a code that is no error, such as SQLITE_DONE: then it is the row's. */
+static enum cu_fault fault_of_detail(int sqlite_code)
+{
+	enum cu_fault fault = cu_fault_of(sqlite_code);
+
+	return fault == CU_FAULT_NONE ? CU_FAULT_ROW : fault;
+}
+
 enum cu_fault cu_perform_fault_of(const struct cu_follower *f, const struct catchup_error *error)
 {
 	switch (error->code) {
@@ -38,11 +46,9 @@ enum cu_fault cu_perform_fault_of(const struct cu_follower *f, const struct catc
 	default:
 		break;
 	}
-	if (error->detail == 0)
-		return CU_FAULT_ROW;
 	if ((error->detail & 0xff) == SQLITE_INTERRUPT)
 		return atomic_load(&f->runtime->stopping) > 1 ? CU_FAULT_STOP : CU_FAULT_SLOW;
-	return cu_fault_of(error->detail);
+	return fault_of_detail(error->detail);
 }
 
 /* Turns f->fault into the event. row: the one that was being processed, 0 for none. */
@@ -66,19 +72,29 @@ bool cu_perform_fault(struct cu_follower *f, struct cu_event *event, bool of_row
 	return true;
 }
 
-/* What the consumer's function said, into f->fault. */
+int cu_perform_failure_code(int sqlite_code)
+{
+	return cu_fault_code(fault_of_detail(sqlite_code));
+}
+
 void cu_perform_take_failure(struct cu_follower *f)
 {
 	const struct cu_context *context = &f->context;
-	enum cu_fault kind = context->fail_code ? cu_fault_of(context->fail_code) : CU_FAULT_ROW;
-	int code = kind == CU_FAULT_ROW || kind == CU_FAULT_SLOW ? CATCHUP_CONSUMER
-								  : cu_fault_code(kind);
 
 	if (f->writer.guard.denied[0] != '\0')
 		cu_error_set(&f->fault, CATCHUP_CONSUMER, context->fail_code,
 			"not allowed: %s (%s)", f->writer.guard.denied, context->fail_text);
 	else
-		cu_error_set(&f->fault, code, context->fail_code, "%s", context->fail_text);
+		cu_error_set(&f->fault, cu_perform_failure_code(context->fail_code),
+			context->fail_code, "%s", context->fail_text);
+}
+
+int cu_perform_key_column(const struct cu_follower *f, sqlite3_stmt *row)
+{
+	for (int i = 0; i < sqlite3_column_count(row); i++)
+		if (sqlite3_stricmp(sqlite3_column_name(row, i), f->policy.key) == 0)
+			return i;
+	return -1;
 }
 
 /* ---- ranges -------------------------------------------------------------------------------- */

@@ -16,6 +16,12 @@ bool cu_perform_fault(struct cu_follower *f, struct cu_event *event, bool of_row
 /* Makes what the consumer's function said the fault in f->fault. */
 void cu_perform_take_failure(struct cu_follower *f);
 
+/* enum catchup_code for the SQLite code that a consumer's function failed with. */
+int cu_perform_failure_code(int sqlite_code);
+
+/* The column of a row that park-key names, -1 when the rows have none. */
+int cu_perform_key_column(const struct cu_follower *f, sqlite3_stmt *row);
+
 /* Whether it follows a table (not a pair of queries, not a changelog). */
 static inline bool cu_perform_has_table(const struct cu_follower *f)
 {

@@ -124,21 +124,29 @@ bool cu_perform_begin(struct cu_follower *f, struct cu_event *event)
 	return true;
 }
 
-/* Remembers the row's key, in case it becomes a dead letter. */
-static int keep_key(struct cu_follower *f, const unsigned char *key, int bytes)
+/* Remembers the row's key as text, in case it becomes a dead letter. A NULL is no key. */
+static int keep_key(struct cu_follower *f, sqlite3_stmt *row, int column)
 {
+	sqlite3_value *copy;
+	const unsigned char *key;
+	size_t bytes;
+
 	free(f->fault_key);
 	f->fault_key = NULL;
 	f->fault_key_bytes = 0;
-	if (!key)
+	if (sqlite3_column_type(row, column) == SQLITE_NULL)
 		return CATCHUP_OK;
-	f->fault_key = malloc((size_t)bytes + 1);
-	if (!f->fault_key)
-		return cu_error_nomem(&f->fault);
-	memcpy(f->fault_key, key, (size_t)bytes);
-	f->fault_key[bytes] = '\0';
-	f->fault_key_bytes = (size_t)bytes;
-	return CATCHUP_OK;
+	/* Asking the row itself would turn the column into text for the consumer too. */
+	copy = sqlite3_value_dup(sqlite3_column_value(row, column));
+	key = sqlite3_value_text(copy);
+	bytes = (size_t)sqlite3_value_bytes(copy);
+	if (key && (f->fault_key = malloc(bytes + 1))) {
+		memcpy(f->fault_key, key, bytes);
+		f->fault_key[bytes] = '\0';
+		f->fault_key_bytes = bytes;
+	}
+	sqlite3_value_free(copy);
+	return f->fault_key ? CATCHUP_OK : cu_error_nomem(&f->fault);
 }
 
 /*
@@ -147,18 +155,14 @@ static int keep_key(struct cu_follower *f, const unsigned char *key, int bytes)
  */
 static int park_behind(struct cu_follower *f, sqlite3_stmt *row, bool *parked)
 {
-	const unsigned char *key = NULL;
-	int n = sqlite3_column_count(row), bytes = 0;
+	int column = cu_perform_key_column(f, row);
 	int rc;
 
 	*parked = false;
-	for (int i = 0; i < n && !key; i++) {
-		if (sqlite3_stricmp(sqlite3_column_name(row, i), f->policy.key) != 0)
-			continue;
-		key = sqlite3_column_text(row, i);
-		bytes = sqlite3_column_bytes(row, i);
-	}
-	rc = keep_key(f, key, bytes);
+	if (column < 0)
+		return cu_error_set(&f->fault, CATCHUP_CONSUMER, SQLITE_SCHEMA,
+			"on-error park-key(%.100s): its rows have no such column", f->policy.key);
+	rc = keep_key(f, row, column);
 	if (rc != CATCHUP_OK || !f->fault_key)
 		return rc;
 	rc = cu_ledger_has_dead_key(&f->ledger, f->fault_key, f->fault_key_bytes, parked, &f->fault);
@@ -183,9 +187,8 @@ static bool deliver_mapped(struct cu_follower *f, struct cu_event *event)
 		cu_mapper_map_again(f->mapper, row);
 	if (row->failed) {
 		f->mapped_failed = row->id;
-		cu_error_set(&f->fault, row->code && cu_fault_of(row->code) != CU_FAULT_ROW
-			? cu_fault_code(cu_fault_of(row->code)) : CATCHUP_CONSUMER, row->code,
-			"%s", row->text ? row->text : "map failed");
+		cu_error_set(&f->fault, cu_perform_failure_code(row->code), row->code, "%s",
+			row->text ? row->text : "map failed");
 		return cu_perform_fault(f, event, true, row->id);
 	}
 	if (!row->passed) {

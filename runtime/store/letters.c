@@ -6,7 +6,6 @@
 
 #include "base/check.h"
 #include "base/error.h"
-#include "store/record.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -161,7 +160,7 @@ static int open_results(struct cu_conn *conn, const char *database, const struct
 	return cu_conn_open(conn, &options, error);
 }
 
-static int read_entries(const char *database, const char *consumer, char **path,
+int cu_letters_consumers(const char *database, const char *consumer, char **path,
 	struct cu_entries *entries, struct catchup_error *error)
 {
 	struct cu_conn_options options = {.role = CU_ROLE_STATUS, .busy_ms = BUSY_MS};
@@ -191,7 +190,7 @@ int catchup_dead_read(const char *database, const char *consumer, int64_t id,
 	*out = NULL;
 	if (!letters)
 		return cu_error_nomem(error);
-	rc = read_entries(database, consumer, &path, &entries, error);
+	rc = cu_letters_consumers(database, consumer, &path, &entries, error);
 	for (size_t i = 0; i < entries.n && rc == CATCHUP_OK; i++) {
 		struct cu_conn conn = {0};
 
@@ -232,7 +231,7 @@ int catchup_dead_drop(const char *database, const char *consumer, int64_t id, in
 	struct cu_entries entries = {0};
 	char *path = NULL;
 	int64_t n = 0;
-	int rc = read_entries(database, consumer, &path, &entries, error);
+	int rc = cu_letters_consumers(database, consumer, &path, &entries, error);
 
 	for (size_t i = 0; i < entries.n && rc == CATCHUP_OK; i++) {
 		struct catchup_dead_letters *letters = cu_letters_create();
