@@ -6,18 +6,36 @@
  * sequence, a family, a table and the primary key of a row that has changed. A cache that is kept
  * fresh from it must know when it may have missed an event; an iterator says so loudly.
  *
- *	struct catchup_iterator_options options = {
- *		.size = sizeof(options), .path = "/var/lib/app/changelog", .table = "users"};
- *	const struct catchup_next *next;
+ *	#include <catchup/changelog.h>
+ *	#include <stdio.h>
  *
- *	if (catchup_iterator_open(&options, &it, &error) != CATCHUP_OK) ...
- *	for (;;)
- *		switch (catchup_iterator_next(it, -1, &next)) {
- *		case CATCHUP_NEXT_EVENT:       drop next->event's row from the cache
- *		case CATCHUP_NEXT_OUT_OF_SYNC: ticket = next->ticket; build the cache anew;
- *		                               catchup_iterator_rebuilt(it, ticket)
- *		case CATCHUP_NEXT_BAD_LINE:    log next->error.message
- *		...
+ *	int follow(const char *path, struct catchup_error *error)
+ *	{
+ *		struct catchup_iterator_options options = {
+ *			.size = sizeof(options), .path = path, .table = "users"};
+ *		const struct catchup_next *next;
+ *		struct catchup_iterator *it;
+ *
+ *		if (catchup_iterator_open(&options, &it, error) != CATCHUP_OK)
+ *			return error->code;
+ *		for (;;) {
+ *			switch (catchup_iterator_next(it, 5000, &next)) {
+ *			case CATCHUP_NEXT_EVENT: // drop the row from the cache
+ *				printf("changed: %lld\n", (long long)next->event->keys[0].integer);
+ *				break;
+ *			case CATCHUP_NEXT_OUT_OF_SYNC: // build the cache anew, then say so
+ *				catchup_iterator_rebuilt(it, next->ticket);
+ *				break;
+ *			case CATCHUP_NEXT_BAD_LINE:
+ *			case CATCHUP_NEXT_ERROR:
+ *				fprintf(stderr, "%s\n", next->error.message);
+ *				break;
+ *			default: // nothing for five seconds
+ *				catchup_iterator_close(it);
+ *				return CATCHUP_OK;
+ *			}
+ *		}
+ *	}
  *
  * Out of sync is told whenever the sequence is not the previous one plus one, the subscriber's ring
  * has overflowed, or a file was gone before it was read to its end: once for each, with the reason,
