@@ -102,7 +102,7 @@ int cu_perform_key_column(const struct cu_follower *f, sqlite3_stmt *row)
 /* The next range, out of the ring or, in id order, from the map threads. */
 static bool take_range(struct cu_follower *f, struct cu_event *event, struct catchup_error *error)
 {
-	struct cu_ring_entry entry;
+	struct cu_ring_entry *entry = &f->held;
 
 	if (f->changes) {
 		struct cu_change *change = cu_changes_take(f->changes);
@@ -120,14 +120,21 @@ static bool take_range(struct cu_follower *f, struct cu_event *event, struct cat
 		event->rows = CU_ROWS_UNKNOWN;
 		return cu_mapper_take(f->mapper, &event->lo, &event->hi, error);
 	}
-	if (!cu_ring_pop(f->ring, &entry))
+	if (!f->holds) {
+		if (!cu_ring_pop(f->ring, entry))
+			return false;
+		f->holds = true;
+		if (atomic_exchange(&f->wants_room, 0))
+			cu_reader_wake(f->reader);
+	}
+	/* Batches end where ranges do, so that nobody counts rows a second time. */
+	if (!cu_plan_fits(&f->plan, entry->range.rows))
 		return false;
-	event->lo = entry.range.lo;
-	event->hi = entry.range.hi;
-	event->rows = entry.range.rows;
-	event->epoch = entry.range.epoch;
-	if (atomic_exchange(&f->wants_room, 0))
-		cu_reader_wake(f->reader);
+	f->holds = false;
+	event->lo = entry->range.lo;
+	event->hi = entry->range.hi;
+	event->rows = entry->range.rows;
+	event->epoch = entry->range.epoch;
 	return true;
 }
 
@@ -281,6 +288,18 @@ static void perform_stop(struct cu_follower *f, const struct cu_action *action)
 	cu_park_wake(&f->runtime->progress);
 }
 
+/* Rows one after the other, as long as the plan has nothing else to say. */
+static bool perform_rows(struct cu_follower *f, struct cu_event *event)
+{
+	for (;;) {
+		cu_perform_deliver(f, event);
+		if (!cu_plan_goes_on(&f->plan, event))
+			return true;
+		if (cu_plan_wants_clock(&f->plan))
+			event->now_ns = cu_os_now_ns();
+	}
+}
+
 bool cu_follower_perform(
 	struct cu_follower *f, const struct cu_action *action, struct cu_event *event)
 {
@@ -308,7 +327,7 @@ bool cu_follower_perform(
 	case CU_ACTION_BEGIN:
 		return cu_perform_begin(f, event);
 	case CU_ACTION_DELIVER:
-		return cu_perform_deliver(f, event);
+		return perform_rows(f, event);
 	case CU_ACTION_APPLY:
 		return cu_perform_apply(f, action, event);
 	case CU_ACTION_PARK:

@@ -212,6 +212,39 @@ struct cu_plan {
 struct cu_action cu_plan_first(struct cu_plan *plan, const struct cu_plan_config *config);
 struct cu_action cu_plan_step(struct cu_plan *plan, const struct cu_event *event);
 
+/*
+ * The step that is taken most, without the rest of the machine: a row was delivered, and the next one
+ * may follow in the same batch. True: it may, and the action is DELIVER again. False: nothing was
+ * changed, cu_plan_step decides.
+ */
+static inline bool cu_plan_goes_on(struct cu_plan *plan, const struct cu_event *event)
+{
+	if (event->kind != CU_EVENT_DELIVERED || event->stopping || plan->alone ||
+		event->id <= plan->row || event->id > plan->available ||
+		(plan->barrier != 0 && event->id >= plan->barrier) ||
+		plan->batch_rows + 1 >= plan->target_rows ||
+		plan->rows_since_clock + 1 >= plan->clock_every)
+		return false;
+	plan->rows_since_clock++;
+	plan->batch_rows++;
+	plan->since_fetch++;
+	plan->counts.offered++;
+	plan->counts.applied += event->outcome == CU_OUTCOME_APPLIED;
+	plan->counts.passed += event->outcome == CU_OUTCOME_PASSED;
+	plan->counts.parked += event->outcome == CU_OUTCOME_PARKED;
+	plan->seen = plan->row;
+	plan->goal = plan->row;
+	plan->row = event->id;
+	return true;
+}
+
+/* Whether a range of so many rows still goes into the batch that is being put together. */
+static inline bool cu_plan_fits(const struct cu_plan *plan, uint32_t rows)
+{
+	return plan->config.kind == CU_PLAN_ROWS || plan->available_rows == 0 ||
+		plan->available_rows + rows <= plan->target_rows;
+}
+
 /* While waiting: whether another range should be given before anything else is done. */
 bool cu_plan_wants_range(const struct cu_plan *plan);
 

@@ -17,7 +17,7 @@
 
 /* Rows of one range for set-based consumers: small enough that a worker can add them up to the batch
  * it wants. */
-#define RANGE_ROWS 1024u
+#define RANGE_ROWS 256u
 
 /* Rows of one range for consumers with `map`: few, so that all threads have some. */
 #define MAP_ROWS 16u

@@ -144,6 +144,8 @@ struct cu_follower {
 	bool opened_once;
 	bool started;                   /* has said good-bye to an earlier run's trouble */
 	bool has_turn;
+	struct cu_ring_entry held;      /* a range that did not fit into the last batch */
+	bool holds;
 	struct cu_owner owner;
 	int64_t fault_row;              /* row the last fault is about, 0 for none */
 	struct catchup_error fault;     /* the last one */

@@ -33,7 +33,7 @@ struct cu_source {
 	bool bare;            /* the id is the rowid, which SELECT * does not return */
 	char *ref;            /* owned; "schema"."table", quoted; NULL without a table */
 	char *id;             /* owned; the id column, quoted */
-	sqlite3_stmt *newest, *cut, *count, *sequence, *next, *mark; /* made when first used */
+	sqlite3_stmt *newest, *cut, *skip, *count, *sequence, *next, *mark; /* made when first used */
 	int max_index;        /* of column `max` in the consumer's own max */
 	int id_index;         /* of column `id` in next */
 	int prepared;         /* times that SQLite had prepared next anew when id_index was found */
