@@ -258,17 +258,31 @@ static void sleep_until_notice(struct catchup_changelog *c, struct looking *look
 	looking->slept_ns = cu_os_now_ns();
 }
 
+/* The look that began when so many were wanted has come to the end of all there is. */
+static void answer(struct catchup_changelog *c, uint64_t wanted)
+{
+	if (c->in_trouble || atomic_load(&c->looks_done) == wanted)
+		return;
+	cu_mutex_lock(&c->mu);
+	atomic_store(&c->looks_done, wanted);
+	wake_subscribers(c);
+	cu_mutex_unlock(&c->mu);
+}
+
 static void read_changelog(void *argument)
 {
 	struct catchup_changelog *c = argument;
 	struct looking looking = {.poll_ns = POLL_FIRST_NS};
 
 	while (!atomic_load(&c->stop)) {
+		uint64_t wanted = atomic_load(&c->looks_wanted);
+
 		switch (look(c, &looking)) {
 		case CU_STEP_READ:
 		case CU_STEP_TAKE_BACK:
 			break;
 		case CU_STEP_SLEEP:
+			answer(c, wanted);
 			sleep_until_notice(c, &looking);
 			break;
 		case CU_STEP_WAIT_END:

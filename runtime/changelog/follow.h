@@ -113,6 +113,8 @@ struct catchup_changelog {
 	_Atomic uint32_t refs;
 	_Atomic bool stop;
 	_Atomic uint32_t troubles; /* grows with each new trouble */
+	_Atomic uint64_t looks_wanted; /* by those who ask whether they have read to the end */
+	_Atomic uint64_t looks_done;   /* a look that began after so many were wanted came to the end */
 };
 
 void cu_follow_ref(struct catchup_changelog *c);
@@ -153,6 +155,9 @@ void cu_follow_done_reading(struct catchup_changelog *c, struct cu_subscriber *s
 /* Tells an overflow that is pending, when the feed is empty. Returns false when there is none. */
 bool cu_follow_take_overflow(struct catchup_changelog *c, struct cu_subscriber *sub,
 	struct catchup_out_of_sync *why);
+
+/* Asks for a look. Returns what looks_done will have reached when it is done; subscribers are woken. */
+uint64_t cu_follow_ask(struct catchup_changelog *c);
 
 /* The newest trouble, when its number is not *told; *told is then set. */
 bool cu_follow_take_trouble(

@@ -222,6 +222,8 @@ const char *catchup_sync_reason_name(int reason)
 		return "overflow";
 	case CATCHUP_SYNC_LOST_FILE:
 		return "lost-file";
+	case CATCHUP_SYNC_START:
+		return "start";
 	default:
 		return "unknown";
 	}

@@ -10,6 +10,7 @@
  */
 #include "base/check.h"
 #include "base/error.h"
+#include "changelog/ask.h"
 #include "changelog/follow.h"
 
 #include <inttypes.h>
@@ -49,8 +50,13 @@ struct catchup_iterator {
 	int64_t after;
 	int64_t skipped; /* the newest that was skipped, -1 */
 
+	/* asking (ask.h) */
+	uint64_t asked; /* the look that answers, 0 when nothing is asked */
+	bool answered;
+
 	/* atomic */
 	_Atomic bool canceled;
+	_Atomic bool poked;
 };
 
 /* What the steps below return beside enum catchup_next_result. */
@@ -362,13 +368,20 @@ static bool has_news(const struct catchup_iterator *it)
 	       atomic_load(&it->changelog->troubles) != it->told;
 }
 
+/* Whether the look that was asked for is done: what it found is in the feed, or was. */
+static bool is_looked(const struct catchup_iterator *it)
+{
+	return it->asked != 0 && !it->own && atomic_load(&it->changelog->looks_done) >= it->asked;
+}
+
 /* Sleeps until there may be something. Returns false when the deadline came first. */
 static bool wait_for_news(struct catchup_iterator *it, int64_t deadline_ns)
 {
 	uint32_t ticket = cu_park_prepare(&it->sub.feed.park);
 	int64_t now, until = deadline_ns;
 
-	if (it->own ? atomic_load(&it->canceled) : has_news(it)) {
+	if (atomic_load(&it->poked) || is_looked(it) ||
+		(it->own ? atomic_load(&it->canceled) : has_news(it))) {
 		cu_park_cancel(&it->sub.feed.park);
 		return true;
 	}
@@ -415,6 +428,7 @@ int catchup_iterator_next(
 
 	*out = &it->next;
 	for (;;) {
+		bool looked = is_looked(it);
 		int result;
 
 		if (atomic_load_explicit(&it->canceled, memory_order_acquire))
@@ -439,7 +453,12 @@ int catchup_iterator_next(
 		}
 		if (cu_follow_take_trouble(it->changelog, &it->told, &it->next.error))
 			return CATCHUP_NEXT_ERROR;
-		if (!wait_for_news(it, deadline)) {
+		/* Only a look that was done before the feed was found empty is an answer. */
+		if (looked) {
+			it->answered = true;
+			it->asked = 0;
+		}
+		if (looked || atomic_exchange(&it->poked, false) || !wait_for_news(it, deadline)) {
 			set_seen(it);
 			return CATCHUP_NEXT_TIMEOUT;
 		}
@@ -452,6 +471,23 @@ void catchup_iterator_cancel(struct catchup_iterator *it)
 {
 	atomic_store(&it->canceled, true);
 	cu_park_wake(&it->sub.feed.park);
+}
+
+void cu_iterator_poke(struct catchup_iterator *it)
+{
+	atomic_store(&it->poked, true);
+	cu_park_wake(&it->sub.feed.park);
+}
+
+void cu_iterator_ask(struct catchup_iterator *it)
+{
+	it->answered = false;
+	it->asked = cu_follow_ask(it->changelog);
+}
+
+bool cu_iterator_answered(const struct catchup_iterator *it)
+{
+	return it->answered;
 }
 
 uint64_t catchup_iterator_out_of_sync(const struct catchup_iterator *it)

@@ -143,6 +143,14 @@ bool cu_follow_take_overflow(struct catchup_changelog *c, struct cu_subscriber *
 	return pending;
 }
 
+uint64_t cu_follow_ask(struct catchup_changelog *c)
+{
+	uint64_t wanted = atomic_fetch_add(&c->looks_wanted, 1) + 1;
+
+	cu_watch_wake(c->watch);
+	return wanted;
+}
+
 bool cu_follow_take_trouble(
 	struct catchup_changelog *c, uint32_t *told, struct catchup_error *error)
 {

@@ -1,35 +1,49 @@
 /* SPDX-License-Identifier: MIT */
 #include "pool/changes.h"
 
+#include "pool/changes_inside.h"
 #include "pool/runtime.h"
 
 #include "base/check.h"
 #include "base/error.h"
+#include "changelog/ask.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* How often somebody who waits for the end of the file is answered, at the latest. */
-#define LOOK_MS 250
+/* How often a follower hears how far lines that are not for it go, at the least. */
+#define SEEN_MS 1000
 
-#define SCHEME "changelog:"
+/* Events under way to one follower, in the ring and in its hands, or one that is larger. */
+#define HELD_BYTES_MAX ((size_t)8 * 1024 * 1024)
 
 struct cu_changes {
+	/* constant */
 	struct cu_follower *f; /* borrowed */
 	char *family, *table;  /* owned; "" for any */
 
 	/* follower's thread, while the thread below does not run */
 	struct catchup_iterator *iterator;
 	struct cu_thread thread;
+	int64_t after; /* the sequence it was started after */
 
-	struct cu_park room;   /* for room in the ring, and the end */
+	/* the thread that brings, while it runs */
+	bool due; /* a SYNC stands before whatever comes next */
+	struct catchup_out_of_sync why;
+	uint64_t ticket;
+	uint64_t asked; /* the request that the iterator was asked for */
+
+	struct cu_park room; /* for room, and the end */
 	_Atomic int ending;
+	_Atomic size_t held; /* bytes under way */
 
 	/* follower's thread only */
 	struct cu_change *taken, *last_taken;
 	struct cu_change *cursor; /* where cu_changes_event found the last one */
 	size_t n_taken;
 	struct cu_change *sync;
+	bool stands;              /* a SYNC was answered: what is brought follows `stands_at` */
+	int64_t stands_at;
 };
 
 /* ---- bringing --------------------------------------------------------------------------------- */
@@ -52,6 +66,7 @@ static struct cu_change *copy_event(const struct catchup_event *event)
 	keys = (struct catchup_key *)(void *)(change + 1);
 	text = (char *)(keys + event->n_keys);
 	change->kind = CU_CHANGE_EVENT;
+	change->bytes = bytes;
 	change->sequence = event->sequence;
 	change->event = *event;
 	change->event.keys = keys;
@@ -79,23 +94,33 @@ static bool ending(struct cu_changes *c)
 	return atomic_load(&c->ending) != 0;
 }
 
+static bool has_room(struct cu_changes *c, size_t bytes)
+{
+	size_t held = atomic_load(&c->held);
+
+	return cu_ring_room(c->f->ring) > 0 && (held == 0 || held + bytes <= HELD_BYTES_MAX);
+}
+
 /* Waits for room. False: the end has come, and the change is freed. */
 static bool bring(struct cu_changes *c, struct cu_change *change)
 {
 	const struct cu_ring_entry entry = {.item = {.pointer = change}};
-	struct cu_ring *ring = c->f->ring;
 
-	if (change->kind != CU_CHANGE_SYNC)
-		atomic_store(&c->f->brought, change->sequence);
+	if (!change)
+		return false;
 	while (!ending(c)) {
-		uint32_t ticket;
+		uint32_t ticket = cu_park_prepare(&c->room);
 
-		if (cu_ring_push(ring, &entry)) {
+		if (has_room(c, change->bytes)) {
+			cu_park_cancel(&c->room);
+			atomic_fetch_add(&c->held, change->bytes);
+			/* Known before it can be committed. */
+			atomic_store(&c->f->brought, change->sequence);
+			CU_CHECK(cu_ring_push(c->f->ring, &entry));
 			cu_park_wake(&c->f->worker->park);
 			return true;
 		}
-		ticket = cu_park_prepare(&c->room);
-		if (ending(c) || cu_ring_room(ring) > 0)
+		if (ending(c))
 			cu_park_cancel(&c->room);
 		else
 			cu_park_wait(&c->room, ticket, CU_FOREVER);
@@ -104,97 +129,196 @@ static bool bring(struct cu_changes *c, struct cu_change *change)
 	return false;
 }
 
-/* Memory comes back or the process ends; an event must not be dropped for the want of it. */
+/* Memory comes back or the process ends; an event must not be dropped for the want of it. NULL: the
+ * end has come. */
 static struct cu_change *until_made(struct cu_changes *c, const struct catchup_event *event)
 {
 	struct cu_change *change = NULL;
 
 	while (!ending(c) && !(change = event ? copy_event(event) : calloc(1, sizeof(*change))))
 		cu_os_sleep_ns(10 * CU_NS_PER_MS);
+	if (change && !event)
+		change->bytes = sizeof(*change);
 	return change;
 }
 
-/* Makes what `next` returned into a change; NULL when there is nothing to bring. */
-static struct cu_change *make(struct cu_changes *c, int result, const struct catchup_next *next)
+/* The SYNC that is due: what comes next follows `after`. */
+static bool bring_sync(struct cu_changes *c, int64_t after)
+{
+	struct cu_change *change = until_made(c, NULL);
+
+	if (!change)
+		return false;
+	change->kind = CU_CHANGE_SYNC;
+	change->sequence = after;
+	change->why = c->why;
+	change->ticket = c->ticket;
+	/* Should the end come before it is in the ring, it is still due. */
+	if (!bring(c, change))
+		return false;
+	c->due = false;
+	return true;
+}
+
+static bool bring_event(struct cu_changes *c, const struct catchup_event *event)
+{
+	int64_t before = event->sequence > 0 ? event->sequence - 1 : 0;
+
+	if (c->due && c->why.got < 0)
+		c->why.got = event->sequence;
+	if (c->due && !bring_sync(c, before))
+		return false;
+	/* 0 is no watermark's successor; its row was in the tables when they were rebuilt. */
+	return event->sequence == 0 || bring(c, until_made(c, event));
+}
+
+/* Nothing more is there: lines that are not for this follower count as done. */
+static bool bring_seen(struct cu_changes *c, int64_t seen)
+{
+	struct cu_change *change;
+
+	if (c->due)
+		return bring_sync(c, seen >= 0 ? seen : c->after);
+	if (seen <= atomic_load(&c->f->brought))
+		return true;
+	change = until_made(c, NULL);
+	if (!change)
+		return false;
+	change->kind = CU_CHANGE_SEEN;
+	change->sequence = seen;
+	return bring(c, change);
+}
+
+/* Not brought at once: only the next result says where the sequence goes on. */
+static void note_sync(struct cu_changes *c, const struct catchup_next *next)
+{
+	cu_log(&c->f->runtime->logger, CATCHUP_LOG_WARN, c->f->definition->name,
+		"out of sync with the changelog (%s: expected %lld, got %lld): events may have been "
+		"missed, its results will be rebuilt",
+		catchup_sync_reason_name(next->sync.reason), (long long)next->sync.expected,
+		(long long)next->sync.got);
+	if (!c->due)
+		atomic_fetch_add(&c->f->out_of_sync, 1);
+	if (!c->due || c->why.reason == CATCHUP_SYNC_START)
+		c->why = next->sync;
+	c->due = true;
+	c->ticket = next->ticket;
+}
+
+/* False: the end has come. */
+static bool handle(struct cu_changes *c, int result, const struct catchup_next *next)
 {
 	const struct cu_logger *logger = &c->f->runtime->logger;
 	const char *name = c->f->definition->name;
-	struct cu_change *change;
 
 	switch (result) {
 	case CATCHUP_NEXT_EVENT:
-		return until_made(c, next->event);
+		return bring_event(c, next->event);
 	case CATCHUP_NEXT_OUT_OF_SYNC:
-		change = until_made(c, NULL);
-		if (!change)
-			return NULL;
-		change->kind = CU_CHANGE_SYNC;
-		change->why = next->sync;
-		change->ticket = next->ticket;
-		return change;
+		note_sync(c, next);
+		return true;
 	case CATCHUP_NEXT_TIMEOUT:
-		if (next->seen <= atomic_load(&c->f->brought))
-			return NULL;
-		change = until_made(c, NULL);
-		if (!change)
-			return NULL;
-		change->kind = CU_CHANGE_SEEN;
-		change->sequence = next->seen;
-		return change;
+		return bring_seen(c, next->seen);
 	case CATCHUP_NEXT_BAD_LINE:
 		cu_log(logger, CATCHUP_LOG_WARN, name, "passed over a line of the changelog: %s",
 			next->error.message);
-		return NULL;
+		return true;
 	case CATCHUP_NEXT_ERROR:
 		cu_log(logger, CATCHUP_LOG_WARN, name, "the changelog cannot be read: %s; trying again",
 			next->error.message);
-		return NULL;
+		return true;
 	default:
-		return NULL;
+		return false;
 	}
 }
 
 static void changes_main(void *argument)
 {
 	struct cu_changes *c = argument;
-	struct catchup *runtime = c->f->runtime;
+	struct cu_follower *f = c->f;
 	int64_t timeout_ms = 0;
 
 	while (!ending(c)) {
-		uint64_t wanted = atomic_load(&runtime->looks_wanted);
+		uint64_t wanted = atomic_load(&f->runtime->looks_wanted);
 		const struct catchup_next *next;
-		int result = catchup_iterator_next(c->iterator, timeout_ms, &next);
-		struct cu_change *change;
+		int result;
 
-		if (result == CATCHUP_NEXT_CANCELED)
+		if (wanted != atomic_load(&f->looks_done) && wanted != c->asked) {
+			c->asked = wanted;
+			cu_iterator_ask(c->iterator);
+		}
+		result = catchup_iterator_next(c->iterator, timeout_ms, &next);
+		if (!handle(c, result, next))
 			break;
-		change = make(c, result, next);
-		if (change && !bring(c, change))
-			break;
-		if (result == CATCHUP_NEXT_TIMEOUT && timeout_ms == 0 &&
-			atomic_exchange(&c->f->looks_done, wanted) != wanted)
-			cu_park_wake(&runtime->progress);
-		/* Nothing more at once: from now on sleep until there is, but answer now and then. */
-		timeout_ms = result == CATCHUP_NEXT_TIMEOUT && timeout_ms == 0 ? LOOK_MS : 0;
+		if (result == CATCHUP_NEXT_TIMEOUT && cu_iterator_answered(c->iterator) &&
+			atomic_exchange(&f->looks_done, c->asked) != c->asked)
+			cu_park_wake(&f->runtime->progress);
+		/* After something has come: how far it goes without waiting. */
+		timeout_ms = result == CATCHUP_NEXT_TIMEOUT ? SEEN_MS : 0;
 	}
 }
 
-/* ---- the follower's side ------------------------------------------------------------------------ */
-
-static void free_list(struct cu_change *list)
+void cu_changes_ask(struct cu_follower *f)
 {
-	while (list) {
-		struct cu_change *next = list->next;
-
-		free(list);
-		list = next;
-	}
+	cu_mutex_lock(&f->mu);
+	if (f->iterator)
+		cu_iterator_poke(f->iterator);
+	cu_mutex_unlock(&f->mu);
 }
 
-static void end_thread(struct cu_changes *c)
+/* ---- starting and ending ------------------------------------------------------------------------ */
+
+static void free_change(struct cu_changes *c, struct cu_change *change)
+{
+	atomic_fetch_sub(&c->held, change->bytes);
+	free(change);
+}
+
+/* An answer is still owed to what is about to be forgotten. */
+static void owe(struct cu_changes *c, const struct catchup_out_of_sync *why)
+{
+	if (c->f->owed.reason == 0)
+		c->f->owed = *why;
+}
+
+/* Forgets everything that was brought. */
+static void forget(struct cu_changes *c)
 {
 	struct cu_ring_entry entry;
 
+	if (c->sync) {
+		owe(c, &c->sync->why);
+		free_change(c, c->sync);
+		c->sync = NULL;
+	}
+	while (c->taken) {
+		struct cu_change *next = c->taken->next;
+
+		free_change(c, c->taken);
+		c->taken = next;
+	}
+	c->last_taken = c->cursor = NULL;
+	c->n_taken = 0;
+	c->f->change = NULL;
+	while (cu_ring_pop(c->f->ring, &entry)) {
+		struct cu_change *change = entry.item.pointer;
+
+		if (change->kind == CU_CHANGE_SYNC)
+			owe(c, &change->why);
+		free_change(c, change);
+	}
+	cu_ring_release_push(c->f->ring);
+	if (c->due)
+		owe(c, &c->why);
+	c->due = false;
+	CU_CHECK(atomic_load(&c->held) == 0);
+}
+
+void cu_changes_stop(struct cu_changes *c)
+{
+	cu_mutex_lock(&c->f->mu);
+	c->f->iterator = NULL;
+	cu_mutex_unlock(&c->f->mu);
 	atomic_store(&c->ending, 1);
 	if (c->iterator)
 		catchup_iterator_cancel(c->iterator);
@@ -202,34 +326,10 @@ static void end_thread(struct cu_changes *c)
 	cu_thread_join(&c->thread);
 	catchup_iterator_close(c->iterator);
 	c->iterator = NULL;
-	while (cu_ring_pop(c->f->ring, &entry))
-		free(entry.item.pointer);
-	cu_ring_release_push(c->f->ring);
-	free_list(c->taken);
-	c->taken = c->last_taken = c->cursor = NULL;
-	c->n_taken = 0;
-	free(c->sync);
-	c->sync = NULL;
+	forget(c);
+	c->stands = false;
 	atomic_store(&c->ending, 0);
-}
-
-/* "changelog:FAMILY.TABLE" into its two parts. */
-static int take_source(struct cu_changes *c, struct catchup_error *error)
-{
-	const char *source = c->f->definition->source;
-	const char *dot;
-
-	if (strncmp(source, SCHEME, strlen(SCHEME)) != 0)
-		return cu_error_set(error, CATCHUP_CONFIG, 0,
-			"source '%.200s': an event consumer's source is changelog:FAMILY.TABLE", source);
-	source += strlen(SCHEME);
-	dot = strchr(source, '.');
-	if (!dot)
-		return cu_error_set(error, CATCHUP_CONFIG, 0,
-			"source '" SCHEME "%.200s': a dot must stand between family and table", source);
-	c->family = strndup(source, (size_t)(dot - source));
-	c->table = strdup(dot + 1);
-	return c->family && c->table ? CATCHUP_OK : cu_error_nomem(error);
+	atomic_store(&c->f->out_of_sync, c->f->owed.reason != 0);
 }
 
 int cu_changes_create(struct cu_changes **out, struct cu_follower *f, struct catchup_error *error)
@@ -243,11 +343,9 @@ int cu_changes_create(struct cu_changes **out, struct cu_follower *f, struct cat
 		return cu_error_nomem(error);
 	}
 	c->f = f;
-	if (!f->runtime->options.changelog)
-		rc = cu_error_set(error, CATCHUP_USAGE, 0,
-			"it is driven by a changelog, and none was given (--changelog PATH)");
-	else
-		rc = take_source(c, error);
+	rc = cu_changes_check(f->runtime, error);
+	if (rc == CATCHUP_OK)
+		rc = cu_changes_take_source(f->definition->source, &c->family, &c->table, error);
 	if (rc != CATCHUP_OK) {
 		cu_changes_destroy(c);
 		return rc;
@@ -260,7 +358,7 @@ void cu_changes_destroy(struct cu_changes *c)
 {
 	if (!c)
 		return;
-	end_thread(c);
+	cu_changes_stop(c);
 	cu_ring_release_pop(c->f->ring);
 	cu_park_finish(&c->room);
 	free(c->family);
@@ -268,31 +366,42 @@ void cu_changes_destroy(struct cu_changes *c)
 	free(c);
 }
 
-int cu_changes_start(struct cu_changes *c, int64_t after, struct catchup_error *error)
+int cu_changes_rewind(struct cu_changes *c, int64_t after, struct catchup_error *error)
 {
-	const char *databases[] = {c->f->source_path, c->f->results_path, NULL};
-	const struct catchup_iterator_options options = {
-		.size = sizeof(options),
-		.path = c->f->runtime->options.changelog,
-		.databases = databases,
-		.family = c->family[0] ? c->family : NULL,
-		.table = c->table[0] ? c->table : NULL,
-		.start = CATCHUP_START_AFTER,
-		.after_sequence = after,
-		.on_full = CATCHUP_ON_FULL_WAIT,
-	};
+	struct cu_follower *f = c->f;
+	bool stands = c->stands && c->stands_at == after;
 	int rc;
 
-	end_thread(c);
-	atomic_store(&c->f->brought, after);
-	atomic_store(&c->f->looks_done, 0);
-	rc = catchup_iterator_open(&options, &c->iterator, error);
+	c->stands = false;
+	/* The order of all this is for who waits: a target of before says nothing any more. */
+	if (!stands) {
+		cu_changes_stop(c);
+		atomic_store(&f->brought, after);
+	}
+	atomic_fetch_add(&f->restarts, 1);
+	if (stands)
+		return CATCHUP_OK;
+	rc = cu_changes_open(f->runtime, c->family, c->table, after, &c->iterator, error);
 	if (rc != CATCHUP_OK)
 		return rc;
+	if (after == 0)
+		owe(c, &(struct catchup_out_of_sync){CATCHUP_SYNC_START, -1, -1});
+	c->why = f->owed;
+	c->due = f->owed.reason != 0;
+	c->ticket = 0;
+	atomic_store(&f->out_of_sync, c->due);
+	c->after = after;
+	c->asked = 0;
+	atomic_store(&f->looks_done, 0);
+	cu_mutex_lock(&f->mu);
+	f->iterator = c->iterator;
+	cu_mutex_unlock(&f->mu);
 	rc = cu_thread_start(&c->thread, "catchup-change", changes_main, c);
 	return rc == 0 ? CATCHUP_OK
 		       : cu_error_errno(error, CATCHUP_THREAD, rc, "cannot start a thread");
 }
+
+/* ---- the follower's side ------------------------------------------------------------------------ */
 
 struct cu_change *cu_changes_take(struct cu_changes *c)
 {
@@ -337,10 +446,15 @@ struct cu_change *cu_changes_sync(struct cu_changes *c)
 
 void cu_changes_synced(struct cu_changes *c)
 {
-	CU_CHECK(c->sync);
+	CU_CHECK(c->sync && !c->taken);
 	catchup_iterator_rebuilt(c->iterator, c->sync->ticket);
-	free(c->sync);
+	c->stands = true;
+	c->stands_at = c->sync->sequence;
+	free_change(c, c->sync);
 	c->sync = NULL;
+	c->f->owed.reason = 0;
+	atomic_fetch_sub(&c->f->out_of_sync, 1);
+	cu_park_wake(&c->room);
 }
 
 void cu_changes_release(struct cu_changes *c, int64_t up_to)
@@ -353,6 +467,7 @@ void cu_changes_release(struct cu_changes *c, int64_t up_to)
 		if (!c->taken)
 			c->last_taken = NULL;
 		c->n_taken--;
-		free(change);
+		free_change(c, change);
 	}
+	cu_park_wake(&c->room);
 }

@@ -113,8 +113,7 @@ void cu_follower_note(struct cu_follower *f, int state, const struct catchup_err
 			(long long)f->plan.watermark, trouble->message);
 }
 
-/* A commit has shown that the trouble is over. */
-static void note_recovery(struct cu_follower *f)
+void cu_follower_note_recovery(struct cu_follower *f)
 {
 	bool was;
 
@@ -175,7 +174,7 @@ bool cu_follower_run(struct cu_follower *f)
 			return false;
 		f->action = cu_plan_step(&f->plan, &event);
 		if (event.kind == CU_EVENT_COMMITTED) {
-			note_recovery(f);
+			cu_follower_note_recovery(f);
 			done = true;
 		}
 	}

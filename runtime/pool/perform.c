@@ -30,6 +30,7 @@ enum cu_fault cu_perform_fault_of(const struct cu_follower *f, const struct catc
 {
 	switch (error->code) {
 	case CATCHUP_NOMEM:
+	case CATCHUP_THREAD:
 		return CU_FAULT_MEMORY;
 	case CATCHUP_LOCKED:
 		return CU_FAULT_BUSY;
@@ -113,6 +114,8 @@ static bool take_range(struct cu_follower *f, struct cu_event *event, struct cat
 		event->rows = CU_ROWS_UNKNOWN;
 		event->lo = f->plan.available;
 		event->hi = change->sequence;
+		/* What went back without a SYNC would be passed over in silence. */
+		CU_CHECK(event->hi > event->lo);
 		return true;
 	}
 	if (f->mapper) {
@@ -193,9 +196,9 @@ static bool perform_rewind(struct cu_follower *f, const struct cu_action *action
 {
 	if (!f->changes)
 		ask_reader(f, action->lo, action->epoch);
-	else if (cu_changes_start(f->changes, action->lo, &f->fault) != CATCHUP_OK)
+	else if (cu_changes_rewind(f->changes, action->lo, &f->fault) != CATCHUP_OK)
 		return cu_perform_fault(f, event, false, 0);
-	if (!atomic_exchange(&f->placed, 1))
+	if (!atomic_exchange(&f->placed, 1) || f->changes)
 		cu_park_wake(&f->runtime->progress);
 	event->kind = CU_EVENT_DONE;
 	return true;

@@ -182,6 +182,9 @@ bool cu_perform_lease(struct cu_follower *f, struct cu_event *event)
 		cu_log(&f->runtime->logger, CATCHUP_LOG_INFO, f->definition->name,
 			"is run by process %s; waiting until it ends", other);
 	f->waits_for_lease = true;
+	/* Files are not kept open for one who does not read. */
+	if (f->changes)
+		cu_changes_stop(f->changes);
 	/* Who waits for this consumer is told how far the other process gets with it. */
 	if (cu_ledger_load(&f->ledger, &watermark, NULL) == CATCHUP_OK) {
 		atomic_store(&f->watermark, watermark);

@@ -121,7 +121,7 @@ struct cu_event {
 	int64_t wait_ns;   /* DENIED */
 	enum cu_fault fault; /* FAULT */
 	bool of_row;       /* FAULT of DELIVER and APPLY: the consumer was at work on the row in
-	                      hand, or the range */
+	                      hand, or the range; of WAIT: on no row, but it may be tried again */
 	int code;          /* FAULT: enum catchup_code to stop with where the plan stops */
 };
 

@@ -78,7 +78,8 @@ static struct cu_action row_fault(struct cu_plan *plan, const struct cu_event *e
  * blame, and a row that cannot even be parked is not helped by parking it. */
 static bool is_of_row(const struct cu_plan *plan, const struct cu_event *event)
 {
-	if (plan->state == CU_STATE_DELIVERING || plan->state == CU_STATE_APPLYING)
+	if (plan->state == CU_STATE_DELIVERING || plan->state == CU_STATE_APPLYING ||
+		plan->state == CU_STATE_WAITING)
 		return event->of_row;
 	return plan->state == CU_STATE_COMMITTING && plan->batch_rows > 0 && plan->park == 0;
 }

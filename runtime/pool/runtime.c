@@ -292,6 +292,8 @@ static void end_threads(struct catchup *c)
 		cu_thread_join(&w->thread);
 	for (struct cu_reader *r = c->readers; r; r = r->next)
 		cu_thread_join(&r->thread);
+	catchup_changelog_close(c->changelog);
+	c->changelog = NULL;
 	for (struct cu_file *file = c->files; file; file = file->next)
 		cu_checkpoint_stop(file);
 }

@@ -103,6 +103,7 @@ struct cu_follower {
 	struct cu_mutex mu;
 	struct cu_feed_request request;
 	struct catchup_error reader_error; /* code other than OK: the source cannot go on */
+	struct catchup_iterator *iterator; /* borrowed from changes, to be poked; NULL: none */
 	struct cu_progress {
 		int64_t watermark;
 		int64_t first;          /* watermark at the start */
@@ -122,8 +123,11 @@ struct cu_follower {
 	_Atomic int placed;             /* has asked to be fed, or another process runs it */
 	_Atomic int wants_room;         /* the reader found the ring full */
 	_Atomic int64_t watermark;
-	_Atomic int64_t brought;        /* changelog-driven: last sequence brought, -1 before */
-	_Atomic uint64_t looks_done;    /* the same: the last request that was answered */
+	/* the same, for changelog-driven ones (changes.h) */
+	_Atomic int64_t brought;        /* last sequence brought, -1 before */
+	_Atomic uint64_t looks_done;    /* the last request that was answered */
+	_Atomic uint64_t restarts;      /* how often the watermark may have gone back since start */
+	_Atomic int out_of_sync;        /* rebuildings that are due */
 	_Atomic int ended;              /* 1: stopped by itself or by request; nothing follows */
 
 	/* worker thread only */
@@ -134,6 +138,8 @@ struct cu_follower {
 	struct cu_source range;         /* on the writer: cuts, fingerprints */
 	struct cu_changes *changes;     /* owned; NULL unless the consumer has `event` */
 	struct cu_change *change;       /* the event in hand, for those */
+	struct catchup_out_of_sync owed; /* why it must rebuild before anything else; reason 0: it
+	                                    need not. Outlives `changes` */
 	struct cu_mapper *mapper;       /* owned; NULL unless the consumer has `map` */
 	struct cu_mapped_row *mapped;   /* the row in hand, for those */
 	int64_t mapped_failed;          /* id of the last row whose `map` failed */
@@ -194,6 +200,7 @@ struct catchup {
 	size_t opening;                 /* followers and readers that have not opened yet */
 	struct catchup_error open_error; /* of the first that could not */
 	struct catchup_error first_error; /* of the first that stopped by itself */
+	struct catchup_changelog *changelog; /* owned; opened by the first follower that needs it */
 
 	/* atomic */
 	_Atomic int stopping;           /* 1: finish the batch in hand; 2: interrupt it */
@@ -236,6 +243,8 @@ bool cu_follower_looked(struct cu_follower *f, uint64_t request);
 void cu_follower_close(struct cu_follower *f);
 /* Notes a state for status; trouble NULL: none. */
 void cu_follower_note(struct cu_follower *f, int state, const struct catchup_error *trouble);
+/* A commit has shown that the trouble is over. */
+void cu_follower_note_recovery(struct cu_follower *f);
 
 /* ---- threads (reader.c, worker.c) and checkpoints (checkpoint.c) ----------------------------- */
 

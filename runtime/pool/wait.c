@@ -4,7 +4,8 @@
  *
  * Caught up through chains: rows that the first consumer writes are source rows of the second. So all
  * readers are asked for a fresh look, everybody is waited for, and this is done again as long as
- * anything was committed meanwhile, at most once a consumer: a chain cannot be longer.
+ * anything was committed meanwhile, at most once a consumer: a chain cannot be longer. A round in
+ * which a changelog's sequence began anew does not count.
  */
 #include "pool/runtime.h"
 
@@ -36,14 +37,39 @@ static bool all_looked(struct catchup *c, uint64_t request)
 	return true;
 }
 
-static bool all_reached(struct catchup *c, const int64_t *targets)
+/* What a follower has to reach. */
+struct target {
+	int64_t id;
+	uint64_t restarts; /* its restarts when this was asked */
+};
+
+static bool is_void(const struct cu_follower *f, const struct target *target)
+{
+	return atomic_load(&f->restarts) != target->restarts;
+}
+
+static bool has_reached(struct cu_follower *f, const struct target *target)
+{
+	return !atomic_load(&f->reader_failed) && atomic_load(&f->out_of_sync) == 0 &&
+	       atomic_load(&f->watermark) >= target->id;
+}
+
+static bool all_reached(struct catchup *c, const struct target *targets)
 {
 	for (size_t i = 0; i < c->n_followers; i++)
-		if (!ended(c->followers[i]) &&
-			(atomic_load(&c->followers[i]->watermark) < targets[i] ||
-				atomic_load(&c->followers[i]->reader_failed)))
+		if (!ended(c->followers[i]) && !is_void(c->followers[i], &targets[i]) &&
+			!has_reached(c->followers[i], &targets[i]))
 			return false;
 	return true;
+}
+
+/* A sequence began anew: what was waited for says nothing. */
+static bool any_void(struct catchup *c, const struct target *targets)
+{
+	for (size_t i = 0; i < c->n_followers; i++)
+		if (!ended(c->followers[i]) && is_void(c->followers[i], &targets[i]))
+			return true;
+	return false;
 }
 
 static bool stopping(struct catchup *c)
@@ -55,7 +81,7 @@ struct wait {
 	struct catchup *runtime;
 	int64_t deadline_ns;
 	uint64_t request;
-	int64_t *targets; /* one a follower */
+	struct target *targets; /* one a follower */
 };
 
 static bool placed(struct wait *w)
@@ -102,22 +128,29 @@ static int wait_all(struct wait *w)
 
 	if (rc != CATCHUP_OK)
 		return rc;
-	for (size_t round = 0; round <= c->n_followers; round++) {
+	for (size_t round = 0; round <= c->n_followers;) {
 		uint64_t commits = atomic_load(&c->commits);
 
 		w->request = atomic_fetch_add(&c->looks_wanted, 1) + 1;
 		for (struct cu_reader *r = c->readers; r; r = r->next)
 			cu_reader_wake(r);
+		for (size_t i = 0; i < c->n_followers; i++)
+			cu_changes_ask(c->followers[i]);
 		rc = sleep_until(w, looked);
 		if (rc != CATCHUP_OK)
 			return rc;
-		for (size_t i = 0; i < c->n_followers; i++)
-			w->targets[i] = cu_follower_newest(c->followers[i]);
+		for (size_t i = 0; i < c->n_followers; i++) {
+			w->targets[i].restarts = atomic_load(&c->followers[i]->restarts);
+			w->targets[i].id = cu_follower_newest(c->followers[i]);
+		}
 		rc = sleep_until(w, reached);
 		if (rc != CATCHUP_OK)
 			return rc;
+		if (any_void(c, w->targets))
+			continue;
 		if (commits == atomic_load(&c->commits))
 			break;
+		round++;
 	}
 	return CATCHUP_OK;
 }

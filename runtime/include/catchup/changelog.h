@@ -198,7 +198,7 @@ CATCHUP_API void catchup_iterator_close(struct catchup_iterator *iterator);
 
 /* ---- events as text ----------------------------------------------------------------------- */
 
-/* Returns "gap", "overflow" or "lost-file". Threads: any. */
+/* Returns "gap", "overflow", "lost-file" or "start". Threads: any. */
 CATCHUP_API const char *catchup_sync_reason_name(int reason);
 
 /*

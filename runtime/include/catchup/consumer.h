@@ -179,6 +179,8 @@ enum catchup_sync_reason {
 	CATCHUP_SYNC_GAP = 1,       /* the sequence is not the previous plus one */
 	CATCHUP_SYNC_OVERFLOW = 2,  /* the ring was full and events were dropped */
 	CATCHUP_SYNC_LOST_FILE = 3, /* a file was gone before it was read to its end */
+	CATCHUP_SYNC_START = 4,     /* an event consumer that has no watermark yet: rows may be
+	                               older than the changelog */
 };
 
 struct catchup_out_of_sync {
@@ -232,7 +234,11 @@ struct catchup_consumer {
 	int (*apply)(struct catchup_context *ctx, void *state, int64_t id, void *result);
 	void (*discard)(void *result);
 
-	/* Changelog-driven: one event; and, where events may have been missed, rebuild everything. */
+	/*
+	 * Changelog-driven: one event; and, where events may have been missed, rebuild everything.
+	 * `resync` is also how it begins. Its results and the sequence it goes on after commit
+	 * together; the error policy's retries hold for it, but it cannot be parked.
+	 */
 	int (*event)(struct catchup_context *ctx, void *state, const struct catchup_event *event);
 	int (*resync)(struct catchup_context *ctx, void *state,
 		const struct catchup_out_of_sync *why);
