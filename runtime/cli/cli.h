@@ -24,6 +24,8 @@
 	X(dead_show)                                                                               \
 	X(dead_retry)                                                                              \
 	X(dead_drop)                                                                               \
+	X(verify)                                                                                  \
+	X(guard)                                                                                   \
 	X(changelog_follow)                                                                        \
 	X(version)                                                                                 \
 	X(help)

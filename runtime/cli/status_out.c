@@ -189,6 +189,8 @@ static void add_detail(struct cli_text *text, const struct catchup_consumer_stat
 		}
 		if (c->error_row > 0)
 			cli_text_printf(text, ", row %" PRId64, c->error_row);
+		if (*c->error_category)
+			cli_text_printf(text, " (%s)", c->error_category);
 		cli_text_puts(text, ": ");
 		cli_text_show(text, c->last_error, strlen(c->last_error), SIZE_MAX);
 		cli_text_puts(text, "\n");
@@ -279,6 +281,7 @@ static void json_consumer(struct cli_json *json, const struct catchup_consumer_s
 	else
 		cli_json_null(json, "error_row");
 	time_or_null(json, "error_since", c->error_since_ms);
+	text_or_null(json, "error_category", c->error_category);
 	cli_json_int64(json, "offered", c->offered);
 	cli_json_int64(json, "applied", c->applied);
 	cli_json_int64(json, "passed", c->passed);
@@ -306,6 +309,10 @@ void cli_status_json(struct cli_text *text, const struct catchup_status *status)
 		cli_json_text(&json, "name", s->name);
 		cli_json_text(&json, "database", s->database);
 		known_or_null(&json, "newest", s->newest);
+		if (s->guarded >= 0)
+			cli_json_bool(&json, "guarded", s->guarded != 0);
+		else
+			cli_json_null(&json, "guarded");
 		cli_json_end_object(&json);
 	}
 	cli_json_end_array(&json);

@@ -2,7 +2,7 @@
 /*
  * follower.c - a consumer as it runs: made and freed by the runtime, driven by its worker thread.
  */
-#include "pool/runtime.h"
+#include "pool/perform.h"
 
 #include "base/check.h"
 #include "base/error.h"
@@ -104,6 +104,7 @@ void cu_follower_note(struct cu_follower *f, int state, const struct catchup_err
 		p->code = trouble->code;
 		p->row = f->fault_row;
 		p->since_ms = cu_os_wall_ms();
+		p->category = cu_fault_name(cu_perform_fault_of(f, trouble));
 		memcpy(p->message, trouble->message, sizeof(p->message));
 	}
 	cu_mutex_unlock(&f->mu);
@@ -122,6 +123,7 @@ void cu_follower_note_recovery(struct cu_follower *f)
 	f->progress.code = 0;
 	f->progress.row = 0;
 	f->progress.since_ms = 0;
+	f->progress.category = NULL;
 	f->progress.message[0] = '\0';
 	cu_mutex_unlock(&f->mu);
 	if (was)

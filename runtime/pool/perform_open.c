@@ -17,6 +17,28 @@
 
 /* ---- opening and closing ------------------------------------------------------------------- */
 
+/* The guard goes with its connection; what it has seen is kept. Without memory it is not. */
+static void keep_written(struct cu_follower *f)
+{
+	struct cu_guard *guard = &f->writer.guard;
+	size_t most = f->n_written + guard->n_writes;
+	char **grown = guard->n_writes ? realloc(f->written, most * sizeof(*grown)) : NULL;
+
+	if (!grown)
+		return;
+	f->written = grown;
+	for (size_t i = 0; i < guard->n_writes; i++) {
+		size_t k = 0;
+
+		while (k < f->n_written && sqlite3_stricmp(f->written[k], guard->writes[i]) != 0)
+			k++;
+		if (k < f->n_written)
+			continue;
+		f->written[f->n_written++] = guard->writes[i];
+		guard->writes[i] = NULL;
+	}
+}
+
 void cu_follower_close(struct cu_follower *f)
 {
 	if (f->consumer_open) {
@@ -37,6 +59,7 @@ void cu_follower_close(struct cu_follower *f)
 	cu_source_close(&f->range);
 	cu_ledger_close(&f->ledger);
 	cu_conn_close(&f->fetcher);
+	keep_written(f);
 	cu_conn_close(&f->writer);
 }
 

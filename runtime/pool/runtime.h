@@ -44,8 +44,7 @@ struct cu_file {
 	struct cu_thread checkpointer;
 	struct cu_park checkpoint_park;
 	_Atomic int checkpoint_due;
-	_Atomic int64_t checkpoint_at_bytes; /* bytes of the log at which the next one is worth it */
-	_Atomic int64_t log_bytes;  /* in use when it was noted last */
+	_Atomic int64_t checkpoint_at_bytes; /* the log's size at which the next one is worth it */
 };
 
 struct cu_reader {
@@ -115,9 +114,14 @@ struct cu_follower {
 		int code;               /* of the trouble, 0 for none */
 		int64_t row;
 		int64_t since_ms;
+		const char *category;   /* cu_fault_name, NULL for none */
 		char message[CATCHUP_MESSAGE_BYTES];
 		char owner[256];        /* of the lease */
 	} progress;
+
+	/* worker thread; after its end whoever stopped the runtime */
+	char **written;                 /* tables that its code may write, once it was closed; owned */
+	size_t n_written;
 
 	/* atomic */
 	_Atomic int reader_failed;      /* reader_error is set */
@@ -256,9 +260,8 @@ void cu_reader_destroy(struct cu_reader *reader);
 int cu_worker_start(struct cu_worker *worker, struct catchup_error *error);
 void cu_worker_destroy(struct cu_worker *worker);
 
-/* So much of the log is in use after a commit; the turn is still held. Wakes the checkpointer when it
- * has grown. */
-void cu_checkpoint_note(struct cu_file *file, int64_t log_bytes);
+/* The log has this size now; the turn is still held. Wakes the checkpointer when it has grown. */
+void cu_checkpoint_note(struct cu_file *file, int64_t wal_bytes);
 int cu_checkpoint_start(struct cu_file *file, struct catchup_error *error);
 /* Ends the thread; stopping is set. */
 void cu_checkpoint_stop(struct cu_file *file);

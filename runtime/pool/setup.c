@@ -108,6 +108,7 @@ static int register_in_source(struct cu_follower *f, struct cu_conn *results,
 		.source = d->source,
 		.id_column = d->id_column,
 		.max = d->max,
+		.next = d->next,
 		.into = f->separate ? f->file->path : "",
 		.spec = d->spec,
 	};

@@ -56,6 +56,7 @@ static bool add_follower(struct catchup_status *status, struct cu_follower *f)
 		.batches = p.batches,
 		.updated_ms = p.updated_ms,
 		.owner = p.owner,
+		.error_category = p.category,
 	};
 	return cu_status_add_consumer(status, &entry) != NULL;
 }
@@ -66,6 +67,7 @@ static bool add_reader(struct catchup_status *status, const struct cu_reader *r)
 		.name = r->spec.table ? r->spec.table : r->spec.max,
 		.database = r->path,
 		.newest = atomic_load(&r->newest),
+		.guarded = -1,
 	};
 
 	return cu_status_add_source(status, &entry) != NULL;

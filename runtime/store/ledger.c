@@ -24,7 +24,13 @@ static const char *const tables[] = {
 	" retries INTEGER NOT NULL DEFAULT 0, updated_ms INTEGER NOT NULL DEFAULT 0,"
 	" state INTEGER NOT NULL DEFAULT 0, code INTEGER NOT NULL DEFAULT 0, category TEXT,"
 	" error_row INTEGER NOT NULL DEFAULT 0, message TEXT, since_ms INTEGER NOT NULL DEFAULT 0,"
-	" mark_id INTEGER, mark_hash INTEGER) WITHOUT ROWID",
+	" mark_id INTEGER, mark_hash INTEGER,"
+	/* Rows offered in (counted_from, counted_to], without a hole: begins anew where somebody else
+	 * has moved the watermark. */
+	" counted_from INTEGER NOT NULL DEFAULT 0, counted_to INTEGER NOT NULL DEFAULT 0,"
+	" counted INTEGER NOT NULL DEFAULT 0,"
+	/* The row that was in hand, and how often, since a crash was noticed. */
+	" attempt_row INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID",
 
 	"CREATE TABLE IF NOT EXISTS main.catchup_dead(consumer TEXT NOT NULL, id INTEGER NOT NULL,"
 	" key TEXT, code INTEGER NOT NULL, message TEXT NOT NULL, attempts INTEGER NOT NULL,"
@@ -193,10 +199,13 @@ int cu_ledger_open(struct cu_ledger *ledger, struct cu_conn *conn, const char *n
 	if (rc == CATCHUP_OK)
 		rc = cu_ledger_ready(ledger, &ledger->count,
 			"INSERT INTO main.catchup_state(name, offered, applied, passed, parked, retries,"
-			" updated_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+			" updated_ms, counted, counted_from, counted_to)"
+			" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?2, ?8, ?9)"
 			" ON CONFLICT(name) DO UPDATE SET offered = offered + ?2, applied = applied + ?3,"
 			" passed = passed + ?4, parked = parked + ?5, retries = retries + ?6,"
-			" updated_ms = ?7", error);
+			" updated_ms = ?7, counted = CASE counted_to WHEN ?8 THEN counted ELSE 0 END + ?2,"
+			" counted_from = CASE counted_to WHEN ?8 THEN counted_from ELSE ?8 END,"
+			" counted_to = ?9", error);
 	if (rc != CATCHUP_OK)
 		cu_ledger_close(ledger);
 	return rc;
@@ -245,8 +254,8 @@ static int save_first(struct cu_ledger *ledger, int64_t next, int64_t fence, int
 	return cu_ledger_run(ledger, ledger->first, "saving the first watermark", changes, error);
 }
 
-static int add_counts(struct cu_ledger *ledger, const struct cu_counts *add,
-	struct catchup_error *error)
+static int add_counts(struct cu_ledger *ledger, int64_t from, int64_t to,
+	const struct cu_counts *add, struct catchup_error *error)
 {
 	sqlite3_stmt *stmt = ledger->count;
 
@@ -256,6 +265,8 @@ static int add_counts(struct cu_ledger *ledger, const struct cu_counts *add,
 	sqlite3_bind_int64(stmt, 5, add->parked);
 	sqlite3_bind_int64(stmt, 6, add->retries);
 	sqlite3_bind_int64(stmt, 7, cu_os_wall_ms());
+	sqlite3_bind_int64(stmt, 8, from);
+	sqlite3_bind_int64(stmt, 9, to);
 	return cu_ledger_run(ledger, stmt, "saving the counters", NULL, error);
 }
 
@@ -286,7 +297,7 @@ int cu_ledger_save(struct cu_ledger *ledger, int64_t expected, int64_t next, int
 	/* Going back would offer rows again whose effects are committed. */
 	CU_CHECK(next >= expected);
 	rc = move_watermark(ledger, expected, next, fence, lost, error);
-	return rc == CATCHUP_OK && add && !*lost ? add_counts(ledger, add, error) : rc;
+	return rc == CATCHUP_OK && add && !*lost ? add_counts(ledger, expected, next, add, error) : rc;
 }
 
 int cu_ledger_restart(struct cu_ledger *ledger, int64_t expected, int64_t next, int64_t fence,
@@ -294,7 +305,9 @@ int cu_ledger_restart(struct cu_ledger *ledger, int64_t expected, int64_t next, 
 {
 	int rc = move_watermark(ledger, expected, next, fence, lost, error);
 
-	return rc == CATCHUP_OK && !*lost ? add_counts(ledger, &(struct cu_counts){0}, error) : rc;
+	/* From and to the same id: what was counted before is of another order. */
+	return rc == CATCHUP_OK && !*lost
+		? add_counts(ledger, next, next, &(struct cu_counts){0}, error) : rc;
 }
 
 /* ---- fingerprint and state ---------------------------------------------------------------- */

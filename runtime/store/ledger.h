@@ -114,7 +114,7 @@ bool cu_lease_is_held(const struct cu_owner *holder, int64_t expires_ns, const s
  * source's own file. conn: a writer whose main is the source's file. source, id_column, max: NULL for
  * none. Writes nothing when it is there already; in a transaction of its own unless one is in hand. */
 struct cu_registration {
-	const char *name, *source, *id_column, *max;
+	const char *name, *source, *id_column, *max, *next;
 	const char *into; /* absolute path, "" for the source's own file */
 	const char *spec; /* what makes the consumer again, NULL when nothing does */
 };

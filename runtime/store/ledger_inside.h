@@ -30,7 +30,7 @@ int cu_ledger_failed(struct cu_ledger *ledger, sqlite3_stmt *stmt, const char *w
 /* turn: counts up with each registration; the highest of a name is where it runs now. */
 #define CU_TABLE_CONSUMER                                                                          \
 	"CREATE TABLE IF NOT EXISTS main.catchup_consumer(name TEXT NOT NULL, \"into\" TEXT NOT NULL," \
-	" source TEXT, id_column TEXT, max TEXT, spec TEXT, turn INTEGER NOT NULL,"                \
+	" source TEXT, id_column TEXT, max TEXT, next TEXT, spec TEXT, turn INTEGER NOT NULL,"     \
 	" PRIMARY KEY(name, \"into\")) WITHOUT ROWID"
 
 #endif

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "store/record.h"
 #include "store/source.h"
+#include "store/source_guard.h"
 #include "store/status.h"
 
 #include <stdio.h>
@@ -77,10 +78,13 @@ static struct seen_source *find_source(struct look *look, const struct cu_entry 
 	if (seen->open && cu_source_newest(&seen->source, &seen->newest, &empty, NULL) != CATCHUP_OK)
 		seen->newest = -1;
 	if (spec.table || spec.max) {
+		struct cu_source_guard guard = {0};
 		const struct catchup_source_status source = {
 			.name = spec.table ? spec.table : spec.max,
 			.database = look->status->database,
 			.newest = seen->newest,
+			.guarded = spec.table && cu_source_guard_read(&look->conn, spec.table, &guard,
+						NULL) == CATCHUP_OK && guard.installed,
 		};
 
 		if (!cu_status_add_source(look->status, &source))
@@ -123,6 +127,7 @@ static int read_record(struct look *look, const struct cu_entry *entry, struct c
 	memset(record, 0, sizeof(*record));
 	record->status.owner = record->owner;
 	record->status.last_error = record->message;
+	record->status.error_category = record->category;
 	record->status.error_code = rc;
 	snprintf(record->message, sizeof(record->message), "results %.500s", why.message);
 	return CATCHUP_OK;

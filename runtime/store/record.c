@@ -74,8 +74,8 @@ static int read_state(struct cu_conn *conn, const char *name, struct cu_record *
 	struct catchup_consumer_status *status = &record->status;
 	sqlite3_stmt *stmt;
 	int rc = ask(conn, "catchup_state", "SELECT offered, applied, passed, parked, retries, updated_ms,"
-		" state, code, error_row, message, since_ms FROM main.catchup_state WHERE name = ?1", name,
-		&stmt, error);
+		" state, code, error_row, message, since_ms, category, counted_from, counted_to, counted,"
+		" mark_id, mark_hash FROM main.catchup_state WHERE name = ?1", name, &stmt, error);
 
 	if (rc != CATCHUP_OK || !stmt)
 		return rc;
@@ -91,6 +91,13 @@ static int read_state(struct cu_conn *conn, const char *name, struct cu_record *
 	status->error_row = sqlite3_column_int64(stmt, 8);
 	copy_column(record->message, sizeof(record->message), stmt, 9);
 	status->error_since_ms = sqlite3_column_int64(stmt, 10);
+	copy_column(record->category, sizeof(record->category), stmt, 11);
+	record->counted_from = sqlite3_column_int64(stmt, 12);
+	record->counted_to = sqlite3_column_int64(stmt, 13);
+	record->counted = sqlite3_column_int64(stmt, 14);
+	record->marked = sqlite3_column_type(stmt, 15) != SQLITE_NULL;
+	record->mark_id = sqlite3_column_int64(stmt, 15);
+	record->mark_hash = sqlite3_column_int64(stmt, 16);
 	sqlite3_finalize(stmt);
 	return CATCHUP_OK;
 }
@@ -126,6 +133,7 @@ int cu_record_read(struct cu_conn *conn, const char *name, const struct cu_owner
 	memset(record, 0, sizeof(*record));
 	record->status.owner = record->owner;
 	record->status.last_error = record->message;
+	record->status.error_category = record->category;
 	rc = ask(conn, "catchup", "SELECT last FROM main.catchup WHERE name = ?1", name, &stmt, error);
 	if (rc == CATCHUP_OK && stmt) {
 		record->known = true;
@@ -137,10 +145,12 @@ int cu_record_read(struct cu_conn *conn, const char *name, const struct cu_owner
 	if (rc == CATCHUP_OK)
 		rc = read_owner(conn, name, self, record, error);
 	if (rc == CATCHUP_OK)
-		rc = ask(conn, "catchup_dead", "SELECT count(*) FROM main.catchup_dead WHERE consumer = ?1",
-			name, &stmt, error);
+		rc = ask(conn, "catchup_dead", "SELECT count(*), min(id), max(id) FROM main.catchup_dead"
+			" WHERE consumer = ?1", name, &stmt, error);
 	if (rc == CATCHUP_OK && stmt) {
 		record->status.dead = sqlite3_column_int64(stmt, 0);
+		record->dead_first = sqlite3_column_int64(stmt, 1);
+		record->dead_last = sqlite3_column_int64(stmt, 2);
 		sqlite3_finalize(stmt);
 	}
 	return rc;
@@ -168,7 +178,8 @@ static bool add_entry(struct cu_entries *entries, sqlite3_stmt *stmt)
 	memset(entry, 0, sizeof(*entry));
 	return take_text(&entry->name, stmt, 0) && take_text(&entry->into, stmt, 1) &&
 		take_text(&entry->source, stmt, 2) && take_text(&entry->id_column, stmt, 3) &&
-		take_text(&entry->max, stmt, 4) && take_text(&entry->spec, stmt, 5) && entry->name && entry->into;
+		take_text(&entry->max, stmt, 4) && take_text(&entry->next, stmt, 5) &&
+		take_text(&entry->spec, stmt, 6) && entry->name && entry->into;
 }
 
 int cu_entries_read(struct cu_conn *conn, const char *name, struct cu_entries *entries,
@@ -189,13 +200,15 @@ int cu_entries_read(struct cu_conn *conn, const char *name, struct cu_entries *e
 		return rc;
 	/* Consumers that are registered, and those that only have a watermark or a state here. */
 	sql = sqlite3_mprintf(
-		"WITH registered(name, o, source, id_column, max, spec, turn) AS (%s), known(name) AS"
+		"WITH registered(name, o, source, id_column, max, next, spec, turn) AS (%s), known(name) AS"
 		" (%s UNION %s EXCEPT SELECT name FROM registered WHERE o = '')"
-		" SELECT name, o, source, id_column, max, spec, turn FROM registered"
-		" WHERE ?1 IS NULL OR name = ?1 UNION ALL SELECT name, '', NULL, NULL, NULL, NULL, 0 FROM known"
+		" SELECT name, o, source, id_column, max, next, spec, turn FROM registered"
+		" WHERE ?1 IS NULL OR name = ?1"
+		" UNION ALL SELECT name, '', NULL, NULL, NULL, NULL, NULL, 0 FROM known"
 		" WHERE ?1 IS NULL OR name = ?1 ORDER BY name, turn DESC",
-		registry ? "SELECT name, \"into\", source, id_column, max, spec, turn FROM main.catchup_consumer"
-			 : "SELECT '', '', '', '', '', '', 0 WHERE 0",
+		registry ? "SELECT name, \"into\", source, id_column, max, next, spec, turn"
+			   " FROM main.catchup_consumer"
+			 : "SELECT '', '', '', '', '', '', '', 0 WHERE 0",
 		watermarks ? "SELECT name FROM main.catchup" : "SELECT '' WHERE 0",
 		states ? "SELECT name FROM main.catchup_state" : "SELECT '' WHERE 0");
 	if (!sql)
@@ -225,6 +238,7 @@ void cu_entries_finish(struct cu_entries *entries)
 		free(entries->items[i].source);
 		free(entries->items[i].id_column);
 		free(entries->items[i].max);
+		free(entries->items[i].next);
 		free(entries->items[i].spec);
 	}
 	free(entries->items);

@@ -16,13 +16,18 @@ struct cu_record {
 	bool held;           /* by a living owner */
 	char owner[256];
 	char message[CATCHUP_MESSAGE_BYTES];
+	char category[32];
+	int64_t counted_from, counted_to, counted; /* rows offered in (from, to] */
+	bool marked;         /* there is a fingerprint of the newest processed row */
+	int64_t mark_id, mark_hash;
+	int64_t dead_first, dead_last; /* ids of its dead letters, 0 for none */
 };
 int cu_record_read(struct cu_conn *conn, const char *name, const struct cu_owner *self,
 	struct cu_record *record, struct catchup_error *error);
 
 /* A registered consumer. Strings owned, NULL where not given. */
 struct cu_entry {
-	char *name, *into, *source, *id_column, *max, *spec;
+	char *name, *into, *source, *id_column, *max, *next, *spec;
 };
 struct cu_entries {
 	struct cu_entry *items;

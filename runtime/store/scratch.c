@@ -31,6 +31,38 @@ static int copy_into(struct cu_conn *from, sqlite3 *to, struct catchup_error *er
 	return rc;
 }
 
+static int open_scratch(const char *path, sqlite3 **out, struct catchup_error *error)
+{
+	if (sqlite3_open_v2(path, out, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) == SQLITE_OK)
+		return CATCHUP_OK;
+	return cu_error_sqlite(error, *out, "temporary database '%.300s'", path);
+}
+
+int cu_scratch_clone(const char *from, const char *to, struct catchup_error *error)
+{
+	const struct cu_conn_options options = {
+		.role = CU_ROLE_STATUS, .main = from, .busy_ms = 10000};
+	struct cu_conn conn = {0};
+	sqlite3 *scratch = NULL;
+	sqlite3_backup *backup;
+	int rc = cu_conn_open(&conn, &options, error);
+
+	if (rc == CATCHUP_OK)
+		rc = open_scratch(to, &scratch, error);
+	if (rc == CATCHUP_OK) {
+		backup = sqlite3_backup_init(scratch, "main", conn.db, "main");
+		/* All in one step: in several it would begin anew with each commit of somebody else. */
+		if (backup)
+			sqlite3_backup_step(backup, -1);
+		if (!backup || sqlite3_backup_finish(backup) != SQLITE_OK)
+			rc = cu_error_sqlite(error, scratch, "copying database '%.200s' to '%.200s'", from,
+				to);
+	}
+	sqlite3_close(scratch);
+	cu_conn_close(&conn);
+	return rc;
+}
+
 int cu_scratch_copy(const char *from, const char *to, struct catchup_error *error)
 {
 	const struct cu_conn_options options = {
@@ -38,11 +70,8 @@ int cu_scratch_copy(const char *from, const char *to, struct catchup_error *erro
 	struct cu_conn conn = {0};
 	struct cu_file_stat stat;
 	sqlite3 *scratch = NULL;
-	int rc = CATCHUP_OK;
+	int rc = open_scratch(to, &scratch, error);
 
-	if (sqlite3_open_v2(to, &scratch, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) !=
-		SQLITE_OK)
-		rc = cu_error_sqlite(error, scratch, "temporary database '%.300s'", to);
 	/* One page at least, so that it is a database and not an empty file. */
 	if (rc == CATCHUP_OK &&
 		sqlite3_exec(scratch, "PRAGMA user_version = 1", NULL, NULL, NULL) != SQLITE_OK)

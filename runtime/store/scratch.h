@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * scratch.h - a database without rows that has the tables of another: to try things on.
+ * scratch.h - databases to try things on: the tables of another without their rows, or all of it.
  */
 #ifndef CU_STORE_SCRATCH_H
 #define CU_STORE_SCRATCH_H
@@ -13,5 +13,8 @@
  * cannot make (a virtual table of an unknown kind) is left out.
  */
 int cu_scratch_copy(const char *from, const char *to, struct catchup_error *error);
+
+/* The same with all that is in it, as it is at one moment, whoever writes `from` meanwhile. */
+int cu_scratch_clone(const char *from, const char *to, struct catchup_error *error);
 
 #endif

@@ -84,7 +84,9 @@ struct catchup_consumer_status *cu_status_add_consumer(
 	copy.into = keep(whole, entry->into);
 	copy.last_error = keep(whole, entry->last_error);
 	copy.owner = keep(whole, entry->owner);
-	if (!copy.name || !copy.source || !copy.into || !copy.last_error || !copy.owner)
+	copy.error_category = keep(whole, entry->error_category);
+	if (!copy.name || !copy.source || !copy.into || !copy.last_error || !copy.owner ||
+		!copy.error_category)
 		return NULL;
 	grown[status->n_consumers] = copy;
 	return &grown[status->n_consumers++];

@@ -290,6 +290,7 @@ struct catchup_source_status {
 	const char *name;     /* table, or the `max` query where there is no table */
 	const char *database; /* absolute path of the file that holds it */
 	int64_t newest;       /* newest id; 0 for an empty source; -1 when it cannot be read */
+	int guarded;          /* 1: catchup_guard keeps it append-only; -1: not known */
 };
 
 struct catchup_consumer_status {
@@ -314,6 +315,8 @@ struct catchup_consumer_status {
 	int64_t batches;      /* transactions committed since the runtime started; 0 when read */
 	int64_t updated_ms;   /* Unix time in ms of the last commit, 0 for never */
 	const char *owner;    /* who holds the lease ("host:pid"), "" for nobody */
+	const char *error_category; /* of last_error: "row", "busy", "full", "io", "memory", "schema",
+	                         "database", "slow", "gone"; "" when there is none */
 };
 
 struct catchup_status {
@@ -409,6 +412,99 @@ struct catchup_dead_result {
  */
 CATCHUP_API int catchup_dead_retry(const struct catchup_options *options, const char *consumer,
 	int64_t id, struct catchup_dead_result *result, struct catchup_error *error);
+
+/* ---- verifying ----------------------------------------------------------------------------- */
+
+/* What was found out about one consumer. -1: not known. */
+struct catchup_verdict {
+	const char *consumer;
+	const char *source;    /* as in struct catchup_consumer_status */
+	const char *into;
+	int ok;                /* 1: nothing is wrong */
+	int guarded;           /* 1: the source is guarded (catchup_guard) */
+	int64_t watermark;
+	int64_t newest;        /* newest id of the source */
+	int64_t highest;       /* highest id that the source is known to have held */
+	int64_t offered, applied, passed, parked; /* as in struct catchup_consumer_status */
+	int64_t dead;          /* dead letters that are there */
+	int64_t counted_from;  /* rows in (counted_from, watermark] were all counted when offered */
+	int64_t counted;       /* rows offered in it */
+	int64_t rows;          /* rows of the source in it; -1 also where `next` leaves rows out */
+	int64_t recomputed_rows;   /* rows of results that are the same; -1: not recomputed */
+	int64_t recomputed_tables; /* in so many tables */
+	const char *const *wrong;  /* one line each */
+	size_t n_wrong;
+	const char *const *notes;  /* what could not be looked at, and why */
+	size_t n_notes;
+};
+
+/* What PRAGMA integrity_check says about one database file. */
+struct catchup_verified_file {
+	const char *path;
+	const char *wrong; /* "" when nothing is */
+};
+
+struct catchup_verification {
+	const char *database;
+	int ok; /* 1: nothing is wrong anywhere */
+	const struct catchup_verdict *verdicts; /* by name */
+	size_t n_verdicts;
+	const struct catchup_verified_file *files; /* the source's, then those of results */
+	size_t n_files;
+};
+
+#define CATCHUP_VERIFY_RECOMPUTE (1u << 0)
+
+/*
+ * Looks for evidence that a promise was broken, in a database that any process may be working on:
+ *
+ *  - each database file passes SQLite's integrity check;
+ *  - rows offered = rows applied + passed over + parked;
+ *  - the watermark is not past the highest id that the source has held;
+ *  - the source has no more rows below the watermark than were offered: none was left out, and none
+ *    came later (where the consumer takes all rows of the table);
+ *  - no more dead letters than rows were parked, none above the watermark;
+ *  - results in a file of their own: the newest row that was processed is still the same row.
+ *
+ * CATCHUP_VERIFY_RECOMPUTE: each consumer runs once more, from zero to its watermark and without the
+ * rows in its dead letters, on copies of the databases in $TMPDIR (or /tmp), which need room there; the
+ * tables that it writes must then hold the same rows. Its code runs: effects outside the database
+ * happen again. Results that depend on time, chance, or rows that were deleted since differ.
+ *
+ * options: database, builtins (to recompute those that are linked in), flags.
+ * consumers: names, or what catchup_add takes; NULL or n_consumers 0: all that the database knows.
+ *
+ * Returns: CATCHUP_OK and *out, whatever was found; a code when it could not look, CATCHUP_USAGE for a
+ *          consumer that the database does not know.
+ * Ownership: catchup_verification_free(*out). Threads: any.
+ */
+CATCHUP_API int catchup_verify(const struct catchup_options *options,
+	const char *const *consumers, size_t n_consumers, unsigned flags,
+	struct catchup_verification **out, struct catchup_error *error);
+CATCHUP_API void catchup_verification_free(struct catchup_verification *verification);
+
+/* ---- guarding a source --------------------------------------------------------------------- */
+
+/*
+ * Keeps a source append-only, by triggers on the table that any program that writes it obeys: an
+ * insert is refused, and so is a change of an id, unless the id is above every id that the table has
+ * ever held and every consumer's watermark. Such a row would never be processed: whoever reads the
+ * source takes what is at or below the newest id as known. The statement ends with an error
+ * (RAISE(ABORT)), its transaction goes on. Rows may be deleted; that their ids are not given again is
+ * remembered in table catchup_guard. An insert costs two look-ups more and writes nothing more.
+ *
+ * A connection's INSERT OR REPLACE, OR IGNORE and PRAGMA recursive_triggers make no difference; PRAGMA
+ * ignore_check_constraints does not either. A restored copy of the file, or one who drops the triggers,
+ * is not kept from anything.
+ *
+ * id_column: NULL for "id". Installing again is allowed, and renews it after the table was renamed.
+ * Returns: CATCHUP_OK; CATCHUP_CONFIG when the table cannot be a source; CATCHUP_USAGE where the guard
+ *          to be removed is not there. Threads: any.
+ */
+CATCHUP_API int catchup_guard(const char *database, const char *table, const char *id_column,
+	struct catchup_error *error);
+CATCHUP_API int catchup_guard_remove(
+	const char *database, const char *table, struct catchup_error *error);
 
 /* ---- what there is ------------------------------------------------------------------------ */
 
