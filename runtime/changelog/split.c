@@ -64,11 +64,12 @@ static int head_intact(struct cu_split *split, int fd)
 int cu_split_seek(struct cu_split *split, int fd, int64_t offset)
 {
 	int64_t before = offset < CU_SPLIT_KNOWN_BYTES ? offset : CU_SPLIT_KNOWN_BYTES;
-	ssize_t n;
+	ssize_t n = 0;
 
 	if (split->capacity == 0 && set_capacity(split, CU_SPLIT_READ_BYTES) != 0)
 		return -ENOMEM;
-	n = cu_file_read_at(fd, split->buffer, (size_t)before, offset - before);
+	if (before > 0)
+		n = cu_file_read_at(fd, split->buffer, (size_t)before, offset - before);
 	if (n < 0)
 		return (int)n;
 	/* Where the file is shorter, nothing is known, and the next read finds it out. */

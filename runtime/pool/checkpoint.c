@@ -3,12 +3,17 @@
  * checkpoint.c - a thread for each results database that keeps its write-ahead log within bounds.
  *
  * No connection of ours checkpoints by itself, so commits do not pay for it. When the log has grown,
- * this thread first copies pages beside the writers (PASSIVE), then takes a turn like a writer, copies
- * the few that have come since and cuts the log (TRUNCATE). On an SQLite with the WAL-reset bug, where
- * a checkpoint and a write at the same moment can corrupt the file, it does all of it in the turn.
+ * this thread copies pages into the database beside the writers (PASSIVE). Once everything is copied
+ * and nobody reads from the log, the next commit begins it anew; under steady writing that never
+ * happens by itself, so when the log has come half way to its bound, the thread takes a turn like a
+ * writer and copies the few pages that are left. The file keeps its size and is written over, which
+ * is cheaper than growing it again.
  *
- * A connection that reads for a long time keeps the log from being cut. Then writers wait for it a
- * little each time the log has grown by a quarter of its bound, and the log says who it is.
+ * On an SQLite with the WAL-reset bug, where a checkpoint and a write at the same moment can corrupt
+ * the file, everything is done in the turn, and the log is cut (TRUNCATE).
+ *
+ * A connection that reads for a long time keeps the log from beginning anew. At the bound, writers
+ * wait for it a little each time the log has grown by a quarter, and the log says who it is.
  */
 #include "pool/runtime.h"
 
@@ -38,9 +43,13 @@ static int64_t first_size(const struct cu_file *file)
 	return quarter < WORTH_IT_BYTES ? quarter : WORTH_IT_BYTES;
 }
 
-void cu_checkpoint_note(struct cu_file *file, int64_t wal_bytes)
+void cu_checkpoint_note(struct cu_file *file, int64_t log_bytes)
 {
-	if (wal_bytes < atomic_load_explicit(&file->checkpoint_at_bytes, memory_order_relaxed))
+	int64_t before = atomic_exchange(&file->log_bytes, log_bytes);
+
+	if (log_bytes < before)
+		atomic_store(&file->checkpoint_at_bytes, first_size(file));
+	if (log_bytes < atomic_load(&file->checkpoint_at_bytes))
 		return;
 	if (atomic_exchange(&file->checkpoint_due, 1) == 0)
 		cu_park_wake(&file->checkpoint_park);
@@ -73,23 +82,41 @@ static void warn(struct cu_file *file, int64_t bytes)
 		blamed[0] ? blamed : "a consumer of this process");
 }
 
-static void checkpoint(struct cu_file *file, struct cu_conn *conn)
+/* In a turn, so that no commit of ours comes between. full: also cuts the log. */
+static bool checkpoint_alone(struct cu_file *file, struct cu_conn *conn, bool full)
 {
-	int64_t bytes;
-	bool done;
+	int frames = 0, done = -1;
+	bool whole;
 
-	if (!catchup_sqlite_has_wal_reset_bug())
-		cu_conn_checkpoint(conn, false, NULL, NULL, NULL);
 	cu_gate_enter(&file->gate);
-	done = cu_conn_checkpoint(conn, true, NULL, NULL, NULL) == CATCHUP_OK;
+	whole = cu_conn_checkpoint(conn, full, &frames, &done, NULL) == CATCHUP_OK &&
+		(full || frames == done);
+	/* That was no commit of another process. */
 	if (cu_file_stat_path(file->wal_path, &file->wal) != 0)
 		file->wal = (struct cu_file_stat){0};
-	bytes = file->wal.size;
 	cu_gate_leave(&file->gate);
-	atomic_store(&file->checkpoint_at_bytes,
-		done ? first_size(file) : bytes + bound_of(file) / 4);
-	if (!done && bytes > bound_of(file))
+	return whole;
+}
+
+static void checkpoint(struct cu_file *file, struct cu_conn *conn)
+{
+	bool bug = catchup_sqlite_has_wal_reset_bug() != 0;
+	int64_t bytes = atomic_load(&file->log_bytes);
+	int64_t bound = bound_of(file);
+	bool whole = false;
+
+	if (!bug) {
+		cu_conn_checkpoint(conn, false, NULL, NULL, NULL);
+		if (bytes >= bound / 2)
+			whole = checkpoint_alone(file, conn, false);
+	}
+	if (bug || (!whole && bytes >= bound))
+		whole = checkpoint_alone(file, conn, true);
+	if (!whole && bytes >= bound)
 		warn(file, bytes);
+	/* When the log begins anew, what is noted then is less than this, and counts from there. */
+	atomic_store(&file->checkpoint_at_bytes,
+		bytes + (bytes >= bound ? bound / 4 : first_size(file)));
 }
 
 static void checkpoint_main(void *argument)

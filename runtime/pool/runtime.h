@@ -44,7 +44,8 @@ struct cu_file {
 	struct cu_thread checkpointer;
 	struct cu_park checkpoint_park;
 	_Atomic int checkpoint_due;
-	_Atomic int64_t checkpoint_at_bytes; /* the log's size at which the next one is worth it */
+	_Atomic int64_t checkpoint_at_bytes; /* bytes of the log at which the next one is worth it */
+	_Atomic int64_t log_bytes;  /* in use when it was noted last */
 };
 
 struct cu_reader {
@@ -260,8 +261,9 @@ void cu_reader_destroy(struct cu_reader *reader);
 int cu_worker_start(struct cu_worker *worker, struct catchup_error *error);
 void cu_worker_destroy(struct cu_worker *worker);
 
-/* The log has this size now; the turn is still held. Wakes the checkpointer when it has grown. */
-void cu_checkpoint_note(struct cu_file *file, int64_t wal_bytes);
+/* So much of the log is in use after a commit; the turn is still held. Wakes the checkpointer when it
+ * has grown. */
+void cu_checkpoint_note(struct cu_file *file, int64_t log_bytes);
 int cu_checkpoint_start(struct cu_file *file, struct catchup_error *error);
 /* Ends the thread; stopping is set. */
 void cu_checkpoint_stop(struct cu_file *file);

@@ -122,6 +122,16 @@ int cu_conn_step_query(struct cu_conn *conn, sqlite3_stmt *stmt)
 	return rc;
 }
 
+static int on_logged(void *context, sqlite3 *db, const char *schema, int frames)
+{
+	struct cu_conn *conn = context;
+
+	(void)db;
+	if (strcmp(schema, "main") == 0)
+		conn->log_bytes = (int64_t)frames * conn->page_bytes;
+	return SQLITE_OK;
+}
+
 /* ---- opening ------------------------------------------------------------------------------ */
 
 /* After the database itself was opened. */
@@ -193,7 +203,8 @@ static int harden(struct cu_conn *conn, struct catchup_error *error)
 	sqlite3_busy_handler(db, on_busy, conn);
 	sqlite3_progress_handler(db, PROGRESS_STEPS, on_progress, conn);
 	sqlite3_set_authorizer(db, cu_guard_authorize, &conn->guard);
-	sqlite3_wal_autocheckpoint(db, 0);
+	/* Also ends SQLite's own automatic checkpoints, which are such a hook. */
+	sqlite3_wal_hook(db, on_logged, conn);
 	return CATCHUP_OK;
 }
 
@@ -262,7 +273,7 @@ static int make_writable(struct cu_conn *conn, const struct cu_conn_options *opt
 		[CATCHUP_SYNCHRONOUS_NORMAL] = "PRAGMA main.synchronous=NORMAL",
 		[CATCHUP_SYNCHRONOUS_FULL] = "PRAGMA main.synchronous=FULL",
 	};
-	char mode[32];
+	char mode[32], size[32];
 	int rc;
 
 	/* SQLite opens a file that it may not write for reading, without a word. */
@@ -277,6 +288,10 @@ static int make_writable(struct cu_conn *conn, const struct cu_conn_options *opt
 			conn->main_path, mode);
 	if (rc == CATCHUP_OK)
 		rc = pragma(conn, error, "configuring", synchronous[options->synchronous]);
+	if (rc == CATCHUP_OK)
+		rc = ask(conn, "PRAGMA main.page_size", size, sizeof(size), error, "reading");
+	if (rc == CATCHUP_OK)
+		conn->page_bytes = (int)strtol(size, NULL, 10);
 	if (rc == CATCHUP_OK)
 		rc = pragma(conn, error, "configuring",
 			"PRAGMA main.journal_size_limit=" JOURNAL_LIMIT_BYTES

@@ -73,6 +73,9 @@ struct cu_conn {
 	int64_t query_ns;        /* longest time for one step of a source's query */
 	int64_t query_until_ns;  /* of the step in hand; 0: not known yet, CU_FOREVER: no such step */
 	bool interrupted;        /* the progress handler ended the last statement */
+	int page_bytes;          /* of main; writers only */
+	int64_t log_bytes;       /* in use of main's write-ahead log after our last commit; what lies
+	                            behind that in the file is left from before */
 	struct cu_file_id main_id; /* the main file when it was opened */
 	char *main_path;         /* owned */
 	sqlite3_stmt *begin, *commit, *rollback, *savepoint, *rollback_to, *version;

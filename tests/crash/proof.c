@@ -49,10 +49,10 @@ void proof_use_memory(void)
 {
 	struct statvfs room;
 
-	if (!getenv("TMPDIR") && access("/dev/shm", W_OK | X_OK) == 0 &&
+	if (access("/dev/shm", W_OK | X_OK) == 0 &&
 		statvfs("/dev/shm", &room) == 0 &&
 		(uint64_t)room.f_bavail * room.f_frsize > MEMORY_ROOM_BYTES)
-		setenv("TMPDIR", "/dev/shm", 0);
+		setenv("TMPDIR", "/dev/shm", 1);
 }
 
 /* ---- chance --------------------------------------------------------------------------------- */

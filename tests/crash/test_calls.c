@@ -11,6 +11,7 @@
 #include "program.h"
 #include "proof.h"
 #include "skip.h"
+#include "world.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -19,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -27,41 +27,7 @@
 /* So many rows, of which so many are there from the beginning. */
 #define ROWS 240
 #define ROWS_DONE_BEFORE 120
-
-static const struct {
-	const char *file, *text;
-} files[] = {
-	{"apply.sql",
-		"-- name: apply\n-- source: events\n-- setup\n"
-		"CREATE TABLE IF NOT EXISTS applied(line TEXT NOT NULL);\n"
-		"-- apply\nINSERT INTO applied SELECT id || ' ' || v FROM events\n"
-		" WHERE id > @last AND id <= @max;\n"},
-	{"row.sql",
-		"-- name: row\n-- source: events\n-- setup\n"
-		"CREATE TABLE IF NOT EXISTS rowed(line TEXT NOT NULL);\n"
-		"-- next\nSELECT id, v FROM events\n"
-		" WHERE id > @last AND id <= @max AND id % 3 <> 1 ORDER BY id LIMIT 7\n"
-		"-- row\nINSERT INTO rowed VALUES (@id || ' ' || @v);\n"},
-	{"into.sql",
-		"-- name: into\n-- source: events\n-- into: results.db\n-- setup\n"
-		"CREATE TABLE IF NOT EXISTS intoed(line TEXT NOT NULL);\n"
-		"-- next\nSELECT id, v FROM source.events WHERE id > @last AND id <= @max ORDER BY id\n"
-		"-- row\nINSERT INTO intoed VALUES (@id || ' ' || @v);\n"},
-};
-
-static const struct proof_claim claims[] = {
-	{"apply", "SELECT max(id) FROM events",
-		"SELECT id || ' ' || v AS line FROM events WHERE id <= ?1", "SELECT line FROM applied"},
-	{"row", "SELECT max(id) FROM events",
-		"SELECT id || ' ' || v AS line FROM events WHERE id <= ?1 AND id % 3 <> 1",
-		"SELECT line FROM rowed"},
-	{"into", "SELECT max(id) FROM source.events",
-		"SELECT id || ' ' || v AS line FROM source.events WHERE id <= ?1",
-		"SELECT line FROM intoed"},
-};
-
-#define N_CLAIMS (sizeof(claims) / sizeof(claims[0]))
-#define INTO 2
+#define ROW_BYTES 1000
 
 /* What changes a file, its name or its locks, and what a start needs. */
 static const char *const kinds[] = {"pwrite64", "write", "fdatasync", "fsync", "ftruncate", "unlink",
@@ -84,19 +50,6 @@ struct scene {
 };
 
 /* ---- files ----------------------------------------------------------------------------------- */
-
-static void insert_rows(const char *database, int from, int to)
-{
-	char sql[512];
-
-	snprintf(sql, sizeof(sql),
-		"PRAGMA journal_mode=WAL; CREATE TABLE IF NOT EXISTS events("
-		"id INTEGER PRIMARY KEY AUTOINCREMENT, v TEXT NOT NULL); INSERT INTO events(v)"
-		" WITH RECURSIVE n(i) AS (SELECT %d UNION ALL SELECT i + 1 FROM n WHERE i < %d)"
-		" SELECT i || '-' || hex(zeroblob(500)) FROM n",
-		from + 1, to);
-	test_sql(database, sql);
-}
 
 static void copy_file(const char *from_folder, const char *to_folder, const char *name)
 {
@@ -142,31 +95,6 @@ static int run(struct program *p, const char *folder, const char *const *under)
 		"--wal-mib", "1", "--synchronous", "full", "--log-level", "warn");
 }
 
-static bool results_are_right(const char *folder, bool all, char *why, size_t bytes)
-{
-	char *app = test_path(folder, "app.db"), *results = test_path(folder, "results.db");
-	bool ok = true;
-
-	for (size_t i = 0; i < N_CLAIMS && ok; i++) {
-		const char *file = i == INTO ? results : app;
-		struct proof_verdict verdict;
-		struct stat st;
-
-		if (i == INTO && !all && (stat(results, &st) != 0 || st.st_size == 0))
-			continue;
-		ok = proof_verify(file, i == INTO ? app : NULL, &claims[i], &verdict);
-		snprintf(why, bytes, "%s", verdict.message);
-		if (ok && all && verdict.watermark != ROWS) {
-			ok = false;
-			snprintf(why, bytes, "%s: its watermark is %lld, not %d", claims[i].consumer,
-				(long long)verdict.watermark, ROWS);
-		}
-	}
-	free(app);
-	free(results);
-	return ok;
-}
-
 /* Goes through one run with strace's way of spoiling it, and then through one without. */
 static int spoil(struct scene *s, enum stage stage, const char *kind, const char *how)
 {
@@ -184,12 +112,12 @@ static int spoil(struct scene *s, enum stage stage, const char *kind, const char
 	s->hit += code != 0;
 	if (code > 128 && code != 128 + SIGKILL)
 		fail_msg("%s: ended by signal %d: %s", inject, code - 128, p.err.text);
-	if (!results_are_right(folder, code == 0, why, sizeof(why)))
+	if (!world_verify(folder, WORLD_SQL_CLAIMS, code == 0, why, sizeof(why)))
 		fail_msg("%s, which ended with %d: %s; it said: %s", inject, code, why, p.err.text);
 	if (run(&again, folder, NULL) != 0)
 		fail_msg("after %s the next run ended with %d: %s", inject, again.exit_code,
 			again.err.text);
-	if (!results_are_right(folder, true, why, sizeof(why)))
+	if (!world_verify(folder, WORLD_SQL_CLAIMS, true, why, sizeof(why)))
 		fail_msg("after %s and another run: %s", inject, why);
 	program_free(&p);
 	program_free(&again);
@@ -260,7 +188,6 @@ static int set_up(void **state)
 {
 	struct scene *s = calloc(1, sizeof(*s));
 	struct program p = {0};
-	char *database;
 
 	proof_use_memory();
 	*state = s;
@@ -268,22 +195,14 @@ static int set_up(void **state)
 	if (!s->can_trace)
 		return 0;
 	s->kept[RESUMED] = test_folder_make();
-	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-		char *path = test_path(s->kept[RESUMED], files[i].file);
-
-		test_write_file(path, files[i].text);
-		free(path);
-	}
-	database = test_path(s->kept[RESUMED], "app.db");
-	insert_rows(database, 0, ROWS_DONE_BEFORE);
+	world_write_consumers(s->kept[RESUMED]);
+	world_insert(s->kept[RESUMED], ROWS_DONE_BEFORE, "first ", ROW_BYTES);
 	s->kept[FRESH] = copy_folder(s->kept[RESUMED]);
-	assert_int_equal(run(&p, s->kept[RESUMED], NULL), 0);
+	if (run(&p, s->kept[RESUMED], NULL) != 0)
+		fail_msg("the first run ended with %d: %s", p.exit_code, p.err.text);
 	program_free(&p);
-	insert_rows(database, ROWS_DONE_BEFORE, ROWS);
-	free(database);
-	database = test_path(s->kept[FRESH], "app.db");
-	insert_rows(database, ROWS_DONE_BEFORE, ROWS);
-	free(database);
+	for (enum stage stage = FRESH; stage < STAGES; stage++)
+		world_insert(s->kept[stage], ROWS - ROWS_DONE_BEFORE, "then ", ROW_BYTES);
 	for (enum stage stage = FRESH; stage < STAGES; stage++)
 		count_calls(s, stage);
 	return 0;
