@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* No statement of a consumer runs longer than this under the write lock; a batch that does is
- * undone and halved. */
+/* No statement of a consumer runs longer than this beyond its batch's time under the write lock; a
+ * batch that does is undone and halved. */
 #define STATEMENT_DEADLINE_NS (5 * CU_NS_PER_S)
 
 /* ---- a batch ------------------------------------------------------------------------------- */
@@ -114,7 +114,8 @@ bool cu_perform_begin(struct cu_follower *f, struct cu_event *event)
 		return cu_perform_fault(f, event, false, 0);
 	event->now_ns = cu_os_now_ns();
 	event->hold_ns = cu_turn_hold_ns(f);
-	cu_conn_set_deadline(&f->writer, cu_deadline(event->now_ns, STATEMENT_DEADLINE_NS));
+	cu_conn_set_deadline(&f->writer, cu_deadline(event->now_ns,
+						 f->plan.config.batch_ns + STATEMENT_DEADLINE_NS));
 	event->kind = CU_EVENT_BEGUN;
 	if (event->watermark != f->plan.watermark || f->plan.park)
 		return true;
