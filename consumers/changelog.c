@@ -19,6 +19,7 @@
 #include <catchup/changelog.h>
 #include <catchup/consumer.h>
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,13 +76,14 @@ static int read_sequence(struct catchup_context *ctx, int64_t *sequence)
 	return CATCHUP_ROW_APPLIED;
 }
 
-/* An error of the file: a full disk is the machine's, and so is what may pass. */
+/* An error of the file: a full disk is the machine's, and so is what the system says (detail) and may
+ * pass. What the file is (a folder, a database) does not. */
 static int fail_file(struct catchup_context *ctx, const struct catchup_error *error)
 {
 	int code = error->code == CATCHUP_FULL    ? SQLITE_FULL
 		   : error->code == CATCHUP_NOMEM ? SQLITE_NOMEM
-		   : error->code == CATCHUP_IO    ? SQLITE_IOERR
-						  : 0;
+		   : error->code == CATCHUP_IO && error->detail != 0 ? SQLITE_IOERR
+								     : 0;
 
 	return catchup_fail(ctx, code, "%s", error->message);
 }
@@ -120,8 +122,12 @@ static int open_all(struct catchup_context *ctx, struct writer *w)
 		    -1, &w->save, NULL) != SQLITE_OK ||
 		sqlite3_bind_text(w->save, 1, ctx->name, -1, SQLITE_STATIC) != SQLITE_OK)
 		return catchup_fail_db(ctx, "cannot prepare");
-	if (catchup_changelog_writer_open(&options, &w->file, &error) != CATCHUP_OK)
+	if (catchup_changelog_writer_open(&options, &w->file, &error) != CATCHUP_OK) {
+		/* A folder that is not there is a wrong path. */
+		if (error.detail == ENOENT || error.detail == ENOTDIR)
+			error.detail = 0;
 		return fail_file(ctx, &error);
+	}
 	return CATCHUP_ROW_APPLIED;
 }
 

@@ -128,7 +128,7 @@ void cu_follower_note_recovery(struct cu_follower *f)
 	cu_mutex_unlock(&f->mu);
 	if (was)
 		cu_log(&f->runtime->logger, CATCHUP_LOG_INFO, f->definition->name,
-			"goes on; watermark %lld", (long long)f->plan.watermark);
+			"goes on; watermark %lld", (long long)atomic_load(&f->watermark));
 }
 
 void cu_follower_open(struct cu_follower *f)
