@@ -188,13 +188,13 @@ bool cu_perform_lease(struct cu_follower *f, struct cu_event *event)
 	int rc;
 
 	cu_turn_take(f);
-	rc = cu_ledger_take_lease(&f->ledger, &f->owner, life_ns, &event->fence, other,
+	rc = cu_ledger_take_lease(&f->ledger, &f->runtime->owner, life_ns, &event->fence, other,
 		sizeof(other), &wait_ns, &f->fault);
 	cu_turn_give(f, 0);
 	if (rc != CATCHUP_OK)
 		return cu_perform_fault(f, event, false, 0);
 	cu_mutex_lock(&f->mu);
-	memcpy(f->progress.owner, event->fence ? f->owner.name : other, sizeof(other));
+	memcpy(f->progress.owner, event->fence ? f->runtime->owner.name : other, sizeof(other));
 	cu_mutex_unlock(&f->mu);
 	if (event->fence != 0) {
 		f->waits_for_lease = false;
@@ -281,17 +281,30 @@ bool cu_perform_load(struct cu_follower *f, struct cu_event *event)
 	return true;
 }
 
+/* Only an idle consumer renews by itself; one that works does it with its commits. */
 bool cu_perform_renew(struct cu_follower *f, struct cu_event *event)
 {
+	int64_t life_ns = f->plan.config.lease_ns;
+	struct cu_file *file = f->file;
 	bool lost = false;
-	int rc;
+	int rc = CATCHUP_OK;
 
 	cu_turn_take(f);
-	rc = cu_ledger_renew_lease(
-		&f->ledger, f->plan.fence, f->plan.config.lease_ns, &lost, &f->fault);
+	/* Another consumer of this file has done it for all: not before the next time. */
+	if (file->renewed_ns == 0 || event->now_ns - file->renewed_ns >= life_ns / 6) {
+		rc = cu_ledger_renew_all(&f->ledger, &f->runtime->owner, f->plan.fence, life_ns,
+			&lost, &f->fault);
+		if (rc == CATCHUP_OK && !lost)
+			file->renewed_ns = event->now_ns;
+	}
 	cu_turn_give(f, 0);
 	if (rc != CATCHUP_OK)
 		return cu_perform_fault(f, event, false, 0);
+	if (f->batches_at_renewal == f->progress.batches) {
+		cu_conn_give_memory_back(&f->writer);
+		cu_conn_give_memory_back(&f->fetcher);
+	}
+	f->batches_at_renewal = f->progress.batches;
 	event->kind = lost ? CU_EVENT_LOST : CU_EVENT_DONE;
 	return true;
 }

@@ -152,6 +152,7 @@ int catchup_open(
 	}
 	c->logger = (struct cu_logger){options->log, options->log_context, options->log_level};
 	c->pid = cu_os_pid();
+	cu_owner_self(&c->owner);
 	rc = take_options(c, options, error);
 	if (rc == CATCHUP_OK)
 		rc = cu_sqlite_check(error);

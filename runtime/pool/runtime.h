@@ -39,6 +39,7 @@ struct cu_file {
 	/* who has the turn only */
 	struct cu_manners manners;
 	struct cu_file_stat wal; /* when our last turn ended */
+	int64_t renewed_ns;      /* all leases in it, the last time; 0: never */
 
 	/* checkpointer (checkpoint.c) */
 	struct cu_thread checkpointer;
@@ -158,7 +159,6 @@ struct cu_follower {
 	bool has_turn;
 	struct cu_ring_entry held;      /* a range that did not fit into the last batch */
 	bool holds;
-	struct cu_owner owner;
 	int64_t fault_row;              /* row the last fault is about, 0 for none */
 	struct catchup_error fault;     /* the last one */
 	struct catchup_error row_fault; /* the last one that was a row's: what its dead letter says */
@@ -166,6 +166,7 @@ struct cu_follower {
 	size_t fault_key_bytes;
 	int64_t wake_at_ns;             /* nothing to do before; CU_FOREVER: until woken */
 	bool waits_for_lease;           /* told once */
+	int64_t batches_at_renewal;     /* none since: it is idle, and holds no memory it can do without */
 };
 
 struct cu_worker {
@@ -191,6 +192,7 @@ struct catchup {
 	struct cu_logger logger;
 	char *path;                     /* absolute, of the source database; owned */
 	pid_t pid;
+	struct cu_owner owner;          /* of all its leases */
 
 	/* constant after start; owned */
 	struct cu_follower **followers;

@@ -118,6 +118,9 @@ bool cu_conn_in_transaction(const struct cu_conn *conn);
 /* PRAGMA data_version of main: changes when another connection has committed. About 2 us. */
 int cu_conn_data_version(struct cu_conn *conn, int64_t *version, struct catchup_error *error);
 
+/* Gives pages that are only remembered back; for one that has nothing to do for a while. */
+void cu_conn_give_memory_back(struct cu_conn *conn);
+
 /* Whether the file at the path is no longer the one that is open (SQLITE_FCNTL_HAS_MOVED). */
 bool cu_conn_moved(struct cu_conn *conn);
 

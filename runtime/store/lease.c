@@ -193,6 +193,40 @@ int cu_ledger_renew_lease(struct cu_ledger *ledger, int64_t fence, int64_t life_
 	return set_expiry(ledger, fence, cu_deadline(cu_os_boottime_ns(), life_ns), lost, error);
 }
 
+static int renew_instance(struct cu_ledger *ledger, const struct cu_owner *self,
+	int64_t expires_ns, struct catchup_error *error)
+{
+	sqlite3_stmt *stmt;
+	int rc = cu_conn_prepare(ledger->conn, &stmt, error,
+		"UPDATE main.catchup_lease SET expires_ns = ?1 WHERE instance = ?2 AND pid = ?3"
+		" AND expires_ns > 0");
+
+	if (rc != CATCHUP_OK)
+		return rc;
+	sqlite3_bind_int64(stmt, 1, expires_ns);
+	sqlite3_bind_int64(stmt, 2, self->instance);
+	sqlite3_bind_int64(stmt, 3, self->pid);
+	rc = cu_ledger_run(ledger, stmt, "renewing leases", NULL, error);
+	sqlite3_finalize(stmt);
+	return rc;
+}
+
+int cu_ledger_renew_all(struct cu_ledger *ledger, const struct cu_owner *self, int64_t fence,
+	int64_t life_ns, bool *lost, struct catchup_error *error)
+{
+	int64_t expires_ns = cu_deadline(cu_os_boottime_ns(), life_ns);
+	struct cu_own_transaction t;
+	int rc = cu_own_begin(&t, ledger->conn, error);
+
+	*lost = false;
+	if (rc != CATCHUP_OK)
+		return rc;
+	rc = set_expiry(ledger, fence, expires_ns, lost, error);
+	if (rc == CATCHUP_OK)
+		rc = renew_instance(ledger, self, expires_ns, error);
+	return cu_own_end(&t, rc, error);
+}
+
 int cu_ledger_drop_lease(struct cu_ledger *ledger, int64_t fence, struct catchup_error *error)
 {
 	bool lost;

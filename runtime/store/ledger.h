@@ -106,6 +106,10 @@ int cu_ledger_take_lease(struct cu_ledger *ledger, const struct cu_owner *self, 
 /* Inside the transaction in hand or in one of its own. *lost when the fence is no longer ours. */
 int cu_ledger_renew_lease(struct cu_ledger *ledger, int64_t fence, int64_t life_ns, bool *lost,
 	struct catchup_error *error);
+/* The same, and renews all others that this owner's instance holds in the file with it: a thousand idle
+ * consumers need one small transaction now and then, not a thousand. */
+int cu_ledger_renew_all(struct cu_ledger *ledger, const struct cu_owner *self, int64_t fence,
+	int64_t life_ns, bool *lost, struct catchup_error *error);
 int cu_ledger_drop_lease(struct cu_ledger *ledger, int64_t fence, struct catchup_error *error);
 /* Whether somebody holds a lease of these properties now, seen from `self`. */
 bool cu_lease_is_held(const struct cu_owner *holder, int64_t expires_ns, const struct cu_owner *self);

@@ -105,6 +105,14 @@ int cu_conn_data_version(struct cu_conn *conn, int64_t *version, struct catchup_
 	return rc;
 }
 
+void cu_conn_give_memory_back(struct cu_conn *conn)
+{
+	if (!cu_conn_is_open(conn))
+		return;
+	cu_conn_check_owner(conn);
+	sqlite3_db_release_memory(conn->db);
+}
+
 static bool schema_moved(struct cu_conn *conn, const char *schema)
 {
 	int moved = 0;
