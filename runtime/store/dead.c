@@ -10,6 +10,7 @@
 int cu_ledger_add_dead(struct cu_ledger *ledger, const struct cu_dead_letter *letter,
 	struct catchup_error *error)
 {
+	const char *message = letter->message ? letter->message : "";
 	sqlite3_stmt *stmt;
 	int rc = cu_ledger_ready(ledger, &ledger->dead_add,
 		"INSERT INTO main.catchup_dead(consumer, id, key, code, message, attempts, first_ms, last_ms)"
@@ -22,15 +23,14 @@ int cu_ledger_add_dead(struct cu_ledger *ledger, const struct cu_dead_letter *le
 	CU_CHECK(cu_conn_in_transaction(ledger->conn));
 	stmt = ledger->dead_add;
 	sqlite3_bind_int64(stmt, 2, letter->id);
-	if (letter->key)
-		sqlite3_bind_text64(stmt, 3, letter->key, letter->key_bytes, SQLITE_STATIC, SQLITE_UTF8);
-	else
-		sqlite3_bind_null(stmt, 3);
 	sqlite3_bind_int(stmt, 4, letter->code);
-	sqlite3_bind_text(stmt, 5, letter->message ? letter->message : "", -1, SQLITE_STATIC);
 	sqlite3_bind_int64(stmt, 6, letter->attempts);
 	sqlite3_bind_int64(stmt, 7, cu_os_wall_ms());
-	rc = cu_ledger_run(ledger, stmt, "saving a dead letter", NULL, error);
+	rc = cu_ledger_bind_text(ledger, stmt, 3, letter->key, letter->key_bytes, error);
+	if (rc == CATCHUP_OK)
+		rc = cu_ledger_bind_text(ledger, stmt, 5, message, strlen(message), error);
+	if (rc == CATCHUP_OK)
+		rc = cu_ledger_run(ledger, stmt, "saving a dead letter", NULL, error);
 	/* The texts are the caller's. */
 	sqlite3_bind_null(stmt, 3);
 	sqlite3_bind_null(stmt, 5);
@@ -48,7 +48,9 @@ int cu_ledger_has_dead_key(struct cu_ledger *ledger, const char *key, size_t key
 	if (rc != CATCHUP_OK)
 		return rc;
 	stmt = ledger->dead_has;
-	sqlite3_bind_text64(stmt, 2, key, key_bytes, SQLITE_STATIC, SQLITE_UTF8);
+	rc = cu_ledger_bind_text(ledger, stmt, 2, key, key_bytes, error);
+	if (rc != CATCHUP_OK)
+		return rc;
 	rc = sqlite3_step(stmt);
 	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
 		return cu_ledger_failed(ledger, stmt, "looking for a dead letter", error);

@@ -103,14 +103,18 @@ static int write_lease(struct cu_ledger *ledger, const struct lease *lease,
 	if (rc != CATCHUP_OK)
 		return rc;
 	sqlite3_bind_int64(stmt, 2, lease->fence);
-	sqlite3_bind_text(stmt, 3, lease->holder.name, -1, SQLITE_STATIC);
-	sqlite3_bind_text(stmt, 4, lease->holder.boot, -1, SQLITE_STATIC);
 	sqlite3_bind_int64(stmt, 5, lease->holder.pid);
 	sqlite3_bind_int64(stmt, 6, lease->holder.start);
 	sqlite3_bind_int64(stmt, 7, lease->holder.instance);
 	sqlite3_bind_int64(stmt, 8, lease->holder.space);
 	sqlite3_bind_int64(stmt, 9, lease->expires_ns);
-	rc = cu_ledger_run(ledger, stmt, "taking the lease", NULL, error);
+	rc = cu_ledger_bind_text(
+		ledger, stmt, 3, lease->holder.name, strlen(lease->holder.name), error);
+	if (rc == CATCHUP_OK)
+		rc = cu_ledger_bind_text(
+			ledger, stmt, 4, lease->holder.boot, strlen(lease->holder.boot), error);
+	if (rc == CATCHUP_OK)
+		rc = cu_ledger_run(ledger, stmt, "taking the lease", NULL, error);
 	sqlite3_finalize(stmt);
 	return rc;
 }

@@ -99,6 +99,14 @@ int cu_ledger_ready(struct cu_ledger *ledger, sqlite3_stmt **stmt, const char *s
 	return CATCHUP_OK;
 }
 
+int cu_ledger_bind_text(struct cu_ledger *ledger, sqlite3_stmt *stmt, int parameter, const char *text,
+	size_t bytes, struct catchup_error *error)
+{
+	return sqlite3_bind_text64(stmt, parameter, text, bytes, SQLITE_STATIC, SQLITE_UTF8) == SQLITE_OK
+		? CATCHUP_OK
+		: cu_ledger_failed(ledger, stmt, "binding text", error);
+}
+
 int cu_ledger_run(struct cu_ledger *ledger, sqlite3_stmt *stmt, const char *what, int *changes,
 	struct catchup_error *error)
 {
@@ -354,6 +362,8 @@ int cu_ledger_save_trouble(struct cu_ledger *ledger, const struct cu_trouble *tr
 	struct catchup_error *error)
 {
 	bool cleared = trouble->code == CATCHUP_OK;
+	const char *category = cleared ? "" : trouble->category;
+	const char *message = cleared ? "" : trouble->message;
 	struct cu_own_transaction t;
 	sqlite3_stmt *stmt;
 	int rc;
@@ -372,11 +382,15 @@ int cu_ledger_save_trouble(struct cu_ledger *ledger, const struct cu_trouble *tr
 	stmt = ledger->state;
 	sqlite3_bind_int(stmt, 2, cleared ? CATCHUP_STATE_IDLE : trouble->state);
 	sqlite3_bind_int(stmt, 3, trouble->code);
-	sqlite3_bind_text(stmt, 4, cleared ? NULL : trouble->category, -1, SQLITE_STATIC);
 	sqlite3_bind_int64(stmt, 5, cleared ? 0 : trouble->row);
-	sqlite3_bind_text(stmt, 6, cleared ? NULL : trouble->message, -1, SQLITE_STATIC);
 	sqlite3_bind_int64(stmt, 7, cleared ? 0 : cu_os_wall_ms());
-	rc = cu_ledger_run(ledger, stmt, "saving the state", NULL, error);
+	rc = cu_ledger_bind_text(
+		ledger, stmt, 4, cleared ? NULL : category, strlen(category), error);
+	if (rc == CATCHUP_OK)
+		rc = cu_ledger_bind_text(
+			ledger, stmt, 6, cleared ? NULL : message, strlen(message), error);
+	if (rc == CATCHUP_OK)
+		rc = cu_ledger_run(ledger, stmt, "saving the state", NULL, error);
 	/* The texts are the caller's. */
 	sqlite3_bind_null(stmt, 4);
 	sqlite3_bind_null(stmt, 6);

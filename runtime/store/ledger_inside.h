@@ -20,6 +20,11 @@ int cu_own_end(struct cu_own_transaction *t, int rc, struct catchup_error *error
 int cu_ledger_ready(struct cu_ledger *ledger, sqlite3_stmt **stmt, const char *sql,
 	struct catchup_error *error);
 
+/* Binds text that lives until the statement is reset, NULL for a null. Not even that goes through
+ * without memory when the database is UTF-16. */
+int cu_ledger_bind_text(struct cu_ledger *ledger, sqlite3_stmt *stmt, int parameter, const char *text,
+	size_t bytes, struct catchup_error *error);
+
 /* Steps a statement that returns nothing and resets it. changes may be NULL. */
 int cu_ledger_run(struct cu_ledger *ledger, sqlite3_stmt *stmt, const char *what, int *changes,
 	struct catchup_error *error);

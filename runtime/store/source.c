@@ -354,8 +354,10 @@ int cu_source_highest(struct cu_source *source, int64_t *highest, struct catchup
 			" WHERE lower(name) = lower(?1)", source->spec.attached ? "source" : "main");
 		if (rc != CATCHUP_OK)
 			return cu_source_prefix(source, rc, error);
-		sqlite3_bind_text(source->sequence, 1, source->spec.table, -1, SQLITE_STATIC);
 	}
+	/* Without the name nothing would be found, and a source would seem to have gone backwards. */
+	if (sqlite3_bind_text(source->sequence, 1, source->spec.table, -1, SQLITE_STATIC) != SQLITE_OK)
+		return cu_source_failed(source, source->sequence, "reading sqlite_sequence", error);
 	rc = cu_conn_step_query(source->conn, source->sequence);
 	if (rc != SQLITE_ROW)
 		return cu_source_failed(source, source->sequence, "reading sqlite_sequence", error);

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fault_sites.h - each call to the machine, at each place where it is made, fails once.
+ *
+ * The linker puts functions of fault_sites.c in place of libc's and SQLite's (--wrap). A place is a
+ * call's return address together with the SQL it is about: a first run of a story finds the places, and
+ * then the story is run once for each, with the first call there failing as the machine would.
+ */
+#ifndef TESTS_FAULT_SITES_H
+#define TESTS_FAULT_SITES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Begins to collect places. Those of earlier stories are not collected again. */
+void fault_collect(void);
+/* Ends it. The places of this story are *first up to, and without, the one returned. */
+size_t fault_collected(size_t *first);
+
+/* The next call at a place fails. Nothing fails after fault_off. */
+void fault_at(size_t place);
+/* Returns whether it has failed. */
+bool fault_off(void);
+
+/* In words, for messages: function, SQL, and the address as addr2line takes it. */
+const char *fault_name(size_t place);
+
+#endif
