@@ -70,17 +70,25 @@ static int apply_row(struct catchup_context *ctx, void *state, int64_t id, void 
 						  : catchup_fail_db(ctx, "insert");
 }
 
+/* Orders that a rebuilding finds. */
+#define REBUILT 6
+#define TEXT(number) TEXT_OF(number)
+#define TEXT_OF(number) #number
+
 static int one_event(struct catchup_context *ctx, void *state, const struct catchup_event *event)
 {
-	return apply_row(ctx, state, event->keys[0].integer, NULL);
+	int64_t id = event->keys[0].integer;
+
+	/* What a rebuilding has put there is met again. */
+	return id <= REBUILT ? CATCHUP_ROW_PASSED : apply_row(ctx, state, id, NULL);
 }
 
 static int rebuild(struct catchup_context *ctx, void *state, const struct catchup_out_of_sync *why)
 {
 	(void)state;
 	(void)why;
-	return sqlite3_exec(ctx->db, "INSERT OR IGNORE INTO done_events SELECT id FROM orders WHERE id <= 6",
-		       NULL, NULL, NULL) == SQLITE_OK
+	return sqlite3_exec(ctx->db, "INSERT OR IGNORE INTO done_events SELECT id FROM orders WHERE id <= "
+		       TEXT(REBUILT), NULL, NULL, NULL) == SQLITE_OK
 		? CATCHUP_ROW_APPLIED : catchup_fail_db(ctx, "rebuild");
 }
 
