@@ -16,6 +16,21 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/* A machine that is short of something says nothing about the file: that passes. */
+static int code_of(int errnum)
+{
+	switch (errnum) {
+	case ENOMEM:
+		return CATCHUP_NOMEM;
+	case EIO:
+	case EMFILE:
+	case ENFILE:
+		return CATCHUP_IO;
+	default:
+		return CATCHUP_DATABASE;
+	}
+}
+
 static int check_name(const char *path, struct catchup_error *error)
 {
 	if (!path || path[0] == '\0')
@@ -62,7 +77,7 @@ static int resolve_new(const char *path, char *real, struct catchup_error *error
 		snprintf(folder, sizeof(folder), "%.*s", slash == path ? 1 : (int)(slash - path), path);
 	rc = cu_file_real_path(folder, real, PATH_MAX);
 	if (rc < 0)
-		return cu_error_errno(error, CATCHUP_DATABASE, -rc, "database '%s': folder '%s'", path,
+		return cu_error_errno(error, code_of(-rc), -rc, "database '%s': folder '%s'", path,
 			folder);
 	used = strlen(real);
 	if ((size_t)snprintf(real + used, PATH_MAX - used, "%s%s", used > 1 ? "/" : "", name) >=
@@ -92,7 +107,7 @@ int cu_path_resolve(const char *path, const char *relative_to_folder_of, char **
 		rc = cu_error_set(error, CATCHUP_DATABASE, 0,
 			"database '%s': a symbolic link that leads to no file", whole);
 	else if (rc < 0)
-		rc = cu_error_errno(error, CATCHUP_DATABASE, -rc, "database '%s'", whole);
+		rc = cu_error_errno(error, code_of(-rc), -rc, "database '%s'", whole);
 	if (rc != CATCHUP_OK)
 		return rc;
 	*out = strdup(real);
@@ -121,7 +136,7 @@ int cu_path_check(const char *path, bool may_be_missing, struct cu_file_stat *st
 	if (rc == -ENOENT && may_be_missing)
 		return CATCHUP_OK;
 	if (rc < 0)
-		return cu_error_errno(error, CATCHUP_DATABASE, -rc, "database '%s'", path);
+		return cu_error_errno(error, code_of(-rc), -rc, "database '%s'", path);
 	if (S_ISDIR(st->mode))
 		kind = "a folder";
 	else if (S_ISFIFO(st->mode))
