@@ -31,6 +31,13 @@ static char *folder;
 /* guards what is recorded */
 static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER;
 
+static struct {
+	enum cut_call call;
+	long nth, times;
+	int code;
+	long calls[CUT_CALLS];
+} faults;
+
 const struct cut_recording *cut_recording(void)
 {
 	return &recording;
@@ -123,6 +130,42 @@ void cut_forget(void)
 	recording = (struct cut_recording){0};
 }
 
+/* ---- calls that fail ------------------------------------------------------------------------- */
+
+void cut_fail(enum cut_call call, long nth, long times, int code)
+{
+	pthread_mutex_lock(&mu);
+	memset(&faults, 0, sizeof(faults));
+	faults.call = call;
+	faults.nth = nth;
+	faults.times = times;
+	faults.code = code;
+	pthread_mutex_unlock(&mu);
+}
+
+long cut_calls(enum cut_call call)
+{
+	long calls;
+
+	pthread_mutex_lock(&mu);
+	calls = faults.calls[call];
+	pthread_mutex_unlock(&mu);
+	return calls;
+}
+
+/* Counts a call on a recorded file. Other than SQLITE_OK: it fails. The caller holds mu. */
+static int count_call(enum cut_call call, size_t slot)
+{
+	long n;
+
+	if (slot == CUT_NO_SLOT)
+		return SQLITE_OK;
+	n = ++faults.calls[call];
+	if (faults.nth == 0 || call != faults.call || n < faults.nth || n >= faults.nth + faults.times)
+		return SQLITE_OK;
+	return faults.code;
+}
+
 /* ---- files ---------------------------------------------------------------------------------- */
 
 static sqlite3_file *real_of(sqlite3_file *file)
@@ -137,6 +180,13 @@ static int cut_close(sqlite3_file *file)
 
 static int cut_read(sqlite3_file *file, void *to, int bytes, sqlite3_int64 offset)
 {
+	int rc;
+
+	pthread_mutex_lock(&mu);
+	rc = count_call(CUT_CALL_READ, ((struct cut_file *)file)->slot);
+	pthread_mutex_unlock(&mu);
+	if (rc != SQLITE_OK)
+		return rc;
 	return real_of(file)->pMethods->xRead(real_of(file), to, bytes, offset);
 }
 
@@ -147,7 +197,9 @@ static int cut_write(sqlite3_file *file, const void *from, int bytes, sqlite3_in
 	int rc;
 
 	pthread_mutex_lock(&mu);
-	rc = real_of(file)->pMethods->xWrite(real_of(file), from, bytes, offset);
+	rc = count_call(CUT_CALL_WRITE, slot);
+	if (rc == SQLITE_OK)
+		rc = real_of(file)->pMethods->xWrite(real_of(file), from, bytes, offset);
 	if (rc == SQLITE_OK && slot != CUT_NO_SLOT) {
 		step = add_step(CUT_WRITE, slot);
 		step->offset = offset;
@@ -165,7 +217,9 @@ static int cut_truncate(sqlite3_file *file, sqlite3_int64 size)
 	int rc;
 
 	pthread_mutex_lock(&mu);
-	rc = real_of(file)->pMethods->xTruncate(real_of(file), size);
+	rc = count_call(CUT_CALL_TRUNCATE, slot);
+	if (rc == SQLITE_OK)
+		rc = real_of(file)->pMethods->xTruncate(real_of(file), size);
 	if (rc == SQLITE_OK && slot != CUT_NO_SLOT)
 		add_step(CUT_TRUNCATE, slot)->offset = size;
 	pthread_mutex_unlock(&mu);
@@ -176,15 +230,19 @@ static int cut_truncate(sqlite3_file *file, sqlite3_int64 size)
 static int cut_sync(sqlite3_file *file, int flags)
 {
 	struct cut_file *self = (struct cut_file *)file;
+	int rc;
 
 	(void)flags;
 	if (self->slot == CUT_NO_SLOT)
 		return SQLITE_OK;
 	pthread_mutex_lock(&mu);
-	add_step(CUT_SYNC, self->slot)->names = self->names;
-	self->names = false;
+	rc = count_call(CUT_CALL_SYNC, self->slot);
+	if (rc == SQLITE_OK) {
+		add_step(CUT_SYNC, self->slot)->names = self->names;
+		self->names = false;
+	}
 	pthread_mutex_unlock(&mu);
-	return SQLITE_OK;
+	return rc;
 }
 
 static int cut_size(sqlite3_file *file, sqlite3_int64 *size)
@@ -279,7 +337,9 @@ static int cut_open(sqlite3_vfs *self, const char *path, sqlite3_file *file, int
 	pthread_mutex_lock(&mu);
 	cut->slot = slot_of(path);
 	there = cut->slot != CUT_NO_SLOT && access(path, F_OK) == 0;
-	rc = real_vfs->xOpen(real_vfs, path, cut->real, flags, out);
+	rc = count_call(CUT_CALL_OPEN, cut->slot);
+	if (rc == SQLITE_OK)
+		rc = real_vfs->xOpen(real_vfs, path, cut->real, flags, out);
 	if (cut->real->pMethods)
 		cut->base.pMethods = &methods;
 	if (rc == SQLITE_OK && cut->slot != CUT_NO_SLOT && !there) {

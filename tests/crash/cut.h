@@ -30,6 +30,19 @@ void cut_stop(void);
 #define CUT_NOTES_MAX 8
 void cut_note(int kind, int64_t value);
 
+/* ---- calls that fail ------------------------------------------------------------------------- */
+
+enum cut_call { CUT_CALL_OPEN, CUT_CALL_READ, CUT_CALL_WRITE, CUT_CALL_TRUNCATE, CUT_CALL_SYNC, CUT_CALLS };
+
+/* From the nth call of a kind on, counted from 1, so many return this code and do nothing. nth 0: none
+ * does. Counts of calls begin anew. */
+void cut_fail(enum cut_call call, long nth, long times, int code);
+
+/* Calls of a kind since then. */
+long cut_calls(enum cut_call call);
+
+/* ---- what was recorded ----------------------------------------------------------------------- */
+
 /* Steps recorded so far. */
 size_t cut_steps(void);
 void cut_forget(void);

@@ -42,7 +42,7 @@ long proof_count(long in_short, long in_long)
 
 long proof_every(long in_short)
 {
-	return proof_is_long() ? 1 : in_short;
+	return number_of("PROOF_EVERY", proof_is_long() ? 1 : in_short);
 }
 
 void proof_use_memory(void)

@@ -5,6 +5,7 @@
  *
  *	PROOF=long        the long tier; otherwise the short one
  *	PROOF_COUNT=N     so many rounds, whatever the tier
+ *	PROOF_EVERY=N     every Nth of a list of steps, whatever the tier
  *	PROOF_SEED=N      another seed; each proof prints the one it used
  */
 #ifndef TESTS_PROOF_H

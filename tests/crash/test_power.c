@@ -31,7 +31,6 @@
 #define IMAGES_PER_RECORDING 1250
 #define RUN_AGAIN_EVERY 50
 #define CUT_BACK_TRIED_MOST 10
-#define CONTROL_IMAGES 400
 
 /* ---- what is acknowledged -------------------------------------------------------------------- */
 
@@ -396,7 +395,7 @@ static void test_control_off_is_damaged(void **state)
 
 	s->random = proof_random_start("power cut, OFF");
 	record(s, CATCHUP_SYNCHRONOUS_OFF);
-	cut_everywhere(s, false, CONTROL_IMAGES, count_wrong);
+	cut_everywhere(s, false, proof_count(400, 4000), count_wrong);
 	print_message("power cut, OFF: %ld of %ld are wrong, %ld of these damaged\n", s->wrong, s->images,
 		s->damaged);
 	assert_true(s->damaged > 0);
@@ -408,7 +407,7 @@ static void test_control_normal_loses_what_was_acknowledged(void **state)
 
 	s->random = proof_random_start("power cut, NORMAL taken for FULL");
 	record(s, CATCHUP_SYNCHRONOUS_NORMAL);
-	cut_everywhere(s, true, CONTROL_IMAGES, count_wrong);
+	cut_everywhere(s, true, proof_count(400, 4000), count_wrong);
 	assert_true(s->wrong > 0);
 	assert_int_equal(s->damaged, 0);
 }
@@ -471,12 +470,12 @@ static void test_control_two_files_tear_apart(void **state)
 	s->random = proof_random_start("power cut, by hand");
 	record_by_hand(s, "main");
 	s->claim = &world_claims[WORLD_APPLY];
-	cut_everywhere(s, true, CONTROL_IMAGES, count_torn);
+	cut_everywhere(s, true, proof_count(400, 4000), count_torn);
 	assert_int_equal(s->wrong, 0);
 
 	record_by_hand(s, "other");
 	s->claim = &apart;
-	cut_everywhere(s, true, CONTROL_IMAGES, count_torn);
+	cut_everywhere(s, true, proof_count(400, 4000), count_torn);
 	print_message("power cut, watermark in another file: %ld of %ld are torn apart\n", s->wrong,
 		s->images / 2);
 	assert_true(s->wrong > 0);
