@@ -71,6 +71,9 @@ void cu_follower_finish(struct cu_follower *f)
 	free(f->source_path);
 	free(f->results_path);
 	free(f->fault_key);
+	for (size_t i = 0; i < f->n_written; i++)
+		free(f->written[i]);
+	free(f->written);
 	cu_park_finish(&f->map_park);
 	cu_mutex_finish(&f->mu);
 }
