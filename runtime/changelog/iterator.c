@@ -30,7 +30,8 @@ struct catchup_iterator {
 
 	/* the user's thread only */
 	struct catchup_next next;
-	struct cu_order order; /* what this iterator has read by itself */
+	struct cu_order order; /* what this iterator has read by itself, or what the feed joined on with */
+	bool joined;           /* the feed has joined on */
 	uint32_t told;         /* the newest trouble that was told */
 
 	/* own reading */
@@ -67,6 +68,8 @@ static int tell_sync(struct catchup_iterator *it, const struct catchup_out_of_sy
 {
 	it->next.sync = *why;
 	it->next.ticket = atomic_load_explicit(&it->sub.raised, memory_order_acquire);
+	/* What was seen before is of an order that may have ended here. */
+	it->next.seen = -1;
 	return CATCHUP_NEXT_OUT_OF_SYNC;
 }
 
@@ -326,6 +329,7 @@ static int take_record(struct catchup_iterator *it, const struct cu_record *reco
 		CU_CHECK(record->kind == CU_RECORD_JOIN);
 		memcpy(&join, record->body, sizeof(join));
 		it->order.crossed = it->order.crossed || join.crossed;
+		it->joined = true;
 		if (cu_order_take(&it->order, join.sequence, &why))
 			return AGAIN;
 		cu_subscriber_raise(&it->sub);
@@ -340,6 +344,7 @@ static int fall_behind(struct catchup_iterator *it)
 	cu_follow_take_resume(it->changelog, &it->sub, &it->place);
 	it->own = true;
 	it->order = it->place.order;
+	it->joined = false;
 	it->limit = 0;
 	return seek(it, it->place.offset);
 }
@@ -407,8 +412,9 @@ static void set_seen(struct catchup_iterator *it)
 		if (has_news(it))
 			return;
 	}
-	/* The reader knows nothing before its first line: what was read by itself counts. */
-	if (seen < 0 && !it->skipping)
+	/* The reader knows nothing before its first line: what was read by itself counts. But where the
+	 * feed joins on, the order is ahead of the event, which is still to be handed out. */
+	if (seen < 0 && !it->skipping && (it->own || !it->joined))
 		seen = it->order.last;
 	if (seen >= 0)
 		it->next.seen = seen;

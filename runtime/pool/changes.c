@@ -25,11 +25,11 @@ struct cu_changes {
 	/* follower's thread, while the thread below does not run */
 	struct catchup_iterator *iterator;
 	struct cu_thread thread;
-	int64_t after; /* the sequence it was started after */
 
 	/* the thread that brings, while it runs */
 	bool due; /* a SYNC stands before whatever comes next */
-	struct catchup_out_of_sync why;
+	struct catchup_out_of_sync why; /* the first reason */
+	int64_t got; /* the sequence that the last of them goes on with, -1: not known */
 	uint64_t ticket;
 	uint64_t asked; /* the request that the iterator was asked for */
 
@@ -177,8 +177,11 @@ static bool bring_seen(struct cu_changes *c, int64_t seen)
 {
 	struct cu_change *change;
 
+	/* The event after a gap may be on its way: the watermark must not pass it. */
+	if (c->due && c->got >= 0)
+		return bring_sync(c, c->got > 0 ? c->got - 1 : 0);
 	if (c->due)
-		return bring_sync(c, seen >= 0 ? seen : c->after);
+		return bring_sync(c, seen >= 0 ? seen : atomic_load(&c->f->brought));
 	if (seen <= atomic_load(&c->f->brought))
 		return true;
 	change = until_made(c, NULL);
@@ -202,6 +205,7 @@ static void note_sync(struct cu_changes *c, const struct catchup_next *next)
 	if (!c->due || c->why.reason == CATCHUP_SYNC_START)
 		c->why = next->sync;
 	c->due = true;
+	c->got = next->sync.got;
 	c->ticket = next->ticket;
 }
 
@@ -388,9 +392,9 @@ int cu_changes_rewind(struct cu_changes *c, int64_t after, struct catchup_error 
 		owe(c, &(struct catchup_out_of_sync){CATCHUP_SYNC_START, -1, -1});
 	c->why = f->owed;
 	c->due = f->owed.reason != 0;
+	c->got = -1;
 	c->ticket = 0;
 	atomic_store(&f->out_of_sync, c->due);
-	c->after = after;
 	c->asked = 0;
 	atomic_store(&f->looks_done, 0);
 	cu_mutex_lock(&f->mu);
