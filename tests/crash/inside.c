@@ -84,9 +84,10 @@ int inside_open(const char *folder, const struct catchup_options *options, struc
 	struct catchup_error *error)
 {
 	struct catchup_options with = options ? *options : (struct catchup_options){0};
-	char *database = test_path(folder, "app.db");
+	char database[4096], path[4096]; /* not on the heap: allocations may be failing already */
 	int rc;
 
+	snprintf(database, sizeof(database), "%s/app.db", folder);
 	used = 0;
 	lines[0] = '\0';
 	with.size = sizeof(with);
@@ -95,10 +96,8 @@ int inside_open(const char *folder, const struct catchup_options *options, struc
 	with.log_level = CATCHUP_LOG_WARN;
 	rc = catchup_open(&with, out, error);
 	for (size_t i = 0; i < WORLD_SQL_CLAIMS && rc == CATCHUP_OK; i++) {
-		char *path = test_path(folder, world_consumers[i]);
-
+		snprintf(path, sizeof(path), "%s/%s", folder, world_consumers[i]);
 		rc = catchup_add(*out, path, NULL, error);
-		free(path);
 	}
 	if (rc == CATCHUP_OK)
 		rc = catchup_add_table(*out, &inside_table, NULL, error);
@@ -106,7 +105,6 @@ int inside_open(const char *folder, const struct catchup_options *options, struc
 		catchup_close(*out);
 		*out = NULL;
 	}
-	free(database);
 	return rc;
 }
 
