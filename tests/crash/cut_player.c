@@ -62,7 +62,8 @@ static void put(struct content *content, size_t offset, const unsigned char *byt
 {
 	if (offset + n > content->n)
 		resize(content, offset + n);
-	memcpy(content->bytes + offset, bytes, n);
+	if (n)
+		memcpy(content->bytes + offset, bytes, n);
 }
 
 static void copy(struct content *to, const struct content *from)
