@@ -53,7 +53,9 @@ int cu_audit_file(struct catchup_verification *verification, const char *path,
 
 		if (sqlite3_step(stmt) != SQLITE_ROW)
 			rc = cu_error_sqlite(&why, conn.db, "database '%.300s'", path);
-		else if ((text = (const char *)sqlite3_column_text(stmt, 0)) && strcmp(text, "ok") != 0)
+		else if (!(text = (const char *)sqlite3_column_text(stmt, 0)))
+			rc = cu_error_nomem(&why);
+		else if (strcmp(text, "ok") != 0)
 			cu_text_escape(wrong, sizeof(wrong), text, strlen(text));
 	}
 	sqlite3_finalize(stmt);

@@ -79,12 +79,13 @@ static struct seen_source *find_source(struct look *look, const struct cu_entry 
 		seen->newest = -1;
 	if (spec.table || spec.max) {
 		struct cu_source_guard guard = {0};
+		bool known = !spec.table || cu_source_guard_read(&look->conn, spec.table, &guard,
+					NULL) == CATCHUP_OK;
 		const struct catchup_source_status source = {
 			.name = spec.table ? spec.table : spec.max,
 			.database = look->status->database,
 			.newest = seen->newest,
-			.guarded = spec.table && cu_source_guard_read(&look->conn, spec.table, &guard,
-						NULL) == CATCHUP_OK && guard.installed,
+			.guarded = known ? guard.installed : -1,
 		};
 
 		if (!cu_status_add_source(look->status, &source))

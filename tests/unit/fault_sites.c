@@ -34,6 +34,8 @@ static size_t target;    /* constant while armed */
 /* The result code of the last call of this thread that was made to fail, until the next call. */
 static _Thread_local int told_sqlite;
 
+static _Thread_local bool spared_here;
+
 extern const char __executable_start;
 
 static uint64_t hash_of(const char *text)
@@ -70,7 +72,7 @@ static bool fails(const char *function, const void *caller, const char *text)
 	uint64_t hash;
 
 	told_sqlite = 0;
-	if (!atomic_load(&collecting) && !atomic_load(&armed))
+	if (spared_here || (!atomic_load(&collecting) && !atomic_load(&armed)))
 		return false;
 	hash = hash_of(text);
 	if (atomic_load(&collecting))
@@ -104,6 +106,11 @@ void fault_at(size_t place)
 bool fault_off(void)
 {
 	return atomic_exchange(&armed, 0) == 0;
+}
+
+void fault_spare(bool spared)
+{
+	spared_here = spared;
 }
 
 const char *fault_name(size_t place)

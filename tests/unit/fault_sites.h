@@ -22,6 +22,9 @@ void fault_at(size_t place);
 /* Returns whether it has failed. */
 bool fault_off(void);
 
+/* Whether calls of this thread are spared: those of the test itself. */
+void fault_spare(bool spared);
+
 /* In words, for messages: function, SQL, and the address as addr2line takes it. */
 const char *fault_name(size_t place);
 
