@@ -6,6 +6,7 @@
 #include "pool/runtime.h"
 
 #include "base/error.h"
+#include "store/path.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -71,11 +72,10 @@ static int place_results(struct cu_follower *f, struct catchup_error *error)
 {
 	struct cu_file_stat source, results;
 	const struct cu_file_id *id = NULL;
-	int rc = cu_file_stat_path(f->source_path, &source);
+	int rc = cu_path_check(f->source_path, false, &source, error);
 
-	if (rc != 0)
-		return cu_error_errno(error, CATCHUP_DATABASE, -rc, "database '%.300s'",
-			f->source_path);
+	if (rc != CATCHUP_OK)
+		return rc;
 	if (cu_file_stat_path(f->results_path, &results) == 0)
 		id = &results.id;
 	f->separate = !id || !cu_file_same(&source.id, id);
@@ -154,10 +154,9 @@ int cu_layout_readers(struct catchup *c, struct catchup_error *error)
 		if (f->definition->table.event)
 			continue;
 		cu_setup_spec(f, &spec);
-		rc = cu_file_stat_path(f->source_path, &stat);
-		if (rc != 0)
-			return cu_error_errno(error, CATCHUP_DATABASE, -rc, "database '%.300s'",
-				f->source_path);
+		rc = cu_path_check(f->source_path, false, &stat, error);
+		if (rc != CATCHUP_OK)
+			return rc;
 		for (r = c->readers; r; r = r->next)
 			if (cu_file_same(&r->id, &stat.id) && same_source(r, &spec))
 				break;

@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "store/path.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -89,11 +90,10 @@ static int take_options(struct catchup *c, const struct catchup_options *given,
 static int check_database(struct catchup *c, struct catchup_error *error)
 {
 	struct cu_file_stat stat;
-	int rc = cu_file_stat_path(c->path, &stat);
+	int rc = cu_path_check(c->path, false, &stat, error);
 
-	if (rc != 0)
-		return cu_error_errno(
-			error, CATCHUP_DATABASE, -rc, "database '%.300s'", c->path);
+	if (rc != CATCHUP_OK)
+		return rc;
 	if (cu_os_network_fs(c->path) && !(c->options.flags & CATCHUP_FLAG_NETWORK_FS))
 		return cu_error_set(error, CATCHUP_DATABASE, 0,
 			"database '%.300s' is on a network file system, where SQLite's locks and "

@@ -344,10 +344,15 @@ static int open_main(struct cu_conn *conn, bool create, struct catchup_error *er
 	return cu_error_sqlite(error, conn->db, "database '%s': opening", conn->main_path);
 }
 
-static int check_id(const char *path, const struct cu_file_id *is, const struct cu_file_id *must_be,
-	struct catchup_error *error)
+/* The path leads to a file that may be opened; and, where one was in use, to that one still. */
+static int check_file(const char *path, bool may_be_missing, const struct cu_file_id *must_be,
+	struct cu_file_stat *st, struct catchup_error *error)
 {
-	if (!must_be || cu_file_same(is, must_be))
+	int rc = cu_path_check(path, may_be_missing || must_be, st, error);
+
+	if (!must_be || (rc != CATCHUP_OK && rc != CATCHUP_USAGE))
+		return rc;
+	if (rc == CATCHUP_OK && cu_file_same(&st->id, must_be))
 		return CATCHUP_OK;
 	return cu_error_set(error, CATCHUP_BACKWARDS, SQLITE_READONLY_DBMOVED,
 		"database '%s': the file was replaced, renamed or removed while it was in use", path);
@@ -375,13 +380,9 @@ int cu_conn_open(struct cu_conn *conn, const struct cu_conn_options *options,
 	create = options->role == CU_ROLE_WRITER && source;
 	conn->guard.source_attached = source != NULL;
 
-	rc = cu_path_check(options->main, create || options->main_id, &main_stat, error);
-	if (rc == CATCHUP_OK)
-		rc = check_id(options->main, &main_stat.id, options->main_id, error);
+	rc = check_file(options->main, create, options->main_id, &main_stat, error);
 	if (rc == CATCHUP_OK && source)
-		rc = cu_path_check(source, options->source_id != NULL, &source_stat, error);
-	if (rc == CATCHUP_OK && source)
-		rc = check_id(source, &source_stat.id, options->source_id, error);
+		rc = check_file(source, false, options->source_id, &source_stat, error);
 	if (rc != CATCHUP_OK)
 		return rc;
 	/* Two names of one file would have two write-ahead logs. */

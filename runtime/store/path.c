@@ -16,10 +16,18 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* A machine that is short of something says nothing about the file: that passes. */
+/*
+ * A machine that is short of something says nothing about the file: that passes. A path that leads to
+ * no file is the mistake of whoever gave it.
+ */
 static int code_of(int errnum)
 {
 	switch (errnum) {
+	case ENOENT:
+	case ENOTDIR:
+	case ELOOP:
+	case ENAMETOOLONG:
+		return CATCHUP_USAGE;
 	case ENOMEM:
 		return CATCHUP_NOMEM;
 	case EIO:
@@ -69,7 +77,7 @@ static int resolve_new(const char *path, char *real, struct catchup_error *error
 	int rc;
 
 	if (name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
-		return cu_error_set(error, CATCHUP_DATABASE, 0,
+		return cu_error_set(error, CATCHUP_USAGE, 0,
 			"database '%s': the path names a folder, not a file", path);
 	if (!slash)
 		snprintf(folder, sizeof(folder), ".");
@@ -104,7 +112,7 @@ int cu_path_resolve(const char *path, const char *relative_to_folder_of, char **
 	if (rc == -ENOENT)
 		rc = resolve_new(whole, real, error);
 	else if (rc == -ENOLINK)
-		rc = cu_error_set(error, CATCHUP_DATABASE, 0,
+		rc = cu_error_set(error, CATCHUP_USAGE, 0,
 			"database '%s': a symbolic link that leads to no file", whole);
 	else if (rc < 0)
 		rc = cu_error_errno(error, code_of(-rc), -rc, "database '%s'", whole);
@@ -129,7 +137,7 @@ int cu_path_check(const char *path, bool may_be_missing, struct cu_file_stat *st
 		return cu_error_set(error, CATCHUP_INTERNAL, 0, "database '%s': not an absolute path",
 			path);
 	if ((int)strlen(path) > longest)
-		return cu_error_set(error, CATCHUP_DATABASE, 0,
+		return cu_error_set(error, CATCHUP_USAGE, 0,
 			"database '%.60s...': the absolute path has %zu bytes, SQLite's limit is %d",
 			path, strlen(path), longest);
 	rc = cu_file_stat_path(path, st);
@@ -146,7 +154,7 @@ int cu_path_check(const char *path, bool may_be_missing, struct cu_file_stat *st
 	else if (!S_ISREG(st->mode))
 		kind = "a device";
 	if (kind)
-		return cu_error_set(error, CATCHUP_DATABASE, 0, "database '%s': %s, not a file", path,
+		return cu_error_set(error, CATCHUP_USAGE, 0, "database '%s': %s, not a file", path,
 			kind);
 	return CATCHUP_OK;
 }

@@ -50,8 +50,11 @@ static char *slurp(const char *path, size_t *bytes)
 	return text;
 }
 
-/* Every command that takes a database refuses it by name and leaves it as it was. */
-static void refused(struct scene *s, const char *path, const char *why)
+/*
+ * Every command that takes a database refuses it by name and leaves it as it was: as wrong usage where
+ * the path leads to no file, as a failure where the file is no database.
+ */
+static void refused(struct scene *s, const char *path, int exit_code, const char *why)
 {
 	char *file = scene_file(s, "copies.sql", copies);
 	const char *const commands[][8] = {
@@ -70,7 +73,7 @@ static void refused(struct scene *s, const char *path, const char *why)
 
 		program_start_with(&p, commands[i]);
 		program_finish(&p);
-		if (p.exit_code != 1 && p.exit_code != 2)
+		if (p.exit_code != exit_code)
 			fail_msg("%s %s: exit code %d: %s", commands[i][0], path, p.exit_code,
 				p.err.text);
 		help_expect(p.err.text, path);
@@ -98,23 +101,23 @@ static void what_is_no_file_is_refused(void **state)
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int fd;
 
-	refused(s, path, "No such file");
+	refused(s, path, 2, "No such file");
 	assert_int_equal(access(path, F_OK), -1); /* nor was it made */
 	assert_int_equal(mkdir(path, 0700), 0);
-	refused(s, path, "folder");
+	refused(s, path, 2, "folder");
 	assert_int_equal(rmdir(path), 0);
 	assert_int_equal(mkfifo(path, 0600), 0);
-	refused(s, path, "FIFO");
+	refused(s, path, 2, "FIFO");
 	assert_int_equal(unlink(path), 0);
 	fd = socket(AF_UNIX, SOCK_STREAM, 0);
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
 	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-	refused(s, path, "socket");
+	refused(s, path, 2, "socket");
 	close(fd);
 	assert_int_equal(unlink(path), 0);
-	refused(s, "/dev/zero", "device");
+	refused(s, "/dev/zero", 2, "device");
 	assert_int_equal(symlink("odd.db", path), 0);
-	refused(s, path, "symbolic links");
+	refused(s, path, 2, "symbolic links");
 }
 
 /* "random bytes, future format, encrypted (before anything is written)" */
@@ -129,13 +132,13 @@ static void what_is_no_database_is_refused(void **state)
 		bytes[i] = (char)(i * 2654435761u >> 13);
 	fd = open(path, O_RDWR | O_CREAT, 0600);
 	assert_int_equal(write(fd, bytes, sizeof(bytes)), sizeof(bytes));
-	refused(s, path, "not a database, or encrypted");
+	refused(s, path, 1, "not a database, or encrypted");
 	/* Whole but for a file format of the future. */
 	assert_int_equal(ftruncate(fd, 0), 0);
 	test_sql(path, NUMBERS);
 	assert_int_equal(pwrite(fd, "\x09\x09", 2, 18), 2);
 	close(fd);
-	refused(s, path, "odd.db");
+	refused(s, path, 1, "odd.db");
 }
 
 /* "0 bytes": an empty database, which has no table yet */

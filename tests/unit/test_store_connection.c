@@ -174,23 +174,23 @@ static void refuses_what_is_no_file(void **state)
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int fd;
 
-	refuse(CU_ROLE_WRITER, s->database, NULL, CATCHUP_DATABASE, "No such file");
-	refuse(CU_ROLE_READER, s->database, NULL, CATCHUP_DATABASE, "No such file");
-	refuse(CU_ROLE_WRITER, s->folder, NULL, CATCHUP_DATABASE, "a folder, not a file");
-	refuse(CU_ROLE_READER, "/dev/null", NULL, CATCHUP_DATABASE, "a device, not a file");
+	refuse(CU_ROLE_WRITER, s->database, NULL, CATCHUP_USAGE, "No such file");
+	refuse(CU_ROLE_READER, s->database, NULL, CATCHUP_USAGE, "No such file");
+	refuse(CU_ROLE_WRITER, s->folder, NULL, CATCHUP_USAGE, "a folder, not a file");
+	refuse(CU_ROLE_READER, "/dev/null", NULL, CATCHUP_USAGE, "a device, not a file");
 	refuse(CU_ROLE_READER, ":memory:", NULL, CATCHUP_USAGE, "in memory");
 	refuse(CU_ROLE_READER, "", NULL, CATCHUP_USAGE, "empty");
 	assert_int_equal(mkfifo(s->database, 0600), 0);
-	refuse(CU_ROLE_WRITER, s->database, NULL, CATCHUP_DATABASE, "a FIFO, not a file");
+	refuse(CU_ROLE_WRITER, s->database, NULL, CATCHUP_USAGE, "a FIFO, not a file");
 	unlink(s->database);
 	assert_int_equal(symlink(s->database, s->database), 0);
-	refuse(CU_ROLE_WRITER, s->database, NULL, CATCHUP_DATABASE, "symbolic links");
+	refuse(CU_ROLE_WRITER, s->database, NULL, CATCHUP_USAGE, "symbolic links");
 	unlink(s->database);
 	fd = socket(AF_UNIX, SOCK_STREAM, 0);
 	assert_true(strlen(s->database) < sizeof(address.sun_path));
 	memcpy(address.sun_path, s->database, strlen(s->database));
 	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-	refuse(CU_ROLE_WRITER, s->database, NULL, CATCHUP_DATABASE, "a socket, not a file");
+	refuse(CU_ROLE_WRITER, s->database, NULL, CATCHUP_USAGE, "a socket, not a file");
 	close(fd);
 }
 
@@ -563,23 +563,23 @@ static void paths_become_absolute(void **state)
 	free(out);
 	snprintf(expect, sizeof(expect), "%s/dangling", s->folder);
 	assert_int_equal(symlink("/nowhere/at/all", expect), 0);
-	assert_int_equal(cu_path_resolve(expect, NULL, &out, &error), CATCHUP_DATABASE);
+	assert_int_equal(cu_path_resolve(expect, NULL, &out, &error), CATCHUP_USAGE);
 	expect_text(&error, "leads to no file");
 	assert_null(out);
-	assert_int_equal(cu_path_resolve("/nowhere/x.db", NULL, &out, &error), CATCHUP_DATABASE);
+	assert_int_equal(cu_path_resolve("/nowhere/x.db", NULL, &out, &error), CATCHUP_USAGE);
 	expect_text(&error, "No such file");
 	assert_int_equal(cu_path_resolve("", NULL, &out, &error), CATCHUP_USAGE);
 	assert_int_equal(cu_path_resolve(NULL, NULL, &out, &error), CATCHUP_USAGE);
 	assert_int_equal(cu_path_resolve(":memory:", NULL, &out, &error), CATCHUP_USAGE);
 	snprintf(path, sizeof(path), "%s/missing/", s->folder);
-	assert_int_equal(cu_path_resolve(path, NULL, &out, &error), CATCHUP_DATABASE);
+	assert_int_equal(cu_path_resolve(path, NULL, &out, &error), CATCHUP_USAGE);
 	memset(path, 'x', sizeof(path) - 1);
 	path[0] = '/';
 	path[sizeof(path) - 1] = '\0';
 	assert_int_equal(cu_path_resolve(path, NULL, &out, &error), CATCHUP_USAGE);
 	expect_text(&error, "limit is 4095");
 	path[700] = '\0';
-	refuse(CU_ROLE_READER, path, NULL, CATCHUP_DATABASE, "SQLite's limit is");
+	refuse(CU_ROLE_READER, path, NULL, CATCHUP_USAGE, "SQLite's limit is");
 }
 
 static void *check_owner(void *argument)
