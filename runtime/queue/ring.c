@@ -137,11 +137,13 @@ bool cu_ring_pop_shared(struct cu_ring *ring, struct cu_ring_entry *entry)
 
 uint32_t cu_ring_count(const struct cu_ring *ring)
 {
+	cu_os_point();
 	return ck_ring_size(&ring->ring);
 }
 
 uint32_t cu_ring_room(const struct cu_ring *ring)
 {
+	cu_os_point();
 	return ck_ring_capacity(&ring->ring) - 1 - ck_ring_size(&ring->ring);
 }
 
