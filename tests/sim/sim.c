@@ -39,7 +39,7 @@ static uint64_t number_of(const char *name, uint64_t otherwise)
 
 /* Stories that were killed leave what they held. */
 const char *__asan_default_options(void);
-const char *__asan_default_options(void)
+__attribute__((visibility("default"))) const char *__asan_default_options(void)
 {
 	return "detect_leaks=0";
 }

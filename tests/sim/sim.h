@@ -38,7 +38,7 @@ struct sim_faults {
 	unsigned notice_flood;  /* the queue of notices overflows */
 	unsigned watch_broken;  /* the folder cannot be watched */
 	unsigned suspend;       /* the machine is suspended: only the boot clock goes on */
-	unsigned short_read;    /* a read of ours returns less */
+	unsigned short_write;   /* a write of ours goes in part */
 	unsigned file;          /* EIO, ENOSPC, EMFILE from files of ours */
 	unsigned database;      /* SQLITE_IOERR, SQLITE_FULL from SQLite's files */
 };
@@ -104,6 +104,8 @@ bool sim_fiber_ended(const struct sim_fiber *fiber);
 
 int64_t sim_now_ns(void);
 void sim_tick(void);
+/* The machine sleeps: only the boot clock goes on. */
+void sim_suspend(int64_t ns);
 /* What a suspended machine adds to the boot clock. */
 int64_t sim_boot_ns(void);
 /* Lets others run, perhaps. */

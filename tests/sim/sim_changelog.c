@@ -14,6 +14,9 @@
 #define TRUTH_ROWS 12
 #define FLUSH_MOST 5
 
+/* Between two rotations that all are expected to follow: above what a follower sleeps at most. */
+#define GENTLE_NS (1500 * CU_NS_PER_MS)
+
 /* ---- writing ----------------------------------------------------------------------------------- */
 
 static struct catchup_changelog_writer *open_writer(int64_t after)
@@ -21,7 +24,7 @@ static struct catchup_changelog_writer *open_writer(int64_t after)
 	const struct catchup_changelog_writer_options options = {
 		.size = sizeof(options),
 		.path = story.changelog,
-		.rotate_bytes = sim_below(3) ? 4096 : 0,
+		.rotate_bytes = !story.gentle && sim_below(3) ? 4096 : 0,
 		.keep = (uint32_t)sim_below(3),
 		.sync = (uint32_t)sim_below(2),
 		.after_sequence = after,
@@ -116,7 +119,7 @@ static void replace_folder(void)
 static bool mistreat(void)
 {
 	sim_counts->rotations++;
-	switch (sim_below(4)) {
+	switch (story.gentle ? 0 : sim_below(4)) {
 	case 0:
 		SIM_TRACE("the changelog is renamed");
 		rename_away();
@@ -143,6 +146,7 @@ void story_writer(void *unused)
 	sqlite3 *db = story_connect(story.database);
 	struct catchup_changelog_writer *writer =
 		open_writer(story.n_events ? (int64_t)story.n_events - 1 : 0);
+	bool rotated = false;
 
 	(void)unused;
 	/* What the one before has changed and not written. */
@@ -161,12 +165,18 @@ void story_writer(void *unused)
 		cu_os_point();
 		flush(writer);
 		/* The last that is written stays, or nobody could know of it. */
-		if (story.events_wanted > 0 && sim_below(12) == 0 && mistreat()) {
-			catchup_changelog_writer_close(writer);
-			writer = open_writer((int64_t)story.n_events - 1);
-		}
-		if (sim_below(3) > 0)
+		if (rotated) {
+			sim_sleep(GENTLE_NS, "the writer, gentle");
+			rotated = false;
+		} else if (story.events_wanted > 0 && sim_below(story.gentle ? 4 : 12) == 0) {
+			if (mistreat()) {
+				catchup_changelog_writer_close(writer);
+				writer = open_writer((int64_t)story.n_events - 1);
+			}
+			rotated = story.gentle;
+		} else if (sim_below(3) > 0) {
 			sim_sleep(sim_between(0, sim_below(4) ? 5 : 200) * CU_NS_PER_MS, "the writer");
+		}
 	}
 	catchup_changelog_writer_close(writer);
 	sqlite3_close(db);
@@ -237,6 +247,11 @@ static bool read_one(struct reader *r)
 	case CATCHUP_NEXT_OUT_OF_SYNC:
 		SIM_TRACE("reader %d: out of sync (%s)", r->number,
 			catchup_sync_reason_name(next->sync.reason));
+		SIM_CHECK(!story.gentle || (next->sync.reason == CATCHUP_SYNC_OVERFLOW &&
+						   r->on_full == CATCHUP_ON_FULL_FLAG),
+			"reader %d: out of sync (%s, expected %lld, got %lld), and nothing was missed",
+			r->number, catchup_sync_reason_name(next->sync.reason),
+			(long long)next->sync.expected, (long long)next->sync.got);
 		catchup_iterator_rebuilt(r->iterator, next->ticket);
 		r->told = true;
 		return true;
@@ -277,7 +292,7 @@ void story_reader(void *number)
 			quiet++;
 		if (sim_below(8) == 0)
 			sim_sleep(sim_between(0, 100) * CU_NS_PER_MS, "a slow reader");
-		if (!over && sim_below(60) == 0) {
+		if (!over && !story.gentle && sim_below(60) == 0) {
 			catchup_iterator_close(r.iterator);
 			open_reader(&r);
 		}

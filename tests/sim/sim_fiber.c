@@ -334,16 +334,19 @@ void sim_wake_one(const void *on)
 		wake(found[sim_below(n)]);
 }
 
+void sim_suspend(int64_t ns)
+{
+	SIM_TRACE("the machine was suspended for %.3f ms", (double)ns / 1e6);
+	sim.boot_ns += ns;
+	sim_counts->faults++;
+}
+
 void sim_sleep(int64_t ns, const char *where)
 {
 	if (sim_chance(sim_faults.oversleep))
 		ns += sim_between(0, 2 * CU_NS_PER_S);
-	/* A suspended machine comes back with more time gone by its boot clock alone. */
-	if (sim_chance(sim_faults.suspend)) {
-		sim.boot_ns += sim_between(0, 30 * CU_NS_PER_S);
-		SIM_TRACE("the machine was suspended");
-		sim_counts->faults++;
-	}
+	if (sim_chance(sim_faults.suspend))
+		sim_suspend(sim_between(0, 30 * CU_NS_PER_S));
 	sim_block(NULL, cu_deadline(sim.now_ns, ns > 0 ? ns : 0), where);
 }
 

@@ -265,8 +265,6 @@ ssize_t cu_file_read_at(int fd, void *to, size_t bytes, int64_t offset)
 	SIM_CHECK(path_of(fd), "descriptor %d is read, and not open", fd);
 	if (fails("read", path_of(fd)))
 		return -EIO;
-	if (bytes > 1 && sim_chance(sim_faults.short_read))
-		bytes = 1 + sim_below(bytes - 1);
 	return posix_file_read_at(fd, to, bytes, offset);
 }
 
@@ -279,7 +277,7 @@ ssize_t cu_file_write(int fd, const void *from, size_t bytes)
 	cu_os_point();
 	if (fails("write", path_of(fd)))
 		return sim_chance(500000) ? -ENOSPC : -EIO;
-	if (bytes > 1 && sim_chance(sim_faults.short_read))
+	if (bytes > 1 && sim_chance(sim_faults.short_write))
 		bytes = 1 + sim_below(bytes - 1);
 	n = posix_file_write(fd, from, bytes);
 	if (n > 0)

@@ -42,7 +42,7 @@ static void choose_world(void)
 		.notice_flood = rate(50000),
 		.watch_broken = rate(500000),
 		.suspend = rate(2000),
-		.short_read = rate(200000),
+		.short_write = rate(200000),
 		.file = rate(20000),
 		.database = rate(500),
 	};
@@ -118,7 +118,10 @@ static void choose(void)
 	if (story.consumers[KIND_CACHE].used || sim_below(4) == 0) {
 		story.events_wanted = (int)sim_between(5, 150);
 		story.readers = (int)sim_below(STORY_READERS + 1);
+		story.gentle = sim_below(3) == 0;
 	}
+	if (story.gentle)
+		sim_faults.file = 0;
 	story.mischief_ns = sim_between(0, 1500) * CU_NS_PER_MS;
 }
 
@@ -218,7 +221,7 @@ static void mistreat(struct story_runtime *slot)
 		start_slot(slot);
 		return;
 	}
-	switch (sim_below(5)) {
+	switch (sim_below(6)) {
 	case 0:
 		sim_process_kill(slot->process);
 		break;
@@ -233,6 +236,10 @@ static void mistreat(struct story_runtime *slot)
 		slot->leave = true;
 		sim_wake_all(slot);
 		break;
+	case 4:
+		/* Leases that nobody could renew are over, while their holders are at work. */
+		sim_suspend(sim_between(1, 2 * (int64_t)story.options.lease_ms) * CU_NS_PER_MS);
+		break;
 	default:
 		break;
 	}
@@ -245,7 +252,7 @@ static void be_mischievous(struct sim_process **writer)
 	while (sim_now_ns() < until_ns) {
 		sim_sleep(sim_between(0, 300) * CU_NS_PER_MS, "the story");
 		mistreat(&story.slots[sim_below((uint64_t)story.runtimes)]);
-		if (story.events_wanted > 0 && sim_below(10) == 0)
+		if (story.events_wanted > 0 && !story.gentle && sim_below(10) == 0)
 			(*writer)->doomed = (uint32_t)sim_between(1, 30);
 		if ((*writer)->dead && !story.writer_done)
 			*writer = start_writer();

@@ -82,6 +82,7 @@ struct story {
 	int runtimes;
 	int applications;
 	int readers;           /* iterators on the changelog */
+	bool gentle;           /* it is only rotated, and with time to follow: no event is missed */
 	bool autoincrement, sparse, deletes;
 	unsigned bad;          /* rows of BAD_VALUE, per million */
 	unsigned row_faults;   /* functions that fail once, per million */

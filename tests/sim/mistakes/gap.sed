@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: MIT
+# A gap in the sequence is not told.
+s/line.why = &why;/(void)why;/
