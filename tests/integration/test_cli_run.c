@@ -295,7 +295,7 @@ static void status_shows_how_far_everybody_is(void **state)
 	assert_non_null(strstr(p.out.text, "doubles   numbers  idle         100     123   23     0"));
 	assert_null(strchr(p.out.text, '\x1b'));
 	program_free(&p);
-	assert_int_equal(program_run(&p, "status", "/nowhere/a.db"), 1);
+	assert_int_equal(program_run(&p, "status", "/nowhere/a.db"), 2);
 	assert_non_null(strstr(p.err.text, "/nowhere/a.db"));
 	program_free(&p);
 }
