@@ -1,20 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bench.c - catchup-bench: the command line, the scenarios' folders and child processes.
+ * bench.c - catchup-bench: the command line, and the folders in which scenarios work.
  */
 #include "bench.h"
 #include "inside.h"
 #include "scenarios.h"
 
 #include <errno.h>
-#include <ftw.h>
-#include <limits.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,16 +22,21 @@ static const struct bench_scenario *const scenarios[] = {BENCH_SCENARIOS(ENTRY)}
 #define N_SCENARIOS (sizeof(scenarios) / sizeof(scenarios[0]))
 
 static const char usage[] =
-	"usage: catchup-bench SCENARIO... [--json] [--quick] [--rounds N] [--dir FOLDER]\n"
-	"                     [--amount N] [--instructions]\n"
+	"usage: catchup-bench SCENARIO... [--json | --markdown] [--quick] [--rounds N] [--dir FOLDER]\n"
+	"                     [--amount N] [--instructions] [--svg FILE]\n"
 	"       catchup-bench --list\n"
 	"\n"
+	"Measures catchup against yardsticks, the hand-written best ways to do the same work, which\n"
+	"alternate with it in one run. Results are checked; figures are medians of the rounds.\n"
+	"\n"
 	"  --json          one JSON document on standard output\n"
+	"  --markdown      the figures that have an aim, as a table\n"
 	"  --quick         less work and three rounds: does it run, not how fast is it\n"
 	"  --rounds N      rounds of each comparison, 1 to 99 (5)\n"
 	"  --dir FOLDER    where database files are made ($TMPDIR or /tmp)\n"
-	"  --amount N      size of the work, such as rows\n"
+	"  --amount N      size of the work, such as rows; each scenario has its own\n"
 	"  --instructions  count instructions too, under valgrind\n"
+	"  --svg FILE      a picture of the curve that `growth` measures\n"
 	"  --list          the scenarios; `all` runs each of them\n";
 
 int64_t bench_now_ns(void)
@@ -44,6 +45,11 @@ int64_t bench_now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+void bench_sleep_ns(int64_t ns)
+{
+	nanosleep(&(struct timespec){ns / 1000000000, ns % 1000000000}, NULL);
 }
 
 bool bench_quick(const struct bench *b)
@@ -77,6 +83,33 @@ int bench_fail(struct bench *b, const char *fmt, ...)
 	return -1;
 }
 
+int bench_check(struct bench *b, bool right, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (right) {
+		b->result->checks++;
+		return 0;
+	}
+	if (b->result->failed)
+		return -1;
+	b->result->failed = true;
+	va_start(ap, fmt);
+	vsnprintf(b->result->error, sizeof(b->result->error), fmt, ap);
+	va_end(ap);
+	return -1;
+}
+
+size_t bench_rounds(const struct bench *b)
+{
+	return b->rounds;
+}
+
+const char *bench_svg(const struct bench *b)
+{
+	return b->svg;
+}
+
 /* ---- folders ------------------------------------------------------------------------------ */
 
 const char *bench_folder(const struct bench *b)
@@ -90,14 +123,6 @@ const char *bench_path(const struct bench *b, char *to, size_t bytes, const char
 	return to;
 }
 
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *at)
-{
-	(void)st;
-	(void)flag;
-	(void)at;
-	return remove(path);
-}
-
 int bench_folder_make(struct bench *b)
 {
 	if (b->stage != BENCH_STAGE_ALL) {
@@ -105,12 +130,10 @@ int bench_folder_make(struct bench *b)
 		snprintf(b->folder, sizeof(b->folder), "%s", b->dir);
 		return 0;
 	}
-	if (snprintf(b->folder, sizeof(b->folder), "%s/catchup-bench.XXXXXX", b->dir) >=
-		(int)sizeof(b->folder))
-		return bench_fail(b, "the folder's name is too long");
-	if (!mkdtemp(b->folder)) {
+	if (snprintf(b->folder, sizeof(b->folder), "%s/XXXXXX", b->root) >= (int)sizeof(b->folder) ||
+		!mkdtemp(b->folder)) {
 		b->folder[0] = '\0';
-		return bench_fail(b, "no folder in '%s': %s", b->dir, strerror(errno));
+		return bench_fail(b, "no folder in '%s': %s", b->root, strerror(errno));
 	}
 	return 0;
 }
@@ -118,61 +141,29 @@ int bench_folder_make(struct bench *b)
 void bench_folder_remove(struct bench *b)
 {
 	if (b->stage == BENCH_STAGE_ALL && b->folder[0])
-		nftw(b->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+		bench_remove_tree(b->folder);
 	b->folder[0] = '\0';
 }
 
-/* ---- child processes ---------------------------------------------------------------------- */
-
-pid_t bench_child_start(
-	struct bench *b, const char *scenario, const char *const *arguments, int *out)
+int bench_folder_renew(struct bench *b)
 {
-	const char *argv[64] = {"catchup-bench", "--child", scenario};
-	size_t n = 3;
-	int ends[2] = {-1, -1};
-	pid_t pid;
-
-	for (; *arguments; arguments++) {
-		if (n + 1 >= sizeof(argv) / sizeof(argv[0]))
-			return bench_fail(b, "too many arguments for a child process");
-		argv[n++] = *arguments;
-	}
-	if (out && pipe(ends) != 0)
-		return bench_fail(b, "pipe: %s", strerror(errno));
-	fflush(NULL);
-	pid = fork();
-	if (pid == 0) {
-		if (out) {
-			dup2(ends[1], STDOUT_FILENO);
-			close(ends[0]);
-			close(ends[1]);
-		}
-		execv("/proc/self/exe", (char *const *)(uintptr_t)argv);
-		_exit(127);
-	}
-	if (out) {
-		close(ends[1]);
-		*out = ends[0];
-	}
-	if (pid < 0) {
-		if (out)
-			close(ends[0]);
-		return bench_fail(b, "fork: %s", strerror(errno));
-	}
-	return pid;
+	bench_folder_remove(b);
+	return bench_folder_make(b);
 }
 
-int bench_child_end(pid_t pid, int signal_number)
+/* The one folder of this run, in which all others are. */
+static int make_root(struct bench *b)
 {
-	int status;
-
-	if (signal_number)
-		kill(pid, signal_number);
-	while (waitpid(pid, &status, 0) < 0) {
-		if (errno != EINTR)
-			return 127;
+	if (b->stage != BENCH_STAGE_ALL)
+		return 0;
+	if (snprintf(b->root, sizeof(b->root), "%s/catchup-bench.XXXXXX", b->dir) >=
+			(int)sizeof(b->root) ||
+		!mkdtemp(b->root)) {
+		fprintf(stderr, "catchup-bench: no folder in '%s': %s\n", b->dir, strerror(errno));
+		b->root[0] = '\0';
+		return -1;
 	}
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	return 0;
 }
 
 /* ---- command line ------------------------------------------------------------------------- */
@@ -214,6 +205,7 @@ static void run_scenario(struct bench *b, const struct bench_scenario *scenario)
 			bench_fail(b, "failed without a reason (%d)", rc);
 	}
 	bench_folder_remove(b);
+	bench_progress_end(b);
 	b->result->seconds = (double)(bench_now_ns() - start) / 1e9;
 }
 
@@ -232,6 +224,8 @@ static int option_with_value(struct bench *b, const char *name, const char *valu
 		b->amount = n;
 	} else if (strcmp(name, "--dir") == 0) {
 		b->dir = value;
+	} else if (strcmp(name, "--svg") == 0) {
+		b->svg = value;
 	} else if (strcmp(name, "--stage") == 0) { /* between our own processes */
 		b->stage = strcmp(value, "prepare") == 0 ? BENCH_STAGE_PREPARE : BENCH_STAGE_RUN;
 	} else if (strcmp(name, "--stage-side") == 0) {
@@ -254,6 +248,8 @@ static int read_arguments(struct bench *b, int argc, char **argv,
 
 		if (strcmp(argv[i], "--json") == 0) {
 			b->json = true;
+		} else if (strcmp(argv[i], "--markdown") == 0) {
+			b->markdown = true;
 		} else if (strcmp(argv[i], "--quick") == 0) {
 			b->quick = true;
 		} else if (strcmp(argv[i], "--instructions") == 0) {
@@ -291,24 +287,64 @@ static int run_child(int argc, char **argv)
 	return scenario->child(argc - 2, argv + 2);
 }
 
+static void list(void)
+{
+	for (size_t i = 0; i < N_SCENARIOS; i++)
+		printf("  %-14s  %s\n", scenarios[i]->name, scenarios[i]->summary);
+}
+
+/* Prints what all scenarios found, where that is printed at the end. */
+static void print_all(const struct bench *b, const struct bench_result *results, size_t n)
+{
+	if (b->json)
+		bench_print_json(b, results, n, stdout);
+	else if (b->markdown)
+		bench_print_markdown(b, results, n, stdout);
+}
+
+static int run_scenarios(struct bench *b, const struct bench_scenario *const *chosen, size_t n)
+{
+	struct bench_result results[N_SCENARIOS] = {0};
+	bool alone = b->stage == BENCH_STAGE_ALL;
+	bool text = alone && !b->json && !b->markdown;
+	int failed = 0;
+
+	if (text)
+		bench_print_environment(b, stdout);
+	for (size_t i = 0; i < n; i++) {
+		b->result = &results[i];
+		run_scenario(b, chosen[i]);
+		failed |= b->result->failed;
+		if (text)
+			bench_print_text(b->result, stdout);
+		else if (b->result->failed)
+			fprintf(stderr, "catchup-bench: %s: %s\n", chosen[i]->name, b->result->error);
+		fflush(stdout);
+	}
+	if (alone)
+		print_all(b, results, n);
+	for (size_t i = 0; i < n; i++)
+		free(results[i].records);
+	return failed;
+}
+
 int main(int argc, char **argv)
 {
 	const struct bench_scenario *chosen[N_SCENARIOS];
-	struct bench_result results[N_SCENARIOS] = {0};
-	struct bench b = {.dir = getenv("TMPDIR")};
+	struct bench b = {.dir = getenv("TMPDIR"), .terminal = isatty(STDERR_FILENO) != 0};
 	size_t n_chosen = 0;
-	int failed = 0;
 	int rc;
 
 	if (argc > 1 && strcmp(argv[1], "--child") == 0)
 		return run_child(argc, argv);
 	if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0)) {
 		fputs(usage, stdout);
+		puts("\nScenarios:");
+		list();
 		return 0;
 	}
 	if (argc == 2 && strcmp(argv[1], "--list") == 0) {
-		for (size_t i = 0; i < N_SCENARIOS; i++)
-			printf("%-12s %s\n", scenarios[i]->name, scenarios[i]->summary);
+		list();
 		return 0;
 	}
 	if (!b.dir || !b.dir[0])
@@ -318,26 +354,14 @@ int main(int argc, char **argv)
 		return rc;
 	if (b.rounds == 0)
 		b.rounds = b.quick ? 3 : 5;
-
-	if (!b.json && b.stage == BENCH_STAGE_ALL)
-		bench_print_environment(&b, stdout);
-	for (size_t i = 0; i < n_chosen; i++) {
-		b.result = &results[i];
-		run_scenario(&b, chosen[i]);
-		failed |= b.result->failed;
-		if (b.stage != BENCH_STAGE_ALL && b.result->failed)
-			fprintf(stderr, "%s\n", b.result->error);
-		else if (!b.json && b.stage == BENCH_STAGE_ALL)
-			bench_print_text(&results[i], stdout);
-		fflush(stdout);
-	}
-	if (b.json && b.stage == BENCH_STAGE_ALL)
-		bench_print_json(&b, results, n_chosen, stdout);
-	for (size_t i = 0; i < n_chosen; i++)
-		free(results[i].records);
+	if (bench_stop_on_signals(&b) != 0 || make_root(&b) != 0)
+		return 1;
+	rc = run_scenarios(&b, chosen, n_chosen);
+	if (b.root[0])
+		bench_remove_tree(b.root);
 	if (fflush(stdout) != 0 || ferror(stdout)) {
 		perror("catchup-bench: standard output");
 		return 1;
 	}
-	return failed ? 1 : 0;
+	return rc;
 }

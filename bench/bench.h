@@ -10,7 +10,7 @@
  * A scenario file is bench/scenario_NAME.c. It defines `const struct bench_scenario
  * bench_scenario_NAME`, and NAME stands in the list of bench/meson.build.
  *
- * Everything here belongs to the main thread, except bench_now_ns.
+ * Everything here belongs to the main thread, except the clock.
  */
 #ifndef BENCH_H
 #define BENCH_H
@@ -42,10 +42,29 @@ int64_t bench_amount(const struct bench *b, int64_t full, int64_t quick);
  * after the scenario. Valid until then. */
 const char *bench_folder(const struct bench *b);
 
+/* Empties it, for a scenario that has sides of its own making. Returns 0, or -1 after bench_fail. */
+int bench_folder_renew(struct bench *b);
+
 /* bench_folder/name, in a buffer that the caller gives. Returns it. */
 const char *bench_path(const struct bench *b, char *to, size_t bytes, const char *name);
 
 int64_t bench_now_ns(void);
+void bench_sleep_ns(int64_t ns);
+
+/* How many rounds a scenario with a comparison of its own making does. */
+size_t bench_rounds(const struct bench *b);
+
+/* Where a picture is to be written; NULL: nowhere. */
+const char *bench_svg(const struct bench *b);
+
+/* What is being measured now, on one line of the terminal, if standard error is one. */
+void bench_progress(const struct bench *b, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* Something that must hold, checked outside the measured time: counted where it does, otherwise the
+ * scenario has failed. Returns 0 or -1. bench_expect (database.h) and sides' checks count too. */
+int bench_check(struct bench *b, bool right, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* The scenario has failed: says why, at most once a scenario. b may be NULL, in a child process: then
  * it is said on standard error. Returns -1. */
@@ -90,6 +109,9 @@ int bench_compare(struct bench *b, const struct bench_comparison *comparison, do
 void bench_metric(struct bench *b, const char *name, double value, const char *unit);
 /* A ratio of the scenario's own making; aim 0: none. */
 void bench_ratio(struct bench *b, const char *name, double value, double aim);
+/* A figure that should be at most so much; yardstick: the same figure of the yardstick, 0: none. */
+void bench_limit(struct bench *b, const char *name, double value, double yardstick,
+	const char *unit, double most);
 /* A point of a curve; points with the same series name belong together. */
 void bench_point(struct bench *b, const char *series, double x, double y);
 /* Percentiles and a histogram of times. Sorts them. */
@@ -104,14 +126,28 @@ int64_t bench_percentile(const int64_t *sorted, size_t n, double percent);
 /* ---- other processes ---------------------------------------------------------------------- */
 
 /*
- * Starts this program anew as a process that runs the scenario's `child` with the arguments (ended by
- * NULL). *out, if not NULL, becomes a descriptor on its standard output, closed by the caller.
+ * Starts a program with the arguments (ended by NULL; the first is its name). It dies with this
+ * process. *out, if not NULL, becomes a descriptor on its standard output, closed by the caller.
  * Returns its pid, or -1 after bench_fail. The caller waits for it with bench_child_end.
  */
+pid_t bench_program_start(
+	struct bench *b, const char *program, const char *const *argv, int *out);
+
+/* The same with this program anew, as a process that runs the scenario's `child` with the arguments. */
 pid_t bench_child_start(
 	struct bench *b, const char *scenario, const char *const *arguments, int *out);
 
 /* Sends a signal (0: none) and waits. Returns the exit code, 128 + N for a signal. */
 int bench_child_end(pid_t pid, int signal_number);
+
+/* Exactly so many bytes; fails when the other process ends before. */
+int bench_read_all(struct bench *b, int fd, void *to, size_t bytes);
+/* In a child. Returns 0 or -1. */
+int bench_write_all(int fd, const void *from, size_t bytes);
+
+/* Processor time of this process since it began. */
+int64_t bench_processor_ns(void);
+/* A number from /proc/self/status, such as VmHWM (KiB) or Threads; -1: there is none. */
+int64_t bench_self_status(const char *key);
 
 #endif

@@ -42,8 +42,10 @@ static int run_side(struct bench *b, const struct bench_side *side, double *seco
 	start = bench_now_ns();
 	rc = side->run(b, side->context);
 	*seconds = (double)(bench_now_ns() - start) / 1e9;
-	if (rc == 0 && side->check)
+	if (rc == 0 && side->check) {
 		rc = side->check(b, side->context);
+		b->result->checks += rc == 0;
+	}
 	return rc;
 }
 
@@ -149,7 +151,8 @@ static void full_name(char *to, size_t bytes, const struct bench_comparison *c, 
 	snprintf(to, bytes, "%s%s%s", c->name, c->name[0] ? ": " : "", side);
 }
 
-static int report(struct bench *b, const struct bench_comparison *c, double *rates, double *medians)
+/* centre: becomes the median of each side. */
+static int report(struct bench *b, const struct bench_comparison *c, double *rates, double *centre)
 {
 	const double *yardstick = rates + c->yardstick * b->rounds;
 	bool counting = b->instructions && c->instructions_amount > 0;
@@ -175,10 +178,10 @@ static int report(struct bench *b, const struct bench_comparison *c, double *rat
 		memcpy(sorted, mine, b->rounds * sizeof(mine[0]));
 		record->value = bench_median(sorted, b->rounds);
 		record->instructions = counted;
-		if (medians)
-			medians[i] = record->value;
+		centre[i] = record->value;
 	}
 	for (size_t i = 0; i < c->n_sides; i++) {
+		struct bench_record *record;
 		double ratios[BENCH_RUNS_MAX];
 		char versus[128];
 
@@ -189,14 +192,21 @@ static int report(struct bench *b, const struct bench_comparison *c, double *rat
 		snprintf(versus, sizeof(versus), "%s / %s", c->sides[i].name,
 			c->sides[c->yardstick].name);
 		full_name(name, sizeof(name), c, versus);
-		bench_ratio(b, name, bench_median(ratios, b->rounds), i == 0 ? c->aim : 0);
+		record = bench_record_add(b, BENCH_RATIO, name);
+		if (!record)
+			return -1;
+		record->value = bench_median(ratios, b->rounds);
+		record->aim = i == 0 ? c->aim : 0;
+		record->ours = centre[i];
+		record->yardstick = centre[c->yardstick];
+		snprintf(record->unit, sizeof(record->unit), "%s/s", c->unit);
 	}
 	return 0;
 }
 
 int bench_compare(struct bench *b, const struct bench_comparison *comparison, double *medians)
 {
-	double *rates;
+	double *rates, *centre;
 	int rc = 0;
 
 	b->n_comparisons++;
@@ -207,15 +217,19 @@ int bench_compare(struct bench *b, const struct bench_comparison *comparison, do
 			medians[i] = 1;
 		return 0;
 	}
-	rates = calloc(comparison->n_sides * b->rounds, sizeof(rates[0]));
+	rates = calloc(comparison->n_sides * (b->rounds + 1), sizeof(rates[0]));
 	if (!rates)
 		return bench_fail(b, "out of memory");
+	centre = rates + comparison->n_sides * b->rounds;
 	for (size_t r = 0; r < b->rounds; r++) {
 		for (size_t i = 0; i < comparison->n_sides; i++) {
 			/* Every other round backwards, so that no side always runs on the other's heels. */
 			size_t side = r % 2 ? comparison->n_sides - 1 - i : i;
 			double seconds = 0;
 
+			bench_progress(b, "%s%sround %zu of %zu, %s", comparison->name,
+				comparison->name[0] ? ", " : "", r + 1, b->rounds,
+				comparison->sides[side].name);
 			rc = run_side(b, &comparison->sides[side], &seconds);
 			if (rc != 0) {
 				bench_fail(b, "side '%s' failed", comparison->sides[side].name);
@@ -227,7 +241,9 @@ int bench_compare(struct bench *b, const struct bench_comparison *comparison, do
 				(double)amount_of(comparison, side) / seconds;
 		}
 	}
-	rc = report(b, comparison, rates, medians);
+	rc = report(b, comparison, rates, centre);
+	if (medians)
+		memcpy(medians, centre, comparison->n_sides * sizeof(centre[0]));
 out:
 	bench_folder_remove(b);
 	if (rc == 0)

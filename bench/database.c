@@ -96,9 +96,9 @@ int bench_expect(
 	int64_t value;
 	int rc = bench_integer_of(b, name, sql, &value);
 
-	if (rc == 0 && value != expected)
-		rc = bench_fail(b, "%s: %" PRId64 " instead of %" PRId64 " (%s)", what, value,
-			expected, sql);
+	if (rc == 0)
+		rc = bench_check(b, value == expected, "%s: %" PRId64 " instead of %" PRId64 " (%s)",
+			what, value, expected, sql);
 	return rc;
 }
 

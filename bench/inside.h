@@ -13,6 +13,7 @@ enum bench_record_kind {
 	BENCH_SIDE,
 	BENCH_RATIO,
 	BENCH_METRIC,
+	BENCH_LIMIT,
 	BENCH_POINT,
 	BENCH_TIMES,
 	BENCH_NOTE,
@@ -27,7 +28,8 @@ struct bench_record {
 	char name[160];
 	char unit[32];
 	double value;         /* median, ratio, metric, y */
-	double aim;           /* RATIO: 0 for none */
+	double aim;           /* RATIO: at least, LIMIT: at most; 0 for none */
+	double ours, yardstick; /* RATIO: of what; LIMIT: the yardstick's value; 0: not told */
 	double x;             /* POINT */
 	double instructions;  /* SIDE: a unit; 0 for not counted */
 	double runs[BENCH_RUNS_MAX];
@@ -41,6 +43,7 @@ struct bench_result {
 	const struct bench_scenario *scenario;
 	bool failed;
 	char error[512];
+	uint64_t checks; /* that passed */
 	double seconds;
 	struct bench_record *records; /* owned */
 	size_t n_records;
@@ -53,10 +56,14 @@ struct bench {
 	/* constant after the command line is read */
 	bool quick;
 	bool json;
+	bool markdown;
+	bool terminal; /* standard error is one */
+	const char *svg; /* NULL: no picture */
 	bool instructions;
 	int64_t amount; /* 0: as the scenario says */
 	size_t rounds;
-	const char *dir; /* where folders are made */
+	const char *dir; /* where the run's folder is made */
+	char root[4080]; /* the run's folder; "" in a stage */
 	enum bench_stage stage;
 	const char *stage_side;
 	size_t stage_comparison;
@@ -74,11 +81,23 @@ struct bench {
 int bench_folder_make(struct bench *b);
 void bench_folder_remove(struct bench *b);
 
+/* stop.c */
+int bench_stop_on_signals(struct bench *b);
+void bench_signals_free(void); /* for what is started */
+void bench_remove_tree(const char *path);
+void bench_progress_end(const struct bench *b);
+
 /* report.c */
+/* A number with a comma every three digits, or with three digits when it is small. */
+const char *bench_figure(char *to, size_t bytes, double value);
 struct bench_record *bench_record_add(struct bench *b, enum bench_record_kind kind, const char *name);
 void bench_print_environment(const struct bench *b, FILE *to);
 void bench_print_text(const struct bench_result *result, FILE *to);
 void bench_print_json(
+	const struct bench *b, const struct bench_result *results, size_t n, FILE *to);
+
+/* markdown.c */
+void bench_print_markdown(
 	const struct bench *b, const struct bench_result *results, size_t n, FILE *to);
 
 #endif

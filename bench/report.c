@@ -60,6 +60,19 @@ void bench_ratio(struct bench *b, const char *name, double value, double aim)
 	record->aim = aim;
 }
 
+void bench_limit(struct bench *b, const char *name, double value, double yardstick,
+	const char *unit, double most)
+{
+	struct bench_record *record = bench_record_add(b, BENCH_LIMIT, name);
+
+	if (!record)
+		return;
+	record->value = value;
+	record->yardstick = yardstick;
+	record->aim = most;
+	snprintf(record->unit, sizeof(record->unit), "%s", unit);
+}
+
 void bench_point(struct bench *b, const char *series, double x, double y)
 {
 	struct bench_record *record = bench_record_add(b, BENCH_POINT, series);
@@ -189,8 +202,7 @@ void bench_print_environment(const struct bench *b, FILE *to)
 
 /* ---- text --------------------------------------------------------------------------------- */
 
-/* A number with a comma every three digits, or with decimals when it is small. */
-static const char *figure(char *to, size_t bytes, double value)
+const char *bench_figure(char *to, size_t bytes, double value)
 {
 	char digits[64];
 	size_t n, out = 0;
@@ -256,11 +268,24 @@ static void print_side(const struct bench_record *record, FILE *to)
 		high = record->runs[i] > high ? record->runs[i] : high;
 	}
 	fprintf(to, "  %-42s %14s %-10s  %s to %s", record->name,
-		figure(a, sizeof(a), record->value), record->unit, figure(c, sizeof(c), low),
-		figure(d, sizeof(d), high));
+		bench_figure(a, sizeof(a), record->value), record->unit, bench_figure(c, sizeof(c), low),
+		bench_figure(d, sizeof(d), high));
 	if (record->instructions > 0)
 		fprintf(to, ", %s instructions each",
-			figure(a, sizeof(a), record->instructions));
+			bench_figure(a, sizeof(a), record->instructions));
+	fputc('\n', to);
+}
+
+static void print_limit(const struct bench_record *record, FILE *to)
+{
+	char a[64];
+
+	fprintf(to, "  %-42s %14s %s (aim: at most", record->name,
+		bench_figure(a, sizeof(a), record->value), record->unit);
+	fprintf(to, " %s: %s)", bench_figure(a, sizeof(a), record->aim),
+		record->value <= record->aim ? "met" : "missed");
+	if (record->yardstick > 0)
+		fprintf(to, ", yardstick %s", bench_figure(a, sizeof(a), record->yardstick));
 	fputc('\n', to);
 }
 
@@ -285,11 +310,14 @@ void bench_print_text(const struct bench_result *result, FILE *to)
 			break;
 		case BENCH_METRIC:
 			fprintf(to, "  %-42s %14s %s\n", record->name,
-				figure(a, sizeof(a), record->value), record->unit);
+				bench_figure(a, sizeof(a), record->value), record->unit);
+			break;
+		case BENCH_LIMIT:
+			print_limit(record, to);
 			break;
 		case BENCH_POINT:
-			fprintf(to, "  %-42s %14s  %s\n", record->name, figure(a, sizeof(a), record->x),
-				figure(c, sizeof(c), record->value));
+			fprintf(to, "  %-42s %14s  %s\n", record->name, bench_figure(a, sizeof(a), record->x),
+				bench_figure(c, sizeof(c), record->value));
 			break;
 		case BENCH_TIMES:
 			print_times(record, to);
@@ -329,7 +357,8 @@ static void json_key(const char *key, const char *text, FILE *to)
 
 static void json_record(const struct bench_record *record, FILE *to)
 {
-	static const char *const kinds[] = {"side", "ratio", "metric", "point", "times", "note"};
+	static const char *const kinds[] = {
+		"side", "ratio", "metric", "limit", "point", "times", "note"};
 
 	fputc('{', to);
 	json_key("kind", kinds[record->kind], to);
@@ -356,6 +385,14 @@ static void json_record(const struct bench_record *record, FILE *to)
 		fputc(',', to);
 		json_key("unit", record->unit, to);
 		fprintf(to, ",\"value\":%.9g", record->value);
+		break;
+	case BENCH_LIMIT:
+		fputc(',', to);
+		json_key("unit", record->unit, to);
+		fprintf(to, ",\"value\":%.9g,\"most\":%.9g,\"met\":%s", record->value, record->aim,
+			record->value <= record->aim ? "true" : "false");
+		if (record->yardstick > 0)
+			fprintf(to, ",\"yardstick\":%.9g", record->yardstick);
 		break;
 	case BENCH_POINT:
 		fprintf(to, ",\"x\":%.9g,\"y\":%.9g", record->x, record->value);
@@ -411,6 +448,7 @@ void bench_print_json(
 			json_key("error", results[i].error, to);
 			fputc(',', to);
 		}
+		fprintf(to, "\"checks\":\"%" PRIu64 "\",", results[i].checks);
 		fprintf(to, "\"seconds\":%.3f,\"results\":[", results[i].seconds);
 		for (size_t k = 0; k < results[i].n_records; k++) {
 			if (k)

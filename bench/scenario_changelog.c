@@ -20,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -342,15 +341,6 @@ static int rotation(struct bench *b)
 
 /* ---- at rest ------------------------------------------------------------------------------ */
 
-static int64_t processor_ns(void)
-{
-	struct rusage usage;
-
-	getrusage(RUSAGE_SELF, &usage);
-	return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * INT64_C(1000000000) +
-	       (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * INT64_C(1000);
-}
-
 static int idle(struct bench *b)
 {
 	struct catchup_iterator_options options = {.size = sizeof(options)};
@@ -369,9 +359,9 @@ static int idle(struct bench *b)
 	close(fd);
 	if (catchup_iterator_open(&options, &it, &error) != CATCHUP_OK)
 		return bench_fail(b, "%s", error.message);
-	before = processor_ns();
+	before = bench_processor_ns();
 	catchup_iterator_next(it, seconds * 1000, &next);
-	bench_metric(b, "an idle follower", (double)(processor_ns() - before) / 1e3 / (double)seconds,
+	bench_metric(b, "an idle follower", (double)(bench_processor_ns() - before) / 1e3 / (double)seconds,
 		"us of processor time a second");
 	catchup_iterator_close(it);
 	return 0;
@@ -397,20 +387,6 @@ static int write_hostile(const char *path)
 	return file && fclose(file) == 0 ? 0 : -1;
 }
 
-static long peak_kib(void)
-{
-	FILE *status = fopen("/proc/self/status", "r");
-	char line[256];
-	long peak = -1;
-
-	while (status && fgets(line, sizeof(line), status))
-		if (sscanf(line, "VmHWM: %ld", &peak) == 1)
-			break;
-	if (status)
-		fclose(status);
-	return peak;
-}
-
 static int read_hostile(const char *path, int on_full, bool live)
 {
 	struct catchup_iterator_options options = {
@@ -434,7 +410,7 @@ static int read_hostile(const char *path, int on_full, bool live)
 		result = catchup_iterator_next(it, 500, &next);
 	while (result != CATCHUP_NEXT_TIMEOUT && result != CATCHUP_NEXT_ERROR);
 	catchup_iterator_close(it);
-	printf("%ld\n", peak_kib());
+	printf("%lld\n", (long long)bench_self_status("VmHWM"));
 	return result != CATCHUP_NEXT_TIMEOUT;
 }
 
