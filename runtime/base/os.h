@@ -162,6 +162,8 @@ bool cu_watch_works(struct cu_watch *watch);
 void cu_watch_renew(struct cu_watch *watch, const char *path);
 /* One thread at a time. Returns CU_WATCH_... flags, 0 when the deadline came. */
 unsigned cu_watch_wait(struct cu_watch *watch, int64_t deadline_ns);
+/* The same, but only cu_watch_wake ends it; notices are kept for the next cu_watch_wait. */
+void cu_watch_rest(struct cu_watch *watch, int64_t deadline_ns);
 /* Any thread, and signal handlers. */
 void cu_watch_wake(struct cu_watch *watch);
 

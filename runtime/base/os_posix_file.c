@@ -313,12 +313,13 @@ static int timeout_ms(int64_t left_ns)
 	return ms > 60000 ? 60000 : (int)ms;
 }
 
-unsigned cu_watch_wait(struct cu_watch *watch, int64_t deadline_ns)
+/* notices: whether those end it too. */
+static unsigned wait_for(struct cu_watch *watch, bool notices, int64_t deadline_ns)
 {
 	for (;;) {
 		struct pollfd fds[2] = {
 			{.fd = watch->wake_fd, .events = POLLIN},
-			{.fd = watch->notify_fd, .events = POLLIN},
+			{.fd = notices ? watch->notify_fd : -1, .events = POLLIN},
 		};
 		int64_t left = deadline_ns == CU_FOREVER ? CU_FOREVER - CU_NS_PER_S
 							 : deadline_ns - cu_os_now_ns();
@@ -346,6 +347,16 @@ unsigned cu_watch_wait(struct cu_watch *watch, int64_t deadline_ns)
 		if (left <= 0)
 			return 0;
 	}
+}
+
+unsigned cu_watch_wait(struct cu_watch *watch, int64_t deadline_ns)
+{
+	return wait_for(watch, true, deadline_ns);
+}
+
+void cu_watch_rest(struct cu_watch *watch, int64_t deadline_ns)
+{
+	wait_for(watch, false, deadline_ns);
 }
 
 void cu_watch_wake(struct cu_watch *watch)

@@ -228,8 +228,8 @@ static bool take_work(struct cu_mapper *m, struct cu_ring_entry *entry)
 			m->outstanding++;
 	}
 	cu_mutex_unlock(&m->mu);
-	if (took && atomic_exchange(&m->f->wants_room, 0))
-		cu_reader_wake(m->f->reader);
+	if (took)
+		cu_reader_made_room(m->f);
 	return took;
 }
 

@@ -127,8 +127,7 @@ static bool take_range(struct cu_follower *f, struct cu_event *event, struct cat
 		if (!cu_ring_pop(f->ring, entry))
 			return false;
 		f->holds = true;
-		if (atomic_exchange(&f->wants_room, 0))
-			cu_reader_wake(f->reader);
+		cu_reader_made_room(f);
 	}
 	/* Batches end where ranges do, so that nobody counts rows a second time. */
 	if (!cu_plan_fits(&f->plan, entry->range.rows))
@@ -177,6 +176,8 @@ static bool perform_wait(struct cu_follower *f, const struct cu_action *action,
 		return true;
 	}
 	cu_follower_note(f, CATCHUP_STATE_CAUGHT_UP, NULL);
+	if (f->reader)
+		cu_reader_run_dry(f);
 	f->wake_at_ns = action->until_ns;
 	return false;
 }

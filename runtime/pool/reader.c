@@ -6,6 +6,9 @@
  * Sleeping: the folder watch is set up before the first look, so no commit falls between. SQLite
  * writes the log before the commit becomes visible, so a notice may come too early: after one, the
  * thread looks again at growing intervals until they reach the safety net's.
+ *
+ * While every follower has work in hand, what is new concerns nobody yet, and most notices come of
+ * their own commits. Then the thread rests: it looks once in a while, or when one has run dry.
  */
 #include "pool/runtime.h"
 
@@ -22,6 +25,7 @@
 /* Rows of one range for consumers with `map`: few, so that all threads have some. */
 #define MAP_ROWS 16u
 
+#define REST_NS (10 * CU_NS_PER_MS)
 #define FIRST_RELOOK_NS INT64_C(30000)
 #define RETRY_BASE_NS (20 * CU_NS_PER_MS)
 #define RETRY_MAX_NS (2 * CU_NS_PER_S)
@@ -90,6 +94,12 @@ static int check_backwards(struct cu_reader *reader, struct cu_follower *f, int6
 	return CATCHUP_OK;
 }
 
+/* Room for one more range is not worth a wake-up while so many wait in front of it. */
+static bool half_empty(const struct cu_follower *f)
+{
+	return cu_ring_count(f->ring) <= cu_ring_room(f->ring);
+}
+
 /* Fills a follower's ring as far as there is room. */
 static int feed(struct cu_reader *reader, struct cu_follower *f, int64_t newest,
 	struct catchup_error *error)
@@ -106,7 +116,7 @@ static int feed(struct cu_reader *reader, struct cu_follower *f, int64_t newest,
 			/* Said before the second look: either this sees the room that the worker
 			 * makes, or the worker sees that it is waited for. */
 			atomic_store(&f->wants_room, 1);
-			if (cu_ring_room(f->ring) == 0)
+			if (!half_empty(f))
 				break;
 		}
 		if (table->range || table->map) {
@@ -253,6 +263,37 @@ static int64_t next_look(struct cu_reader *reader)
 	return cu_deadline(now_ns, pause_ns < net_ns ? pause_ns : net_ns);
 }
 
+/* Whether nobody waits for rows, and somebody has some to do. */
+static bool all_at_work(const struct cu_reader *reader)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < reader->n_followers; i++) {
+		const struct cu_follower *f = reader->followers[i];
+
+		/* Who is not started says so with a wake-up. */
+		if (!f->feed.started || atomic_load(&f->ended))
+			continue;
+		if (atomic_load(&f->watermark) >= f->feed.pushed)
+			return false;
+		any = true;
+	}
+	return any;
+}
+
+/* True when it rested, or had reason to: then it is time to look again. Said before the second look at
+ * the followers: either this sees the one that runs dry, or that one sees that it has to wake us. */
+static bool rest_while_all_work(struct cu_reader *reader)
+{
+	if (!all_at_work(reader))
+		return false;
+	atomic_store(&reader->rests, 1);
+	if (all_at_work(reader) && !atomic_load(&reader->runtime->stopping))
+		cu_watch_rest(reader->watch, cu_deadline(cu_os_now_ns(), REST_NS));
+	atomic_store(&reader->rests, 0);
+	return true;
+}
+
 static bool all_ended(const struct cu_reader *reader)
 {
 	for (size_t i = 0; i < reader->n_followers; i++)
@@ -279,10 +320,14 @@ static void reader_main(void *argument)
 	reader->changed_ns = cu_os_now_ns();
 	while (!atomic_load(&reader->runtime->stopping) && !all_ended(reader)) {
 		int64_t retry_at_ns = look_or_recover(reader);
-		int64_t look_at_ns = next_look(reader);
-		unsigned seen = cu_watch_wait(
-			reader->watch, retry_at_ns < look_at_ns ? retry_at_ns : look_at_ns);
+		int64_t look_at_ns;
+		unsigned seen;
 
+		if (retry_at_ns == CU_FOREVER && rest_while_all_work(reader))
+			continue;
+		look_at_ns = next_look(reader);
+		seen = cu_watch_wait(
+			reader->watch, retry_at_ns < look_at_ns ? retry_at_ns : look_at_ns);
 		if (seen & (CU_WATCH_CHANGED | CU_WATCH_LOST))
 			reader->changed_ns = cu_os_now_ns();
 	}
@@ -295,6 +340,18 @@ static void reader_main(void *argument)
 void cu_reader_wake(struct cu_reader *reader)
 {
 	cu_watch_wake(reader->watch);
+}
+
+void cu_reader_made_room(struct cu_follower *f)
+{
+	if (half_empty(f) && atomic_exchange(&f->wants_room, 0))
+		cu_reader_wake(f->reader);
+}
+
+void cu_reader_run_dry(struct cu_follower *f)
+{
+	if (atomic_exchange(&f->reader->rests, 0))
+		cu_reader_wake(f->reader);
 }
 
 int cu_reader_start(struct cu_reader *reader, struct catchup_error *error)

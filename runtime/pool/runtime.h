@@ -73,6 +73,7 @@ struct cu_reader {
 	/* atomic */
 	_Atomic int64_t newest; /* at the last look; -1 before the first */
 	_Atomic uint64_t looks_done; /* the last request that a finished look answered */
+	_Atomic int rests;      /* looks seldom, since all followers have work in hand */
 };
 
 /* Where a follower wants to be fed from; the reader takes it at its next look. */
@@ -128,7 +129,7 @@ struct cu_follower {
 	/* atomic */
 	_Atomic int reader_failed;      /* reader_error is set */
 	_Atomic int placed;             /* has asked to be fed, or another process runs it */
-	_Atomic int wants_room;         /* the reader found the ring full */
+	_Atomic int wants_room;         /* the reader found the ring full: wake it at half */
 	_Atomic int64_t watermark;
 	/* the same, for changelog-driven ones (changes.h) */
 	_Atomic int64_t brought;        /* last sequence brought, -1 before */
@@ -258,6 +259,10 @@ void cu_follower_note_recovery(struct cu_follower *f);
 
 int cu_reader_start(struct cu_reader *reader, struct catchup_error *error);
 void cu_reader_wake(struct cu_reader *reader);
+/* A follower has taken a range from its ring: there may be room that the reader waits for. */
+void cu_reader_made_room(struct cu_follower *f);
+/* A follower has nothing left to do: what is new concerns it at once. */
+void cu_reader_run_dry(struct cu_follower *f);
 void cu_reader_destroy(struct cu_reader *reader);
 
 int cu_worker_start(struct cu_worker *worker, struct catchup_error *error);

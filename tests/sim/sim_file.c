@@ -196,6 +196,14 @@ unsigned cu_watch_wait(struct cu_watch *watch, int64_t deadline_ns)
 	}
 }
 
+void cu_watch_rest(struct cu_watch *watch, int64_t deadline_ns)
+{
+	cu_os_point();
+	while (!(watch->pending & CU_WATCH_WOKEN) && deadline_ns > sim_now_ns())
+		sim_block(watch, deadline_ns, "a watch at rest");
+	watch->pending &= ~CU_WATCH_WOKEN;
+}
+
 void cu_watch_wake(struct cu_watch *watch)
 {
 	watch->pending |= CU_WATCH_WOKEN;

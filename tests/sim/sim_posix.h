@@ -26,6 +26,7 @@
 #define cu_watch_works posix_watch_works
 #define cu_watch_renew posix_watch_renew
 #define cu_watch_wait posix_watch_wait
+#define cu_watch_rest posix_watch_rest
 #define cu_watch_wake posix_watch_wake
 
 #endif
