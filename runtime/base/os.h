@@ -180,7 +180,8 @@ int64_t cu_os_process_start(pid_t pid);
 int64_t cu_os_pid_space(void);
 /* Fills the machine's name, NUL-terminated, cut to fit. */
 void cu_os_host_name(char *to, size_t bytes);
-/* Other than 0: a network file system, where locks and notices cannot be relied on. */
+/* Other than 0: a network file system, where locks and notices cannot be relied on. path: absolute; of
+ * a file that is missing its folder counts. */
 int cu_os_network_fs(const char *path);
 /*
  * Which other processes hold POSIX locks on a file, within bytes from..to: up to `most` distinct pids.

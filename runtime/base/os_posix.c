@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -255,9 +256,17 @@ int cu_os_network_fs(const char *path)
 		0x73757245, /* Coda */
 		0x65735546, /* FUSE: sshfs and the like */
 	};
+	const char *slash = strrchr(path, '/');
+	char folder[PATH_MAX];
 	struct statfs fs;
+	int rc = statfs(path, &fs);
 
-	if (statfs(path, &fs) != 0)
+	/* A file that is yet to be made will be where its folder is. */
+	if (rc != 0 && errno == ENOENT && slash &&
+		snprintf(folder, sizeof(folder), "%.*s", slash == path ? 1 : (int)(slash - path), path) <
+			(int)sizeof(folder))
+		rc = statfs(folder, &fs);
+	if (rc != 0)
 		return 0;
 	for (size_t i = 0; i < sizeof(network) / sizeof(network[0]); i++)
 		if ((unsigned long)fs.f_type == network[i])

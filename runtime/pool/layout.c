@@ -67,22 +67,48 @@ static struct cu_file *add_file(struct catchup *c, const char *path, const struc
 	return file;
 }
 
+int cu_layout_check_place(const struct catchup *c, const char *path, bool may_be_missing,
+	struct cu_file_stat *st, struct catchup_error *error)
+{
+	int rc = cu_path_check(path, may_be_missing, st, error);
+
+	if (rc != CATCHUP_OK || (c->options.flags & CATCHUP_FLAG_NETWORK_FS) || !cu_os_network_fs(path))
+		return rc;
+	return cu_error_set(error, CATCHUP_DATABASE, 0,
+		"database '%.300s' is on a network file system, where SQLite's locks and file notices "
+		"cannot be relied on; when one machine alone uses it, --force (CATCHUP_FLAG_NETWORK_FS) "
+		"allows it", path);
+}
+
+void cu_layout_warn_of_names(const struct catchup *c, const char *path, const struct cu_file_stat *st)
+{
+	if (st->links > 1)
+		cu_log(&c->logger, CATCHUP_LOG_WARN, path,
+			"the file has %u names (hard links), and each has a write-ahead log of its own: "
+			"commits through one are not seen through another and can destroy it; let "
+			"everybody use one name, and remove the others", (unsigned)st->links);
+}
+
 /* A results database may be reached by another name (a link) and still be the source's own file. */
 static int place_results(struct cu_follower *f, struct catchup_error *error)
 {
 	struct cu_file_stat source, results;
 	const struct cu_file_id *id = NULL;
-	int rc = cu_path_check(f->source_path, false, &source, error);
+	int rc = cu_layout_check_place(f->runtime, f->source_path, false, &source, error);
 
+	if (rc == CATCHUP_OK)
+		rc = cu_layout_check_place(f->runtime, f->results_path, true, &results, error);
 	if (rc != CATCHUP_OK)
 		return rc;
-	if (cu_file_stat_path(f->results_path, &results) == 0)
+	if (results.id.inode != 0)
 		id = &results.id;
 	f->separate = !id || !cu_file_same(&source.id, id);
 	f->file = find_file(f->runtime, f->results_path, id);
-	if (!f->file)
-		f->file = add_file(
-			f->runtime, f->separate ? f->results_path : f->source_path, id);
+	if (f->file)
+		return CATCHUP_OK;
+	if (f->separate)
+		cu_layout_warn_of_names(f->runtime, f->results_path, &results);
+	f->file = add_file(f->runtime, f->separate ? f->results_path : f->source_path, id);
 	return f->file ? CATCHUP_OK : cu_error_nomem(error);
 }
 

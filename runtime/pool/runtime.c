@@ -90,16 +90,11 @@ static int take_options(struct catchup *c, const struct catchup_options *given,
 static int check_database(struct catchup *c, struct catchup_error *error)
 {
 	struct cu_file_stat stat;
-	int rc = cu_path_check(c->path, false, &stat, error);
+	int rc = cu_layout_check_place(c, c->path, false, &stat, error);
 
-	if (rc != CATCHUP_OK)
-		return rc;
-	if (cu_os_network_fs(c->path) && !(c->options.flags & CATCHUP_FLAG_NETWORK_FS))
-		return cu_error_set(error, CATCHUP_DATABASE, 0,
-			"database '%.300s' is on a network file system, where SQLite's locks and "
-			"file notices cannot be relied on; allow it only if one machine uses it",
-			c->path);
-	return CATCHUP_OK;
+	if (rc == CATCHUP_OK)
+		cu_layout_warn_of_names(c, c->path, &stat);
+	return rc;
 }
 
 static void say_versions(struct catchup *c)

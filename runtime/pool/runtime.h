@@ -291,6 +291,11 @@ int64_t cu_turn_hold_ns(struct cu_follower *f);
 
 /* ---- layout (layout.c) ---------------------------------------------------------------------- */
 
+/* Looks at a database file: refuses what is none, and a network file system unless that is allowed.
+ * All of *st is 0 for one that is missing and may be. */
+int cu_layout_check_place(const struct catchup *c, const char *path, bool may_be_missing,
+	struct cu_file_stat *st, struct catchup_error *error);
+void cu_layout_warn_of_names(const struct catchup *c, const char *path, const struct cu_file_stat *st);
 int cu_layout_files(struct catchup *c, struct catchup_error *error);   /* before setup */
 int cu_layout_readers(struct catchup *c, struct catchup_error *error); /* after it */
 int cu_layout_workers(struct catchup *c, struct catchup_error *error);
