@@ -247,7 +247,7 @@ static const struct catchup_option options[] = {
 	{"rotate-bytes", CATCHUP_OPTION_INT, "134217728", CATCHUP_ROTATE_BYTES_MIN, INT64_MAX,
 		"rotate before the file grows beyond this"},
 	{"keep", CATCHUP_OPTION_INT, "4", 0, CATCHUP_ROTATE_KEEP_MAX, "rotated files that are kept"},
-	{"sync", CATCHUP_OPTION_BOOL, "false", 0, 0, "make each batch durable before it commits"},
+	{"sync", CATCHUP_OPTION_BOOL, "no", 0, 0, "make each batch durable before it commits"},
 	{0},
 };
 

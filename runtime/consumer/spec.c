@@ -67,6 +67,10 @@ static int take_pair(struct cu_spec *spec, const char **at, struct catchup_error
 
 	while (is_key(p[n]))
 		n++;
+	if (n == 0 && p[0] == '=')
+		return cu_error_set(error, CATCHUP_USAGE, 0,
+			"consumer '%.100s': option '%.*s' has no key; write key=value", spec->target,
+			(int)strnlen(p, strcspn(p, ",") < 100 ? strcspn(p, ",") : 100), p);
 	if (n == 0 || p[n] != '=')
 		return cu_error_set(error, CATCHUP_USAGE, 0,
 			"consumer '%.100s': option '%.*s' has no value; write key=value (and '\\,' for "

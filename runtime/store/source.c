@@ -15,15 +15,14 @@
 #include <stdio.h>
 #include <string.h>
 
-/* "consumer 'totals': source 'orders': " */
+/* "consumer 'totals': source 'orders': "; a table may also be looked at for no consumer. */
 int cu_source_prefix(struct cu_source *source, int code, struct catchup_error *error)
 {
 	if (!error)
 		return code;
 	if (source->spec.table)
-		cu_error_prefix(error, "consumer '%.200s': source '%.200s': ", source->spec.consumer,
-			source->spec.table);
-	else
+		cu_error_prefix(error, "source '%.200s': ", source->spec.table);
+	if (source->spec.consumer)
 		cu_error_prefix(error, "consumer '%.200s': ", source->spec.consumer);
 	return code;
 }

@@ -226,7 +226,7 @@ static int highest_watermark(struct cu_conn *conn, const char *table, int64_t *n
 static int find_newest(struct cu_conn *conn, const char *table, const char *id, int64_t *newest,
 	struct catchup_error *error)
 {
-	const struct cu_source_spec spec = {.table = table, .id_column = id, .consumer = "guard"};
+	const struct cu_source_spec spec = {.table = table, .id_column = id};
 	struct cu_source source = {0};
 	int rc = cu_source_open(&source, conn, &spec, error);
 

@@ -150,6 +150,16 @@ void program_expect_err(struct program *p, const char *text)
 	expect(p, &p->err, text);
 }
 
+bool program_says(struct program *p, const char *text)
+{
+	int64_t deadline_ms = now_ms() + PROGRAM_DEADLINE_S * 1000;
+
+	while (!strstr(p->err.text, text))
+		if (!read_next(p, deadline_ms, text))
+			return false;
+	return true;
+}
+
 void program_signal(struct program *p, int number)
 {
 	assert_int_equal(kill(p->pid, number), 0);

@@ -49,6 +49,9 @@ void program_start_with(struct program *p, const char *const *arguments);
 void program_expect_out(struct program *p, const char *text);
 void program_expect_err(struct program *p, const char *text);
 
+/* Reads until its standard error holds a text or everything it says has come. True: it holds it. */
+bool program_says(struct program *p, const char *text);
+
 void program_signal(struct program *p, int number);
 
 /* Closes our end of its standard output, as `head` does. */

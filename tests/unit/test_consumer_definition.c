@@ -171,6 +171,8 @@ static void refuses_what_is_no_spec(void **state)
 	refuses("scan:", NULL, CATCHUP_USAGE,
 		"consumer 'scan': option '' has no value; write key=value (and '\\,' for a comma inside a "
 		"value)");
+	refuses("scan:=3,x=4", NULL, CATCHUP_USAGE,
+		"consumer 'scan': option '=3' has no key; write key=value");
 	refuses("scan:depth", NULL, CATCHUP_USAGE,
 		"consumer 'scan': option 'depth' has no value; write key=value (and '\\,' for a comma "
 		"inside a value)");
