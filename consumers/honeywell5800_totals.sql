@@ -11,3 +11,5 @@ INSERT INTO honeywell5800_totals(sensor, hour, updates, heartbeats, battery_low)
   FROM honeywell5800_updates WHERE id > @last AND id <= @max GROUP BY 1, 2
   ON CONFLICT(sensor, hour) DO UPDATE SET updates = updates + excluded.updates,
     heartbeats = heartbeats + excluded.heartbeats, battery_low = battery_low + excluded.battery_low;
+-- reset
+DELETE FROM honeywell5800_totals;

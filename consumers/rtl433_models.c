@@ -50,4 +50,5 @@ CATCHUP_CONSUMER(rtl433_models) = {
 	.open = models_open,
 	.row = models_row,
 	.close = models_close,
+	.reset = "DELETE FROM rtl433_models",
 };

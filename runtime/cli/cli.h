@@ -24,6 +24,7 @@
 	X(dead_show)                                                                               \
 	X(dead_retry)                                                                              \
 	X(dead_drop)                                                                               \
+	X(reset)                                                                                   \
 	X(verify)                                                                                  \
 	X(guard)                                                                                   \
 	X(changelog_follow)                                                                        \

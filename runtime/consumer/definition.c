@@ -146,6 +146,7 @@ static int take_strings(struct cu_definition *d, struct catchup_error *error)
 		{&d->id_column, d->table.id_column ? d->table.id_column : "id"},
 		{&d->into, d->table.into}, {&d->on_error, d->table.on_error},
 		{&d->max, d->table.max}, {&d->next, d->table.next}, {&d->setup, d->table.setup},
+		{&d->reset, d->table.reset},
 	};
 	int code = CATCHUP_OK;
 
@@ -198,10 +199,12 @@ static int from_sql(struct cu_definition *d, const char *path, struct catchup_er
 	table.into = file->keys[CU_SQL_KEY_INTO].text;
 	table.on_error = file->keys[CU_SQL_KEY_ON_ERROR].text;
 	table.setup = file->sections[CU_SQL_SECTION_SETUP].text;
+	table.reset = file->sections[CU_SQL_SECTION_RESET].text;
 	table.max = file->sections[CU_SQL_SECTION_MAX].text;
 	table.next = file->sections[CU_SQL_SECTION_NEXT].text;
 	cu_sql_consumer_functions(&table, file);
 	d->setup_line = section_line(file, CU_SQL_SECTION_SETUP);
+	d->reset_line = section_line(file, CU_SQL_SECTION_RESET);
 	d->max_line = section_line(file, CU_SQL_SECTION_MAX);
 	d->next_line = section_line(file, CU_SQL_SECTION_NEXT);
 	if (table.row)
@@ -340,6 +343,7 @@ static int complete(
 	d->table.max = d->max;
 	d->table.next = d->next;
 	d->table.setup = d->setup;
+	d->table.reset = d->reset;
 	return CATCHUP_OK;
 }
 
@@ -443,6 +447,7 @@ void cu_definition_free(struct cu_definition *definition)
 	free(definition->max);
 	free(definition->next);
 	free(definition->setup);
+	free(definition->reset);
 	cu_sql_file_free(definition->sql);
 	cu_module_unload(definition->module);
 	free(definition);

@@ -35,8 +35,8 @@ struct cu_definition {
 	char *from;      /* database that holds the source, when it is not the runtime's */
 	char *into;
 	char *on_error;
-	char *max, *next, *setup;
-	int setup_line;  /* of the setup section in its file, 0 for none */
+	char *max, *next, *setup, *reset;
+	int setup_line, reset_line; /* of these sections in its file, 0 for none */
 	uint32_t workers;
 	struct catchup_consumer table; /* copy; its functions are called with a cu_context */
 	struct cu_option_value *options;

@@ -238,7 +238,7 @@ static int take_line(struct parser *p, const char *line, const char *end, const 
 		if (p->section < 0 && all.bytes > 0 && !(all.bytes >= 2 && all.text[0] == '-' &&
 							 all.text[1] == '-'))
 			return FAIL(p, "SQL before the first section; sections begin with "
-				       "'-- setup', '-- apply', '-- next', '-- row' or '-- max'");
+				       "'-- setup', '-- apply', '-- next', '-- row', '-- max' or '-- reset'");
 		return CATCHUP_OK;
 	}
 	comment = look_at_comment(line + 2, end);

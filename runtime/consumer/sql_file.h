@@ -29,6 +29,7 @@
 
 #define CU_SQL_SECTION_MAP(X)                                                                      \
 	X(SETUP, "setup")                                                                          \
+	X(RESET, "reset")                                                                          \
 	X(APPLY, "apply")                                                                          \
 	X(NEXT, "next")                                                                            \
 	X(ROW, "row")                                                                              \

@@ -59,10 +59,28 @@ static int shadow_follower(struct shadow *s, const struct cu_follower *real,
 	return rc;
 }
 
+/* What only `catchup_reset` runs is tried as well, and taken back. */
+static int try_reset(struct cu_follower *f, struct catchup_error *error)
+{
+	const struct cu_definition *d = f->definition;
+	int rc;
+
+	if (!d->reset)
+		return CATCHUP_OK;
+	rc = cu_conn_begin(&f->writer, error);
+	if (rc == CATCHUP_OK)
+		rc = cu_setup_script(f, &f->writer, "reset", d->reset, d->reset_line, error);
+	if (rc == CATCHUP_OK)
+		rc = cu_setup_script(f, &f->writer, "setup", d->setup, d->setup_line, error);
+	cu_conn_rollback(&f->writer);
+	return rc;
+}
+
 static int open_and_close(struct cu_follower *f, struct catchup_error *error)
 {
 	const struct cu_action open = {.kind = CU_ACTION_OPEN};
 	struct cu_event event;
+	int rc;
 
 	cu_follower_perform(f, &open, &event);
 	if (event.kind == CU_EVENT_FAULT) {
@@ -70,8 +88,9 @@ static int open_and_close(struct cu_follower *f, struct catchup_error *error)
 			*error = f->fault;
 		return f->fault.code;
 	}
+	rc = try_reset(f, error);
 	cu_follower_close(f);
-	return CATCHUP_OK;
+	return rc;
 }
 
 static int check_shadow(struct shadow *s, const struct catchup *real, struct catchup_error *error)

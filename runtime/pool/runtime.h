@@ -223,6 +223,10 @@ struct catchup {
 
 /* Creates tables, runs `setup`, checks the source and registers each consumer, in order. */
 int cu_setup_run(struct catchup *c, struct catchup_error *error);
+/* Inside the transaction in hand: runs a script of the consumer's under its guard. section: its name;
+ * sql may be NULL; line: where it stands in the consumer's file, 0 for nowhere. */
+int cu_setup_script(struct cu_follower *f, struct cu_conn *conn, const char *section, const char *sql,
+	int line, struct catchup_error *error);
 void cu_setup_spec(const struct cu_follower *f, struct cu_source_spec *spec);
 
 /* ---- follower (follower.c) ----------------------------------------------------------------- */

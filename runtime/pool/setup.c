@@ -9,8 +9,8 @@
 
 #include <string.h>
 
-/* A statement of `setup` runs no longer: an index over a large table fits, an endless recursion ends. */
-#define SETUP_DEADLINE_NS (600 * CU_NS_PER_S)
+/* A consumer's script runs no longer: an index over a large table fits, an endless recursion ends. */
+#define SCRIPT_DEADLINE_NS (600 * CU_NS_PER_S)
 
 void cu_setup_spec(const struct cu_follower *f, struct cu_source_spec *spec)
 {
@@ -26,6 +26,35 @@ void cu_setup_spec(const struct cu_follower *f, struct cu_source_spec *spec)
 	};
 }
 
+/* What a script says is wrong before anything runs, unless the machine failed. */
+static int blame(const struct cu_definition *d, const char *section, struct catchup_error *error)
+{
+	if (error && error->code == CATCHUP_CONSUMER)
+		error->code = CATCHUP_CONFIG;
+	return cu_error_prefix(error, "consumer '%.200s': %s: ", d->name, section);
+}
+
+int cu_setup_script(struct cu_follower *f, struct cu_conn *conn, const char *section, const char *sql,
+	int line, struct catchup_error *error)
+{
+	const struct cu_definition *d = f->definition;
+	int rc;
+
+	if (!sql)
+		return CATCHUP_OK;
+	conn->guard.consumer = d->name;
+	conn->guard.source = d->source;
+	conn->guard.source_attached = f->separate;
+	cu_conn_set_deadline(conn, cu_deadline(cu_os_now_ns(), SCRIPT_DEADLINE_NS));
+	cu_conn_guard_enter(conn);
+	rc = cu_conn_exec(conn, sql, line ? d->origin : NULL, line, error);
+	cu_conn_guard_leave(conn);
+	cu_conn_set_deadline(conn, CU_FOREVER);
+	if (rc == CATCHUP_OK && !cu_conn_in_transaction(conn))
+		rc = cu_error_set(error, CATCHUP_CONFIG, 0, "its SQL ended the transaction");
+	return rc == CATCHUP_OK ? CATCHUP_OK : blame(d, section, error);
+}
+
 static int run_setup_sql(struct cu_follower *f, struct cu_conn *conn, struct catchup_error *error)
 {
 	const struct cu_definition *d = f->definition;
@@ -33,30 +62,14 @@ static int run_setup_sql(struct cu_follower *f, struct cu_conn *conn, struct cat
 
 	if (!d->setup)
 		return CATCHUP_OK;
-	conn->guard.consumer = d->name;
-	conn->guard.source = d->source;
-	conn->guard.source_attached = f->separate;
 	rc = cu_conn_begin(conn, error);
-	if (rc == CATCHUP_OK) {
-		cu_conn_set_deadline(conn, cu_deadline(cu_os_now_ns(), SETUP_DEADLINE_NS));
-		cu_conn_guard_enter(conn);
-		rc = cu_conn_exec(conn, d->setup, d->setup_line ? d->origin : NULL, d->setup_line,
-			error);
-		cu_conn_guard_leave(conn);
-		cu_conn_set_deadline(conn, CU_FOREVER);
-	}
-	if (rc == CATCHUP_OK && !cu_conn_in_transaction(conn))
-		rc = cu_error_set(error, CATCHUP_CONFIG, 0, "its SQL ended the transaction");
-	if (rc == CATCHUP_OK)
-		rc = cu_conn_commit(conn, error);
-	if (rc != CATCHUP_OK) {
-		cu_conn_rollback(conn);
-		/* What the script says is wrong before anything runs, unless the machine failed. */
-		if (error && error->code == CATCHUP_CONSUMER)
-			error->code = CATCHUP_CONFIG;
-		return cu_error_prefix(error, "consumer '%.200s': setup: ", d->name);
-	}
-	return CATCHUP_OK;
+	if (rc != CATCHUP_OK)
+		return blame(d, "setup", error);
+	rc = cu_setup_script(f, conn, "setup", d->setup, d->setup_line, error);
+	if (rc == CATCHUP_OK && (rc = cu_conn_commit(conn, error)) != CATCHUP_OK)
+		rc = blame(d, "setup", error);
+	cu_conn_rollback(conn);
+	return rc;
 }
 
 static void warn_about_source(struct cu_follower *f, unsigned warnings)

@@ -51,6 +51,14 @@ int cu_ledger_save(struct cu_ledger *ledger, int64_t expected, int64_t next, int
 int cu_ledger_restart(struct cu_ledger *ledger, int64_t expected, int64_t next, int64_t fence,
 	bool *lost, struct catchup_error *error);
 
+/*
+ * The same because somebody asked for it: the watermark is moved from whatever it is, under a lease
+ * (fence not 0); dead letters above it are dropped, counters, trouble and fingerprint are forgotten.
+ * *dropped: how many letters.
+ */
+int cu_ledger_reset(struct cu_ledger *ledger, int64_t watermark, int64_t fence, int64_t *dropped,
+	bool *lost, struct catchup_error *error);
+
 /* Fingerprint of the newest processed row, kept where results are in a file of their own. */
 int cu_ledger_save_mark(struct cu_ledger *ledger, int64_t id, int64_t hash,
 	struct catchup_error *error);

@@ -485,6 +485,26 @@ static void refuses_tables_of_another_abi(void **state)
 	assert_null(d);
 }
 
+/* What was built before the table had `reset` is shorter, and whatever lies behind it is not read. */
+static void takes_tables_of_an_older_abi(void **state)
+{
+	struct catchup_consumer t = {CATCHUP_CONSUMER_ABI, .name = "old", .source = "rows",
+		.row = some_row, .reset = "DELETE FROM behind"};
+	struct cu_definition *d;
+
+	(void)state;
+	t.abi_minor = 0;
+	t.size = offsetof(struct catchup_consumer, reset);
+	assert_int_equal(cu_definition_make_table(&d, &t, NULL, NULL), CATCHUP_OK);
+	assert_null(d->reset);
+	cu_definition_free(d);
+	t.abi_minor = CATCHUP_CONSUMER_ABI_MINOR;
+	t.size = sizeof(t);
+	assert_int_equal(cu_definition_make_table(&d, &t, NULL, NULL), CATCHUP_OK);
+	assert_string_equal(d->reset, t.reset);
+	cu_definition_free(d);
+}
+
 static void refuses_wrong_option_tables(void **state)
 {
 	static const struct {
@@ -619,6 +639,7 @@ int main(void)
 		cmocka_unit_test(makes_one_from_a_file),
 		cmocka_unit_test(refuses_tables_that_make_no_consumer),
 		cmocka_unit_test(refuses_tables_of_another_abi),
+		cmocka_unit_test(takes_tables_of_an_older_abi),
 		cmocka_unit_test(refuses_wrong_option_tables),
 		cmocka_unit_test(gives_options_log_and_stopping),
 		cmocka_unit_test(makes_sense_of_any_result),

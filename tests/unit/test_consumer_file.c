@@ -189,7 +189,7 @@ static void refuses_wrong_header_lines(void **state)
 		"header lines come first (indent the line if it is a comment)");
 	refuses("-- name: x\nSELECT 1;\n",
 		"f.sql:2: SQL before the first section; sections begin with '-- setup', '-- apply', "
-		"'-- next', '-- row' or '-- max'");
+		"'-- next', '-- row', '-- max' or '-- reset'");
 }
 
 static void refuses_wrong_sections(void **state)

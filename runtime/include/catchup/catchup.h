@@ -413,6 +413,33 @@ struct catchup_dead_result {
 CATCHUP_API int catchup_dead_retry(const struct catchup_options *options, const char *consumer,
 	int64_t id, struct catchup_dead_result *result, struct catchup_error *error);
 
+/* ---- beginning again ----------------------------------------------------------------------- */
+
+struct catchup_reset_result {
+	int64_t from, to; /* the watermark before and now */
+	int64_t skipped;  /* going forward: rows between them, never to be offered; -1: not known */
+	int64_t dropped;  /* dead letters above the new watermark, dropped */
+	int cleared;      /* 1: the results were cleared */
+};
+
+#define CATCHUP_RESET_NEWEST (-1) /* instead of an id: the highest that the source has given */
+#define CATCHUP_RESET_KEEP_RESULTS (1u << 0)
+
+/*
+ * Moves a consumer's watermark to an id, while nobody runs it. Going back, its `reset` script clears the
+ * results and its `setup` makes its tables anew, in the transaction that moves the watermark; a consumer
+ * without `reset` is refused unless CATCHUP_RESET_KEEP_RESULTS says that rows are meant to be applied to
+ * what is there. Going forward the results are left alone. Counters begin anew.
+ *
+ * options: database, builtins, the log, busy_ms. consumer: a name that the database knows, or what
+ * catchup_add takes. to: 0 or more, or CATCHUP_RESET_NEWEST.
+ * Returns: CATCHUP_OK and *result; CATCHUP_LOCKED while another process runs it; CATCHUP_USAGE for an
+ *          id that the source has not given yet; CATCHUP_CONFIG when it cannot be cleared. Nothing is
+ *          changed unless CATCHUP_OK. Threads: any.
+ */
+CATCHUP_API int catchup_reset(const struct catchup_options *options, const char *consumer, int64_t to,
+	unsigned flags, struct catchup_reset_result *result, struct catchup_error *error);
+
 /* ---- verifying ----------------------------------------------------------------------------- */
 
 /* What was found out about one consumer. -1: not known. */

@@ -54,7 +54,7 @@ extern __attribute__((visibility("hidden"))) const sqlite3_api_routines *sqlite3
 
 /* A module is taken when its major version equals the host's and its minor is not newer. */
 #define CATCHUP_CONSUMER_ABI_MAJOR 1
-#define CATCHUP_CONSUMER_ABI_MINOR 0
+#define CATCHUP_CONSUMER_ABI_MINOR 1
 
 /* ---- options ------------------------------------------------------------------------------ */
 
@@ -249,6 +249,14 @@ struct catchup_consumer {
 
 	/* Finalize statements, free state. Called for every `open` that succeeded. */
 	void (*close)(struct catchup_context *ctx, void *state);
+
+	/* ---- since ABI 1.1 ---- */
+
+	/*
+	 * SQL that takes away all results, such as "DELETE FROM totals"; may be NULL. Run by
+	 * catchup_reset, with `setup` behind it, in the transaction that moves the watermark back.
+	 */
+	const char *reset;
 };
 
 #define CATCHUP_CONSUMER_ABI                                                                       \

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * `reset`: a consumer begins again, or goes on elsewhere; all of it or nothing. Through the program, on
+ * real files.
+ */
+#include "help.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define ROWS 200
+
+#define HEAD "-- name: sums\n-- source: numbers\n"
+#define SETUP "-- setup\nCREATE TABLE IF NOT EXISTS sums(k INTEGER PRIMARY KEY, rows INTEGER, n INTEGER);\n"
+#define APPLY                                                                                      \
+	"-- apply\nINSERT INTO sums SELECT n % 5, count(*), sum(n) FROM numbers"                   \
+	" WHERE id > @last AND id <= @max GROUP BY 1 ON CONFLICT(k) DO UPDATE"                     \
+	" SET rows = rows + excluded.rows, n = n + excluded.n;\n"
+
+/* 1 where the results are those of exactly the rows in (A, B]. */
+#define SUMS_OF(from, to)                                                                          \
+	"SELECT NOT EXISTS (SELECT * FROM sums EXCEPT SELECT n %% 5, count(*), sum(n) FROM numbers" \
+	" WHERE id > " #from " AND id <= " #to " GROUP BY 1) AND"                                  \
+	" (SELECT sum(rows) FROM sums) = " #to " - " #from
+
+static void set_up_rows(struct scene *s, int rows)
+{
+	scene_sql(s, "PRAGMA journal_mode = WAL;"
+		     "CREATE TABLE IF NOT EXISTS numbers(id INTEGER PRIMARY KEY AUTOINCREMENT, n INTEGER);"
+		     "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c LIMIT %d)"
+		     " INSERT INTO numbers(n) SELECT 7 * i FROM c", rows);
+}
+
+static void run(struct scene *s, const char *consumer)
+{
+	struct program p = {.folder = s->folder};
+
+	if (program_run(&p, "run", s->database, consumer, "--until-caught-up") != 0)
+		fail_msg("%s: exit code %d: %s", consumer, p.exit_code, p.err.text);
+	program_free(&p);
+}
+
+/* What `reset` says, and its exit code. Options may be NULL. */
+static void reset(struct scene *s, int exit_code, const char *said, const char *consumer,
+	const char *option, const char *value)
+{
+	struct program p = {.folder = s->folder};
+
+	program_run(&p, "reset", s->database, consumer, option, value);
+	if (p.exit_code != exit_code)
+		fail_msg("exit code %d, not %d: %s%s", p.exit_code, exit_code, p.out.text, p.err.text);
+	help_expect(exit_code == 0 ? p.out.text : p.err.text, said);
+	program_free(&p);
+}
+
+static void verify(struct scene *s)
+{
+	struct program p = {.folder = s->folder};
+
+	if (program_run(&p, "verify", s->database) != 0)
+		fail_msg("verify: %s%s", p.out.text, p.err.text);
+	program_free(&p);
+}
+
+static void back_to_the_beginning_every_row_is_done_once_again(void **state)
+{
+	struct scene *s = *state;
+
+	set_up_rows(s, ROWS);
+	scene_file(s, "sums.sql", HEAD SETUP APPLY "-- reset\nDELETE FROM sums;\n");
+	run(s, "sums.sql");
+	reset(s, 0, "consumer 'sums': watermark 200 -> 0, results cleared\n", "sums", NULL, NULL);
+	assert_int_equal(scene_number(s, "SELECT count(*) FROM sums"), 0);
+	assert_int_equal(help_watermark(s->database, "sums"), 0);
+	verify(s);
+	set_up_rows(s, 50);
+	run(s, "sums.sql");
+	assert_int_equal(scene_number(s, SUMS_OF(0, 250)), 1);
+	verify(s);
+}
+
+/* The reason to rebuild is often that the tables are to be others: what they were does not matter. */
+static void tables_are_made_anew_for_a_file_that_has_changed(void **state)
+{
+	struct scene *s = *state;
+
+	set_up_rows(s, ROWS);
+	scene_file(s, "sums.sql", HEAD "-- setup\nCREATE TABLE IF NOT EXISTS sums(other);\n"
+				       "-- apply\nINSERT INTO sums SELECT id FROM numbers"
+				       " WHERE id > @last AND id <= @max;\n");
+	run(s, "sums.sql");
+	scene_file(s, "sums.sql", HEAD SETUP APPLY "-- reset\nDROP TABLE IF EXISTS sums;\n");
+	reset(s, 0, "-> 0, results cleared", "sums", NULL, NULL);
+	/* Nobody ever finds the table gone. */
+	assert_int_equal(scene_number(s, "SELECT count(*) FROM sums"), 0);
+	run(s, "sums.sql");
+	assert_int_equal(scene_number(s, SUMS_OF(0, 200)), 1);
+}
+
+static void results_in_another_file_are_cleared_there(void **state)
+{
+	struct scene *s = *state;
+
+	set_up_rows(s, ROWS);
+	scene_file(s, "sums.sql", HEAD "-- into: sums.db\n" SETUP APPLY "-- reset\nDELETE FROM sums;\n");
+	run(s, "sums.sql");
+	reset(s, 0, "watermark 200 -> 0, results cleared", "sums", NULL, NULL);
+	assert_int_equal(test_number(scene_path(s, "sums.db"), "SELECT count(*) FROM sums"), 0);
+	run(s, "sums.sql");
+	assert_int_equal(test_number(scene_path(s, "sums.db"), "SELECT sum(rows) FROM sums"), 200);
+	verify(s);
+}
+
+static void going_forward_skips_rows_and_says_how_many(void **state)
+{
+	struct scene *s = *state;
+
+	set_up_rows(s, ROWS);
+	scene_file(s, "sums.sql", HEAD SETUP APPLY);
+	run(s, "sums.sql");
+	set_up_rows(s, 100);
+	scene_sql(s, "DELETE FROM numbers WHERE id = 210");
+	reset(s, 0, "watermark 200 -> 250, 49 rows skipped\n", "./sums.sql", "--to", "250");
+	run(s, "sums.sql");
+	assert_int_equal(scene_number(s, "SELECT sum(rows) FROM sums"), 250);
+	set_up_rows(s, 10);
+	reset(s, 0, "watermark 300 -> 310, 10 rows skipped\n", "sums", "--to-newest", NULL);
+	set_up_rows(s, 1);
+	run(s, "sums.sql");
+	assert_int_equal(scene_number(s, "SELECT sum(rows) FROM sums"), 251);
+	verify(s);
+}
+
+static void dead_letters_above_it_go(void **state)
+{
+	struct scene *s = *state;
+
+	set_up_rows(s, ROWS);
+	scene_file(s, "picky.sql", "-- name: picky\n-- source: numbers\n-- on-error: park\n"
+				   "-- setup\nCREATE TABLE IF NOT EXISTS taken(n CHECK(n % 350 <> 0));\n"
+				   "-- row\nINSERT INTO taken VALUES(@n);\n-- reset\nDELETE FROM taken;\n");
+	run(s, "picky.sql");
+	assert_int_equal(scene_number(s, "SELECT count(*) FROM catchup_dead"), 4);
+	reset(s, 0, "watermark 200 -> 120, results cleared, 2 dead letters dropped\n", "picky", "--to",
+		"120");
+	verify(s);
+	run(s, "picky.sql");
+	assert_int_equal(scene_number(s, "SELECT count(*) FROM catchup_dead"), 4);
+	assert_int_equal(scene_number(s, "SELECT count(*) FROM taken"), 78);
+	verify(s);
+}
+
+/* ---- what is refused changes nothing ---------------------------------------------------------- */
+
+static void refused(struct scene *s, int exit_code, const char *said, const char *consumer,
+	const char *option, const char *value)
+{
+	reset(s, exit_code, said, consumer, option, value);
+	assert_int_equal(help_watermark(s->database, "sums"), ROWS);
+	assert_int_equal(scene_number(s, SUMS_OF(0, 200)), 1);
+}
+
+static void what_would_apply_rows_twice_is_refused_unless_it_is_meant(void **state)
+{
+	struct scene *s = *state;
+
+	set_up_rows(s, ROWS);
+	scene_file(s, "sums.sql", HEAD SETUP APPLY);
+	run(s, "sums.sql");
+	refused(s, 2, "section 'reset'", "sums", NULL, NULL);
+	reset(s, 0, "watermark 200 -> 0, results kept\n", "sums", "--keep-results", NULL);
+	run(s, "sums.sql");
+	assert_int_equal(scene_number(s, "SELECT sum(rows) FROM sums"), 400);
+}
+
+static void a_reset_that_fails_leaves_all_as_it_was(void **state)
+{
+	struct scene *s = *state;
+
+	set_up_rows(s, ROWS);
+	scene_file(s, "sums.sql", HEAD SETUP APPLY "-- reset\nDELETE FROM sums;\nDELETE FROM nowhere;\n");
+	run(s, "sums.sql");
+	refused(s, 2, "no such table: nowhere", "sums", NULL, NULL);
+	scene_file(s, "sums.sql", HEAD SETUP APPLY "-- reset\nDELETE FROM sums;\nDELETE FROM numbers;\n");
+	refused(s, 2, "consumer 'sums'", "sums", NULL, NULL);
+	scene_file(s, "sums.sql", HEAD SETUP APPLY "-- reset\nDELETE FROM sums;\nDELETE FROM catchup;\n");
+	refused(s, 2, "consumer 'sums'", "sums", NULL, NULL);
+	assert_int_equal(scene_number(s, "SELECT count(*) FROM numbers"), ROWS);
+}
+
+static void an_id_that_was_never_given_is_refused(void **state)
+{
+	struct scene *s = *state;
+
+	set_up_rows(s, ROWS);
+	scene_file(s, "sums.sql", HEAD SETUP APPLY);
+	run(s, "sums.sql");
+	refused(s, 2, "id 201 is above 200", "sums", "--to", "201");
+	refused(s, 2, "outside 0 to", "sums", "--to", "-1");
+	refused(s, 2, "nobody", "nobody", NULL, NULL);
+}
+
+static void what_is_running_is_left_alone(void **state)
+{
+	struct scene *s = *state;
+	struct program p = {.folder = s->folder};
+
+	set_up_rows(s, ROWS);
+	scene_file(s, "sums.sql", HEAD SETUP APPLY "-- reset\nDELETE FROM sums;\n");
+	program_start(&p, "run", s->database, "sums.sql");
+	program_expect_err(&p, "follows");
+	scene_until(s, s->database, "SELECT last = 200 FROM catchup");
+	refused(s, 5, "runs it; stop that first", "sums", NULL, NULL);
+	program_signal(&p, SIGTERM);
+	program_finish(&p);
+	program_free(&p);
+	reset(s, 0, "results cleared", "sums", NULL, NULL);
+}
+
+static void check_tries_it_and_changes_nothing(void **state)
+{
+	struct scene *s = *state;
+	struct program p = {.folder = s->folder};
+	const char *good, *bad;
+
+	set_up_rows(s, ROWS);
+	good = scene_file(s, "sums.sql", HEAD SETUP APPLY "-- reset\nDROP TABLE sums;\n");
+	bad = scene_file(s, "bad.sql", HEAD SETUP APPLY "-- reset\nDELETE FROM sum;\n");
+	run(s, "sums.sql");
+	assert_int_equal(program_run(&p, "check", good, "--database", s->database), 0);
+	program_free(&p);
+	assert_int_equal(program_run(&p, "check", bad, "--database", s->database), 2);
+	help_expect(p.err.text, "bad.sql:8");
+	help_expect(p.err.text, "no such table: sum");
+	program_free(&p);
+	assert_int_equal(scene_number(s, SUMS_OF(0, 200)), 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		SCENE_TEST(back_to_the_beginning_every_row_is_done_once_again),
+		SCENE_TEST(tables_are_made_anew_for_a_file_that_has_changed),
+		SCENE_TEST(results_in_another_file_are_cleared_there),
+		SCENE_TEST(going_forward_skips_rows_and_says_how_many),
+		SCENE_TEST(dead_letters_above_it_go),
+		SCENE_TEST(what_would_apply_rows_twice_is_refused_unless_it_is_meant),
+		SCENE_TEST(a_reset_that_fails_leaves_all_as_it_was),
+		SCENE_TEST(an_id_that_was_never_given_is_refused),
+		SCENE_TEST(what_is_running_is_left_alone),
+		SCENE_TEST(check_tries_it_and_changes_nothing),
+	};
+
+	return cmocka_run_group_tests_name("reset", tests, NULL, NULL);
+}
