@@ -292,18 +292,6 @@ static void perform_stop(struct cu_follower *f, const struct cu_action *action)
 	cu_park_wake(&f->runtime->progress);
 }
 
-/* Rows one after the other, as long as the plan has nothing else to say. */
-static bool perform_rows(struct cu_follower *f, struct cu_event *event)
-{
-	for (;;) {
-		cu_perform_deliver(f, event);
-		if (!cu_plan_goes_on(&f->plan, event))
-			return true;
-		if (cu_plan_wants_clock(&f->plan))
-			event->now_ns = cu_os_now_ns();
-	}
-}
-
 bool cu_follower_perform(
 	struct cu_follower *f, const struct cu_action *action, struct cu_event *event)
 {
@@ -331,7 +319,7 @@ bool cu_follower_perform(
 	case CU_ACTION_BEGIN:
 		return cu_perform_begin(f, event);
 	case CU_ACTION_DELIVER:
-		return perform_rows(f, event);
+		return cu_perform_deliver(f, event);
 	case CU_ACTION_APPLY:
 		return cu_perform_apply(f, action, event);
 	case CU_ACTION_PARK:

@@ -268,9 +268,18 @@ static bool deliver_row(struct cu_follower *f, struct cu_event *event)
 
 bool cu_perform_deliver(struct cu_follower *f, struct cu_event *event)
 {
-	if (f->changes)
-		return deliver_event(f, event);
-	return f->mapper ? deliver_mapped(f, event) : deliver_row(f, event);
+	for (;;) {
+		if (f->changes)
+			deliver_event(f, event);
+		else if (f->mapper)
+			deliver_mapped(f, event);
+		else
+			deliver_row(f, event);
+		if (!cu_plan_goes_on(&f->plan, event))
+			return true;
+		if (cu_plan_wants_clock(&f->plan))
+			event->now_ns = cu_os_now_ns();
+	}
 }
 
 bool cu_perform_apply(struct cu_follower *f, const struct cu_action *action,

@@ -111,17 +111,6 @@ static int on_progress(void *context)
 	return 1;
 }
 
-int cu_conn_step_query(struct cu_conn *conn, sqlite3_stmt *stmt)
-{
-	int rc;
-
-	conn->query_until_ns = 0;
-	conn->interrupted = false;
-	rc = sqlite3_step(stmt);
-	conn->query_until_ns = CU_FOREVER;
-	return rc;
-}
-
 static int on_logged(void *context, sqlite3 *db, const char *schema, int frames)
 {
 	struct cu_conn *conn = context;
@@ -468,19 +457,4 @@ void cu_conn_set_deadline(struct cu_conn *conn, int64_t deadline_ns)
 	cu_conn_check_owner(conn);
 	conn->deadline_ns = deadline_ns;
 	conn->interrupted = false;
-}
-
-void cu_conn_guard_enter(struct cu_conn *conn)
-{
-	cu_conn_check_owner(conn);
-	CU_CHECK(!conn->guard.active);
-	conn->guard.active = true;
-	conn->guard.ddl = false;
-	conn->guard.denied[0] = '\0';
-}
-
-void cu_conn_guard_leave(struct cu_conn *conn)
-{
-	CU_CHECK(conn->guard.active);
-	conn->guard.active = false;
 }

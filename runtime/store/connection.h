@@ -13,6 +13,7 @@
 #ifndef CU_STORE_CONNECTION_H
 #define CU_STORE_CONNECTION_H
 
+#include "base/check.h"
 #include "base/log.h"
 #include "base/os.h"
 #include "store/fault.h"
@@ -113,7 +114,10 @@ int cu_conn_rollback_to(struct cu_conn *conn, struct catchup_error *error);
 void cu_conn_rollback(struct cu_conn *conn);
 /* False after foreign code ended the transaction behind our back (ROLLBACK conflict clause, RAISE,
  * an interrupted write). */
-bool cu_conn_in_transaction(const struct cu_conn *conn);
+static inline bool cu_conn_in_transaction(const struct cu_conn *conn)
+{
+	return conn->db && sqlite3_get_autocommit(conn->db) == 0;
+}
 
 /* PRAGMA data_version of main: changes when another connection has committed. About 2 us. */
 int cu_conn_data_version(struct cu_conn *conn, int64_t *version, struct catchup_error *error);
@@ -126,15 +130,35 @@ bool cu_conn_moved(struct cu_conn *conn);
 
 /* Between these two, statements that are prepared or stepped are the consumer's. enter clears
  * `denied`. */
-void cu_conn_guard_enter(struct cu_conn *conn);
-void cu_conn_guard_leave(struct cu_conn *conn);
+static inline void cu_conn_guard_enter(struct cu_conn *conn)
+{
+	CU_CHECK(conn->db && conn->owner == cu_thread_self());
+	CU_CHECK(!conn->guard.active);
+	conn->guard.active = true;
+	conn->guard.ddl = false;
+	conn->guard.denied[0] = '\0';
+}
+static inline void cu_conn_guard_leave(struct cu_conn *conn)
+{
+	CU_CHECK(conn->guard.active);
+	conn->guard.active = false;
+}
 
 /* Statements running at deadline_ns are interrupted; CU_FOREVER lifts it. While the runtime's
  * `stopping` is 2 or more, every long statement is interrupted. */
 void cu_conn_set_deadline(struct cu_conn *conn, int64_t deadline_ns);
 
 /* Steps a source's query: one that gives no row for query_ms is interrupted. Costs no clock. */
-int cu_conn_step_query(struct cu_conn *conn, sqlite3_stmt *stmt);
+static inline int cu_conn_step_query(struct cu_conn *conn, sqlite3_stmt *stmt)
+{
+	int rc;
+
+	conn->query_until_ns = 0;
+	conn->interrupted = false;
+	rc = sqlite3_step(stmt);
+	conn->query_until_ns = CU_FOREVER;
+	return rc;
+}
 
 /* Runs SQL of ours, or (between guard_enter and leave) a consumer's script; line: of the script's
  * start in its file, for messages, 0 for none; origin: the file, NULL for none. */

@@ -31,14 +31,24 @@ static int find_id(struct cu_source *source, struct catchup_error *error)
 	return rc;
 }
 
-/* The table's columns as they are declared, so that C code may count on their places; only a rowid,
- * which is not among them, goes in front. */
+/*
+ * The table's columns as they are declared, so that C code may count on their places; only a rowid,
+ * which is not among them, goes in front.
+ *
+ * Rowids have no upper bound in the query: SQLite would compare each row's, and here they are compared
+ * in any case. In other columns an id may be text, and that stands above all integers.
+ */
 int cu_source_prepare_next(struct cu_source *source, struct catchup_error *error)
 {
-	int rc = cu_source_ready(source, &source->next, error,
-		"SELECT %s%s* FROM %s WHERE %s > @last AND %s <= @max ORDER BY %s",
+	bool bounded = !source->rowid;
+	int rc;
+
+	source->plain = source->rowid;
+	rc = cu_source_ready(source, &source->next, error,
+		"SELECT %s%s* FROM %s WHERE %s > @last%s%s%s ORDER BY %s",
 		source->bare ? source->id : "", source->bare ? " AS id, " : "", source->ref,
-		source->id, source->id, source->id);
+		source->id, bounded ? " AND " : "", bounded ? source->id : "",
+		bounded ? " <= @max" : "", source->id);
 
 	return rc == CATCHUP_OK ? find_id(source, error) : rc;
 }
@@ -48,40 +58,57 @@ void cu_source_fetch_begin(struct cu_source *source, int64_t last, int64_t max)
 	cu_conn_check_owner(source->conn);
 	CU_CHECK(source->next && !source->fetching);
 	CU_CHECK(last >= 0 && last <= max);
-	sqlite3_bind_int64(source->next, sqlite3_bind_parameter_index(source->next, "@last"), last);
-	sqlite3_bind_int64(source->next, sqlite3_bind_parameter_index(source->next, "@max"), max);
+	sqlite3_bind_int64(source->next, source->at_last, last);
+	if (source->at_max > 0)
+		sqlite3_bind_int64(source->next, source->at_max, max);
 	source->last = source->seen = last;
 	source->max = max;
 	source->fetching = true;
 }
 
-/* The id of the row in hand, or what is wrong with it. */
-static int check_id(struct cu_source *source, int64_t *id, struct catchup_error *error)
+/* What is wrong with the id of the row in hand. */
+static int bad_id(struct cu_source *source, int64_t id, struct catchup_error *error)
 {
-	const char *why;
-
 	if (sqlite3_column_type(source->next, source->id_index) != SQLITE_INTEGER)
 		return cu_source_bad_value(source, source->next, source->id_index, "next", error);
-	*id = sqlite3_column_int64(source->next, source->id_index);
-	if (*id > source->seen && *id <= source->max) {
-		source->seen = *id;
-		return CATCHUP_OK;
-	}
-	if (*id <= source->last || *id > source->max) {
+	if (id <= source->last || id > source->max)
 		cu_error_set(error, CATCHUP_CONSUMER, 0,
 			"next query returned id %lld outside the range it was asked for, %lld < id <= %lld",
-			(long long)*id, (long long)source->last, (long long)source->max);
-	} else {
-		why = *id == source->seen ? "an id comes once" : "rows must ascend";
+			(long long)id, (long long)source->last, (long long)source->max);
+	else
 		cu_error_set(error, CATCHUP_CONSUMER, 0, "next query returned id %lld after id %lld; %s",
-			(long long)*id, (long long)source->seen, why);
-	}
+			(long long)id, (long long)source->seen,
+			id == source->seen ? "an id comes once" : "rows must ascend");
 	return cu_source_prefix(source, CATCHUP_CONSUMER, error);
+}
+
+/* Whether the row in hand is the next of the range. A rowid is an integer as it is. */
+static bool is_good(const struct cu_source *source, int64_t id)
+{
+	return id > source->seen && id <= source->max &&
+		(source->plain ||
+			sqlite3_column_type(source->next, source->id_index) == SQLITE_INTEGER);
+}
+
+/* The schema cannot change while the query runs, so the first row is the time to ask whether SQLite has
+ * prepared it anew. */
+static int check_columns(struct cu_source *source, struct catchup_error *error)
+{
+	if (sqlite3_stmt_status(source->next, SQLITE_STMTSTATUS_REPREPARE, 0) == source->prepared)
+		return CATCHUP_OK;
+	/* From now on what is in the column is looked at. */
+	source->plain = false;
+	if (find_id(source, error) == CATCHUP_OK)
+		return CATCHUP_OK;
+	return cu_error_set(error, CATCHUP_CONSUMER, SQLITE_SCHEMA,
+		"consumer '%.200s': next query: after a change of the schema it returns no column of "
+		"that name any more", source->spec.consumer);
 }
 
 int cu_source_fetch_next(struct cu_source *source, int64_t *id, struct catchup_error *error)
 {
 	sqlite3_stmt *stmt = source->next;
+	int64_t value;
 	int rc;
 
 	CU_CHECK(source->fetching);
@@ -94,19 +121,17 @@ int cu_source_fetch_next(struct cu_source *source, int64_t *id, struct catchup_e
 	}
 	if (rc != SQLITE_ROW)
 		return cu_source_failed(source, stmt, "next query", error);
-	/* The schema cannot change while the query runs, so the first row is the time to ask. */
-	if (source->seen == source->last &&
-		sqlite3_stmt_status(stmt, SQLITE_STMTSTATUS_REPREPARE, 0) != source->prepared &&
-		find_id(source, error) != CATCHUP_OK)
-		rc = cu_error_set(error, CATCHUP_CONSUMER, SQLITE_SCHEMA,
-			"consumer '%.200s': next query: after a change of the schema it returns no "
-			"column of that name any more", source->spec.consumer);
-	else
-		rc = check_id(source, id, error);
-	if (rc != CATCHUP_OK) {
-		*id = 0;
-		sqlite3_reset(stmt);
+	rc = source->seen == source->last ? check_columns(source, error) : CATCHUP_OK;
+	value = sqlite3_column_int64(stmt, source->id_index);
+	if (rc == CATCHUP_OK && is_good(source, value)) {
+		source->seen = value;
+		*id = value;
+		return CATCHUP_OK;
 	}
+	/* Behind the range's end; there is no other end in the query. */
+	if (rc == CATCHUP_OK && (source->at_max > 0 || value <= source->max))
+		rc = bad_id(source, value, error);
+	sqlite3_reset(stmt);
 	return rc;
 }
 

@@ -224,6 +224,7 @@ static int open_table(struct cu_source *source, struct catchup_error *error)
 		return cu_source_prefix(source, rc, error);
 	source->warnings = facts.warnings;
 	source->autoincrement = facts.autoincrement;
+	source->rowid = facts.rowid;
 	source->bare = facts.bare;
 	source->ref = sqlite3_mprintf("%s.\"%w\"", spec->attached ? "source" : "main", spec->table);
 	source->id = cu_sql_quote(spec->id_column);
@@ -260,6 +261,10 @@ int cu_source_open(struct cu_source *source, struct cu_conn *conn, const struct 
 		rc = spec->next ? prepare_own(source, "next", spec->next, true, "id", &source->next,
 					  &source->id_index, error)
 				: cu_source_prepare_next(source, error);
+	if (rc == CATCHUP_OK && fetches) {
+		source->at_last = sqlite3_bind_parameter_index(source->next, "@last");
+		source->at_max = sqlite3_bind_parameter_index(source->next, "@max");
+	}
 	if (rc != CATCHUP_OK)
 		cu_source_close(source);
 	return rc;
@@ -375,9 +380,14 @@ static int skip_rows(struct cu_source *source, int64_t lo, int64_t newest, uint3
 	int rc;
 
 	*found = false;
-	rc = cu_source_ready(source, &source->skip, error,
-		"SELECT %s FROM %s WHERE %s > ?1 AND %s <= ?2 ORDER BY %s LIMIT 1 OFFSET ?3",
-		source->id, source->ref, source->id, source->id, source->id);
+	/* Without an upper bound SQLite need not look into the rows that it skips. */
+	rc = source->rowid
+		? cu_source_ready(source, &source->skip, error,
+			"SELECT %s FROM %s WHERE %s > ?1 ORDER BY %s LIMIT 1 OFFSET ?3",
+			source->id, source->ref, source->id, source->id)
+		: cu_source_ready(source, &source->skip, error,
+			"SELECT %s FROM %s WHERE %s > ?1 AND %s <= ?2 ORDER BY %s LIMIT 1 OFFSET ?3",
+			source->id, source->ref, source->id, source->id, source->id);
 	if (rc != CATCHUP_OK)
 		return rc;
 	stmt = source->skip;
@@ -389,10 +399,12 @@ static int skip_rows(struct cu_source *source, int64_t lo, int64_t newest, uint3
 		return cu_source_failed(source, stmt, "cutting a range", error);
 	*found = rc == SQLITE_ROW;
 	rc = CATCHUP_OK;
-	if (*found && sqlite3_column_type(stmt, 0) == SQLITE_INTEGER)
-		*hi = sqlite3_column_int64(stmt, 0);
-	else if (*found)
+	if (*found && sqlite3_column_type(stmt, 0) != SQLITE_INTEGER)
 		rc = cu_source_bad_value(source, stmt, 0, "next", error);
+	else if (*found && sqlite3_column_int64(stmt, 0) <= newest)
+		*hi = sqlite3_column_int64(stmt, 0);
+	else
+		*found = false;
 	sqlite3_reset(stmt);
 	return rc;
 }

@@ -30,11 +30,14 @@ struct cu_source {
 	struct cu_source_spec spec; /* strings borrowed */
 	unsigned warnings;
 	bool autoincrement;
+	bool rowid;           /* the id is the rowid or its alias */
 	bool bare;            /* the id is the rowid, which SELECT * does not return */
 	char *ref;            /* owned; "schema"."table", quoted; NULL without a table */
 	char *id;             /* owned; the id column, quoted */
 	sqlite3_stmt *newest, *cut, *skip, *count, *sequence, *next, *mark; /* made when first used */
 	int max_index;        /* of column `max` in the consumer's own max */
+	bool plain;           /* next is ours, and its id is a rowid */
+	int at_last, at_max;  /* parameters of next; at_max 0: it has no upper bound */
 	int id_index;         /* of column `id` in next */
 	int prepared;         /* times that SQLite had prepared next anew when id_index was found */
 	int64_t last, max;    /* bounds of the fetch in hand */

@@ -152,6 +152,7 @@ static int check_column(struct cu_conn *conn, const struct cu_source_spec *spec,
 				"id '%s': the table is WITHOUT ROWID; name an INTEGER column",
 				spec->id_column);
 		facts->bare = true;
+		facts->rowid = true;
 		return CATCHUP_OK;
 	}
 	if (!column.found)
@@ -168,6 +169,7 @@ static int check_column(struct cu_conn *conn, const struct cu_source_spec *spec,
 			    spec->id_column, NULL, NULL, NULL, NULL, &counts) != SQLITE_OK)
 			return cu_error_sqlite(error, conn->db, "reading the schema");
 		facts->autoincrement = counts != 0;
+		facts->rowid = true;
 		if (!facts->autoincrement)
 			facts->warnings |= CU_SOURCE_NO_AUTOINCREMENT;
 		return CATCHUP_OK;

@@ -11,6 +11,7 @@ struct cu_table_facts {
 	unsigned warnings; /* CU_SOURCE_... */
 	bool autoincrement;
 	bool view;
+	bool rowid;        /* the id is the rowid or its alias: an integer, and never NULL */
 	bool bare;         /* the id is the rowid, which is not among the table's columns */
 };
 

@@ -83,11 +83,6 @@ void cu_conn_rollback(struct cu_conn *conn)
 		sqlite3_exec(conn->db, "ROLLBACK", NULL, NULL, NULL);
 }
 
-bool cu_conn_in_transaction(const struct cu_conn *conn)
-{
-	return conn->db && sqlite3_get_autocommit(conn->db) == 0;
-}
-
 int cu_conn_data_version(struct cu_conn *conn, int64_t *version, struct catchup_error *error)
 {
 	int rc;
