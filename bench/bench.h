@@ -109,6 +109,9 @@ int bench_compare(struct bench *b, const struct bench_comparison *comparison, do
 void bench_metric(struct bench *b, const char *name, double value, const char *unit);
 /* A ratio of the scenario's own making; aim 0: none. */
 void bench_ratio(struct bench *b, const char *name, double value, double aim);
+/* The same of two values that are shown beside it. */
+void bench_ratio_of(struct bench *b, const char *name, double ours, double yardstick,
+	const char *unit, double aim);
 /* A figure that should be at most so much; yardstick: the same figure of the yardstick, 0: none. */
 void bench_limit(struct bench *b, const char *name, double value, double yardstick,
 	const char *unit, double most);

@@ -60,6 +60,20 @@ void bench_ratio(struct bench *b, const char *name, double value, double aim)
 	record->aim = aim;
 }
 
+void bench_ratio_of(struct bench *b, const char *name, double ours, double yardstick,
+	const char *unit, double aim)
+{
+	struct bench_record *record = bench_record_add(b, BENCH_RATIO, name);
+
+	if (!record)
+		return;
+	record->value = yardstick > 0 ? ours / yardstick : 0;
+	record->ours = ours;
+	record->yardstick = yardstick;
+	record->aim = aim;
+	snprintf(record->unit, sizeof(record->unit), "%s", unit);
+}
+
 void bench_limit(struct bench *b, const char *name, double value, double yardstick,
 	const char *unit, double most)
 {

@@ -275,7 +275,8 @@ static int run(struct bench *b)
 	int rc = bench_compare(b, &comparison, medians);
 
 	if (rc == 0)
-		bench_ratio(b, "catchup / savepoint and watermark a row", medians[0] / medians[2], 40);
+		bench_ratio_of(b, "catchup / savepoint and watermark a row", medians[0], medians[2],
+			"rows/s", 40);
 	return rc;
 }
 
