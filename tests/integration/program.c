@@ -160,6 +160,27 @@ bool program_says(struct program *p, const char *text)
 	return true;
 }
 
+bool program_has_said(struct program *p, const char *text)
+{
+	struct pollfd fds[2] = {{.fd = p->out.fd, .events = POLLIN}, {.fd = p->err.fd, .events = POLLIN}};
+
+	while (poll(fds, 2, 0) > 0) {
+		if (fds[0].revents)
+			read_some(&p->out);
+		if (fds[1].revents)
+			read_some(&p->err);
+		fds[0].fd = p->out.fd;
+		fds[1].fd = p->err.fd;
+	}
+	return strstr(p->err.text, text) != NULL;
+}
+
+void program_forget(struct program *p)
+{
+	p->out.used = p->err.used = 0;
+	p->out.text[0] = p->err.text[0] = '\0';
+}
+
 void program_signal(struct program *p, int number)
 {
 	assert_int_equal(kill(p->pid, number), 0);

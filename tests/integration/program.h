@@ -52,6 +52,12 @@ void program_expect_err(struct program *p, const char *text);
 /* Reads until its standard error holds a text or everything it says has come. True: it holds it. */
 bool program_says(struct program *p, const char *text);
 
+/* Reads what is there and does not wait. Whether its standard error holds a text. */
+bool program_has_said(struct program *p, const char *text);
+
+/* Drops what it has said so far. */
+void program_forget(struct program *p);
+
 void program_signal(struct program *p, int number);
 
 /* Closes our end of its standard output, as `head` does. */
