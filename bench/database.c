@@ -37,6 +37,15 @@ int bench_open(struct bench *b, const char *name, sqlite3 **db)
 		  : bench_exec(b, *db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL");
 }
 
+int bench_open_application(struct bench *b, const char *name, sqlite3 **db)
+{
+	int rc = bench_open(b, name, db);
+
+	if (rc == 0 && catchup_sqlite_has_wal_reset_bug())
+		rc = bench_exec(b, *db, "PRAGMA wal_autocheckpoint = 0");
+	return rc;
+}
+
 int bench_open_reader(struct bench *b, const char *name, sqlite3 **db)
 {
 	return open_as(b, name, SQLITE_OPEN_READONLY, db);

@@ -20,6 +20,10 @@
  * caller closes *db with sqlite3_close, which takes what this leaves in *db also on failure. */
 int bench_open(struct bench *b, const char *name, sqlite3 **db);
 
+/* Opens it as an application does that knows nothing of catchup: SQLite checkpoints by itself, unless
+ * it is one that is not safe with others then (WAL-reset bug). */
+int bench_open_application(struct bench *b, const char *name, sqlite3 **db);
+
 /* Opens a file for reading. */
 int bench_open_reader(struct bench *b, const char *name, sqlite3 **db);
 

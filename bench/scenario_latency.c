@@ -57,8 +57,7 @@ static int child(int argc, char **argv)
 	n = strtoll(argv[2], NULL, 10);
 	times = calloc((size_t)n, sizeof(*times));
 	snprintf(sql, sizeof(sql), "SELECT coalesce(max(id), 0) FROM %.32s", argv[3]);
-	if (!times || bench_open(NULL, argv[1], &db) != 0 ||
-		bench_exec(NULL, db, "PRAGMA wal_autocheckpoint = 0") != 0 ||
+	if (!times || bench_open_application(NULL, argv[1], &db) != 0 ||
 		bench_prepare(NULL, db,
 			"INSERT INTO readings(sensor, value) VALUES (?1 % 100, ?1 % 1000)", &insert) ||
 		bench_prepare(NULL, db, sql, &look) != 0)
