@@ -21,7 +21,13 @@ static void detach(struct catchup_changelog *c, struct cu_subscriber *sub, int64
 	const struct cu_generation *g = &c->generations[c->current];
 
 	cu_feed_publish(&sub->feed);
-	sub->resume = (struct cu_place){cu_log_file_retain(g->file), g->number, at, *order};
+	sub->resume = (struct cu_place){
+		.file = cu_log_file_retain(g->file),
+		.number = g->number,
+		.offset = at,
+		.order = *order,
+		.head = g->head,
+	};
 	sub->reading = g->number;
 	sub->attached = false;
 	/* Whoever sees this also sees all that was published before. */
@@ -89,8 +95,8 @@ static bool announce(struct cu_subscriber *sub, const struct line *line)
 
 	if (!join)
 		return false;
-	*join = (struct cu_join){line->event->sequence, line->before.crossed};
-	sub->join = false;
+	*join = (struct cu_join){line->event->sequence, line->before.crossed, sub->cut};
+	sub->join = sub->cut = false;
 	return true;
 }
 
@@ -210,6 +216,30 @@ static void publish(struct catchup_changelog *c)
 	}
 }
 
+/* Nobody is attached. Only the last lines are looked at, for the order of whoever comes next. */
+static void pass_over(struct catchup_changelog *c)
+{
+	struct catchup_error error;
+	struct cu_span last[CU_PASSED_LINES], text;
+	struct cu_line line;
+	size_t n = 0;
+	int64_t at;
+	enum cu_split_got got;
+
+	while ((got = cu_split_next(&c->split, &text, &at, &error)) != CU_SPLIT_NONE)
+		if (got == CU_SPLIT_LINE)
+			last[n++ % CU_PASSED_LINES] = text;
+	for (size_t back = 1; back <= n && back <= CU_PASSED_LINES; back++) {
+		text = last[(n - back) % CU_PASSED_LINES];
+		if (cu_line_parse(&c->parser, text.bytes, text.n, &line, &error) != CATCHUP_OK)
+			continue;
+		c->order = (struct cu_order){line.sequence, false};
+		return;
+	}
+	if (n > CU_PASSED_LINES)
+		c->order = (struct cu_order){-1, false};
+}
+
 void cu_deliver_buffer(struct catchup_changelog *c)
 {
 	struct catchup_error error;
@@ -219,9 +249,7 @@ void cu_deliver_buffer(struct catchup_changelog *c)
 
 	cu_mutex_check_held(&c->mu);
 	if (!anybody_attached(c)) {
-		while (cu_split_next(&c->split, &text, &at, &error) != CU_SPLIT_NONE)
-			;
-		c->order = (struct cu_order){-1, false};
+		pass_over(c);
 		return;
 	}
 	while ((got = cu_split_next(&c->split, &text, &at, &error)) != CU_SPLIT_NONE) {

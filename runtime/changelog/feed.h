@@ -27,6 +27,7 @@ enum cu_record_kind {
 struct cu_join {
 	int64_t sequence;
 	bool crossed; /* it stands in another file than the subscriber's own reading ended in */
+	bool cut;     /* the file was truncated before it was seen; there may have been lines */
 };
 
 struct cu_record {

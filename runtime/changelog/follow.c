@@ -94,19 +94,36 @@ static void append(struct catchup_changelog *c, struct cu_log_file *file)
 		(struct cu_generation){.file = file, .number = number, .end = -1};
 }
 
+/* Keeps how the current generation begins: whole lines, for an unfinished one may be taken back. */
+static void keep_head(struct catchup_changelog *c)
+{
+	struct cu_head *head = &c->generations[c->current].head;
+	size_t n = c->split.n_head;
+
+	if ((int64_t)n > c->split.line_at)
+		n = (size_t)c->split.line_at;
+	if (n <= head->n)
+		return;
+	memcpy(head->bytes, c->split.head, n);
+	head->n = n;
+}
+
 static void wake_subscribers(struct catchup_changelog *c)
 {
 	for (struct cu_subscriber *sub = c->subscribers; sub; sub = sub->next)
 		cu_park_wake(&sub->feed.park);
 }
 
-/* Closes the current generation at `end` and goes on at the start of the next. */
-static void advance(struct catchup_changelog *c, int64_t end)
+/* Closes the current generation where it is read to, and goes on at the start of the next. */
+static void advance(struct catchup_changelog *c, bool cut)
 {
 	int rc;
 
 	cu_mutex_check_held(&c->mu);
-	c->generations[c->current].end = end;
+	for (struct cu_subscriber *sub = c->subscribers; cut && sub; sub = sub->next)
+		sub->cut = sub->join;
+	c->generations[c->current].end = c->split.line_at;
+	c->generations[c->current].cut = cut;
 	c->current++;
 	CU_CHECK(c->current < c->n_generations);
 	c->order.crossed = true;
@@ -189,6 +206,7 @@ static bool newer_written(const struct catchup_changelog *c)
 
 /* What the reader remembers between two looks at the same file. */
 struct looking {
+	bool changed;        /* the file was found truncated, or written over */
 	bool last_look;      /* the file after this one was seen to hold bytes */
 	int64_t patience_ns; /* the pending line's deadline, 0 while it has none */
 	int64_t poll_ns;     /* the next pause where notices do not work */
@@ -208,13 +226,22 @@ static enum cu_step look(struct catchup_changelog *c, struct looking *looking)
 	cu_mutex_lock(&c->mu);
 	if (c->prunable)
 		prune(c);
-	if (n > 0)
+	if (n > 0) {
 		cu_deliver_buffer(c);
+		keep_head(c);
+	}
 	cu_mutex_unlock(&c->mu);
 	if (n > 0) {
 		looking->patience_ns = 0;
 	} else if (facts.changed) {
-		facts.line_intact = cu_split_take_back(&c->split, fd);
+		int intact = cu_split_take_back(&c->split, fd);
+
+		facts.line_intact = intact > 0;
+		/* What cannot be read now is looked at again, not taken for truncated. */
+		if (intact < 0) {
+			facts.changed = false;
+			n = intact;
+		}
 	}
 	discover(c, &error);
 	if (n < 0 && !facts.changed)
@@ -229,6 +256,7 @@ static enum cu_step look(struct catchup_changelog *c, struct looking *looking)
 	facts.newer_written = facts.newer && (looking->last_look || newer_written(c));
 	facts.patience_over =
 		looking->patience_ns != 0 && cu_os_now_ns() >= looking->patience_ns;
+	looking->changed = facts.changed;
 	if (facts.newer_written)
 		looking->last_look = true;
 	return cu_decide(&facts);
@@ -293,14 +321,14 @@ static void read_changelog(void *argument)
 		case CU_STEP_RESTART:
 			cu_mutex_lock(&c->mu);
 			append(c, cu_log_file_retain(c->generations[c->current].file));
-			advance(c, c->split.line_at);
+			advance(c, true);
 			cu_mutex_unlock(&c->mu);
 			looking = (struct looking){.poll_ns = POLL_FIRST_NS};
 			break;
 		case CU_STEP_ADVANCE:
 			cu_mutex_lock(&c->mu);
 			cu_deliver_end(c);
-			advance(c, c->split.line_at);
+			advance(c, looking.changed);
 			cu_mutex_unlock(&c->mu);
 			looking = (struct looking){.poll_ns = POLL_FIRST_NS};
 			break;
@@ -331,6 +359,51 @@ static int find_line_start(int fd, int64_t size, int64_t *out)
 	}
 	*out = 0;
 	return 0;
+}
+
+/* The sequence of the line from..to (its newline), behind a hole perhaps; -1 when it has none. Returns
+ * 0 or a negative errno. */
+static int read_sequence(
+	struct catchup_changelog *c, int fd, int64_t from, int64_t to, int64_t *sequence)
+{
+	struct cu_line line;
+	size_t n, hole = 0;
+	ssize_t got;
+	char *text;
+
+	if (to - from > c->max_line)
+		from = to - c->max_line;
+	n = (size_t)(to - from);
+	text = malloc(n + 1);
+	if (!text)
+		return -ENOMEM;
+	got = cu_file_read_at(fd, text, n, from);
+	while (got > 0 && hole < (size_t)got && text[hole] == '\0')
+		hole++;
+	if (got == (ssize_t)n && cu_line_parse(&c->parser, text + hole, n - hole, &line, NULL) ==
+					 CATCHUP_OK)
+		*sequence = line.sequence;
+	free(text);
+	return got < 0 ? (int)got : 0;
+}
+
+/*
+ * The newest sequence before `at`, so that a subscriber that begins there knows which one should come:
+ * otherwise what is lost before the first event that it gets would be lost in silence. -1 when there
+ * is none, or too many bad lines stand behind it.
+ */
+static int find_sequence(struct catchup_changelog *c, int fd, int64_t at, int64_t *sequence)
+{
+	int64_t from;
+	int rc = 0;
+
+	*sequence = -1;
+	for (int i = 0; i < CU_PASSED_LINES && at > 0 && *sequence < 0 && rc == 0; i++, at = from) {
+		rc = find_line_start(fd, at - 1, &from);
+		if (rc == 0)
+			rc = read_sequence(c, fd, from, at - 1, sequence);
+	}
+	return rc;
 }
 
 /* A watch on the folder that holds the name. */
@@ -389,12 +462,15 @@ static int open_first(struct catchup_changelog *c, uint32_t wait_ms, struct catc
 	rc = find_line_start(file->fd, stat.size, &at);
 	if (rc == 0)
 		rc = cu_split_seek(&c->split, file->fd, at);
+	if (rc == 0)
+		rc = find_sequence(c, file->fd, at, &c->order.last);
 	if (rc != 0) {
 		cu_log_file_release(file);
 		return cu_error_errno(error, rc == -ENOMEM ? CATCHUP_NOMEM : CATCHUP_IO, -rc,
 			"changelog '%s'", c->path);
 	}
 	append(c, file);
+	keep_head(c);
 	cu_watch_renew(c->watch, c->path);
 	return CATCHUP_OK;
 }

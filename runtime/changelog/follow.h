@@ -24,6 +24,9 @@
 #include "changelog/split.h"
 
 #define CU_FOLLOW_GENERATIONS_MAX 64
+/* Lines that are looked at for the newest sequence of what is passed over; when all of them are bad,
+ * the order is not known. */
+#define CU_PASSED_LINES 8
 
 /* An open file, shared by those who read it. */
 struct cu_log_file {
@@ -40,10 +43,19 @@ static inline struct cu_log_file *cu_log_file_retain(struct cu_log_file *file)
 
 void cu_log_file_release(struct cu_log_file *file); /* may be NULL */
 
+/* How a stretch begins, as far as the reader has handed it out. A file that was truncated and written
+ * anew under one that reads behind the reader is known by it. */
+struct cu_head {
+	size_t n;
+	char bytes[CU_SPLIT_KNOWN_BYTES];
+};
+
 struct cu_generation {
 	struct cu_log_file *file; /* referenced */
 	uint64_t number;          /* ascending by one */
 	int64_t end;              /* where the reader left it, -1 while it has not */
+	bool cut;                 /* it left it for it was truncated: there may have been more */
+	struct cu_head head;
 };
 
 /* Where somebody stands: at the start of a line. */
@@ -52,6 +64,8 @@ struct cu_place {
 	uint64_t number;
 	int64_t offset;
 	struct cu_order order; /* what the reader knew before it detached a subscriber here */
+	struct cu_head head;   /* of the generation */
+	bool cut;              /* the generation before it was, or is gone */
 };
 
 struct cu_subscriber {
@@ -66,6 +80,7 @@ struct cu_subscriber {
 	bool attached;
 	bool join;              /* the reader did not know the order when this one was attached: tell
 	                           it the first sequence, to be compared with what it has read */
+	bool cut;               /* and the file was truncated since then */
 	int64_t dropped;        /* overflowed: the sequence that should have come, -1 unknown */
 	uint64_t reading;       /* the generation it reads by itself, UINT64_MAX for none */
 	struct cu_place resume; /* behind: where to read on; taken by the subscriber */
@@ -105,7 +120,7 @@ struct catchup_changelog {
 	size_t n_generations;
 	size_t current;        /* the one the reader reads */
 	bool prunable;         /* the reader should look for generations that nobody needs */
-	struct cu_order order; /* what the reader has seen; unknown while nobody is attached */
+	struct cu_order order; /* what the reader has seen */
 	struct cu_subscriber *subscribers;
 	struct catchup_error trouble; /* the newest */
 

@@ -39,6 +39,7 @@ struct catchup_iterator {
 	struct cu_place place;   /* offset: see split */
 	int64_t limit;           /* read up to here */
 	struct cu_order at_limit; /* one that drops: what the reader knew there */
+	bool seeking;            /* the place is still to be gone to */
 	struct cu_split split;
 	struct cu_line_parser parser;
 	bool held;            /* `line` is to be handed out after what was told before it */
@@ -210,16 +211,20 @@ static int settle(struct catchup_iterator *it, const struct cu_order *reader)
 	return AGAIN;
 }
 
-/* Starts reading at a place. */
-static int seek(struct catchup_iterator *it, int64_t offset)
+/* Starts reading at the place. Where it cannot, it is tried again: nothing is read elsewhere. */
+static int seek(struct catchup_iterator *it)
 {
 	int rc;
 
+	it->seeking = true;
 	if (!it->split.max_line)
 		cu_split_init(&it->split, it->changelog->max_line);
-	rc = cu_split_seek(&it->split, it->place.file->fd, offset);
-	if (rc == 0)
+	rc = cu_split_seek(&it->split, it->place.file->fd, it->place.offset);
+	if (rc == 0) {
+		cu_split_expect(&it->split, it->place.head.bytes, it->place.head.n);
+		it->seeking = false;
 		return AGAIN;
+	}
 	cu_error_errno(&it->next.error, CATCHUP_IO, -rc, "changelog '%s'", it->changelog->path);
 	return CATCHUP_NEXT_ERROR;
 }
@@ -248,11 +253,18 @@ static int go_on(struct catchup_iterator *it, bool lost)
 	it->place.offset = it->split.line_at;
 	switch (cu_follow_onward(it->changelog, &it->sub, &it->place, lost, &it->limit, &reader)) {
 	case CU_ONWARD_READ:
-			return AGAIN;
+		/* The reader may know more of the file's beginning by now. */
+		cu_split_expect(&it->split, it->place.head.bytes, it->place.head.n);
+		return AGAIN;
 	case CU_ONWARD_SEEK:
-			it->order.crossed = true;
+		it->order.crossed = true;
 		it->limit = 0;
-		return seek(it, 0);
+		result = seek(it);
+		/* What stood there is gone. The next sequence shows it, unless none is known yet. */
+		if (result == AGAIN && (lost || it->place.cut) && it->order.last < 0 &&
+			!it->skipping)
+			return raise_sync(it, CATCHUP_SYNC_LOST_FILE, -1, -1);
+		return result;
 	case CU_ONWARD_ATTACHED:
 		return settle(it, &reader);
 	case CU_ONWARD_WAIT:
@@ -290,7 +302,9 @@ static int read_own(struct catchup_iterator *it)
 	int64_t at;
 	int result = AGAIN;
 
-	if (it->held)
+	if (it->seeking)
+		result = seek(it);
+	else if (it->held)
 		result = hand_out(it);
 	while (result == AGAIN) {
 		switch (cu_split_next(&it->split, &text, &at, &it->next.error)) {
@@ -330,6 +344,10 @@ static int take_record(struct catchup_iterator *it, const struct cu_record *reco
 		memcpy(&join, record->body, sizeof(join));
 		it->order.crossed = it->order.crossed || join.crossed;
 		it->joined = true;
+		if (join.cut && it->order.last < 0) {
+			it->order.last = join.sequence;
+			return raise_sync(it, CATCHUP_SYNC_LOST_FILE, -1, join.sequence);
+		}
 		if (cu_order_take(&it->order, join.sequence, &why))
 			return AGAIN;
 		cu_subscriber_raise(&it->sub);
@@ -346,7 +364,7 @@ static int fall_behind(struct catchup_iterator *it)
 	it->order = it->place.order;
 	it->joined = false;
 	it->limit = 0;
-	return seek(it, it->place.offset);
+	return seek(it);
 }
 
 static int take_feed(struct catchup_iterator *it)
@@ -626,7 +644,7 @@ int catchup_iterator_open(const struct catchup_iterator_options *given,
 	it->told = atomic_load(&it->changelog->troubles);
 	cu_follow_subscribe(it->changelog, &it->sub, !it->own, &it->place, &it->limit,
 		&it->at_limit);
-	if (it->own && seek(it, 0) != AGAIN) {
+	if (it->own && seek(it) != AGAIN) {
 		if (error)
 			*error = it->next.error;
 		rc = it->next.error.code;

@@ -45,7 +45,7 @@ static int head_intact(struct cu_split *split, int fd)
 	char now[CU_SPLIT_KNOWN_BYTES];
 	ssize_t n;
 
-	if (split->read_to == 0)
+	if (split->read_to == 0 && split->n_head == 0)
 		return true;
 	n = cu_file_read_at(fd, now, sizeof(now), 0);
 	if (n < 0)
@@ -81,6 +81,12 @@ int cu_split_seek(struct cu_split *split, int fd, int64_t offset)
 	split->n_head = 0;
 	n = head_intact(split, fd);
 	return n < 0 ? (int)n : 0;
+}
+
+void cu_split_expect(struct cu_split *split, const char *head, size_t n)
+{
+	memcpy(split->head, head, n);
+	split->n_head = n;
 }
 
 /* Makes room behind `used` for a read, keeping the bytes before the pending line. */
@@ -143,28 +149,38 @@ ssize_t cu_split_read(struct cu_split *split, int fd, int64_t limit)
 	if (rc <= 0)
 		return rc < 0 ? rc : CU_SPLIT_CHANGED;
 	n -= (ssize_t)known;
+	if (split->read_to == 0 && split->n_head == 0) {
+		split->n_head = (size_t)n < sizeof(split->head) ? (size_t)n : sizeof(split->head);
+		memcpy(split->head, split->buffer + split->used, split->n_head);
+	}
 	split->used += (size_t)n;
 	split->read_to += n;
 	return n;
 }
 
-bool cu_split_take_back(struct cu_split *split, int fd)
+int cu_split_take_back(struct cu_split *split, int fd)
 {
 	char now[CU_SPLIT_KNOWN_BYTES];
 	size_t known = known_before(split->start);
+	ssize_t n = 0;
+	int rc;
 
 	if (split->nuls > 0 || split->too_long || (known == 0 && split->line_at > 0))
 		return false;
 	if (split->used == split->start)
 		return false; /* nothing is pending, so the change lies before */
-	if (cu_file_read_at(fd, now, known, split->line_at - (int64_t)known) != (ssize_t)known ||
-		memcmp(now, split->buffer + split->start - known, known) != 0)
+	if (known > 0)
+		n = cu_file_read_at(fd, now, known, split->line_at - (int64_t)known);
+	if (n < 0)
+		return (int)n;
+	if (n != (ssize_t)known || memcmp(now, split->buffer + split->start - known, known) != 0)
 		return false;
 	/* Of the file's beginning, only what is before the line needs to be there still. */
 	if ((int64_t)split->n_head > split->line_at)
 		split->n_head = (size_t)split->line_at;
-	if (head_intact(split, fd) <= 0)
-		return false;
+	rc = head_intact(split, fd);
+	if (rc <= 0)
+		return rc;
 	split->used = split->start;
 	split->read_to = split->line_at;
 	split->searched = 0;
@@ -250,7 +266,7 @@ enum cu_split_got cu_split_next(struct cu_split *split, struct cu_span *line, in
 
 bool cu_split_pending(const struct cu_split *split)
 {
-	return split->used > split->start || split->nuls > 0;
+	return split->used > split->start || split->nuls > 0 || split->too_long;
 }
 
 enum cu_split_got cu_split_end(struct cu_split *split, int64_t *at, struct catchup_error *error)

@@ -44,6 +44,8 @@ void cu_split_finish(struct cu_split *split);
 
 /* Sets the position to the start of a line. Returns 0 or a negative errno. */
 int cu_split_seek(struct cu_split *split, int fd, int64_t offset);
+/* After seeking: how the file has to begin. When it does not, the next read says that it has changed. */
+void cu_split_expect(struct cu_split *split, const char *head, size_t n);
 
 #define CU_SPLIT_CHANGED (-100000) /* the bytes before the position are not what they were */
 
@@ -52,8 +54,8 @@ int cu_split_seek(struct cu_split *split, int fd, int64_t offset);
 ssize_t cu_split_read(struct cu_split *split, int fd, int64_t limit);
 
 /* After CU_SPLIT_CHANGED: whether all before the pending line still stands; if so, the pending part
- * is forgotten, to be read again. */
-bool cu_split_take_back(struct cu_split *split, int fd);
+ * is forgotten, to be read again. A negative errno when it cannot be told. */
+int cu_split_take_back(struct cu_split *split, int fd);
 
 enum cu_split_got {
 	CU_SPLIT_NONE = 0, /* read more */

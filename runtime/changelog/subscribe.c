@@ -27,7 +27,7 @@ void cu_follow_subscribe(struct catchup_changelog *c, struct cu_subscriber *sub,
 	g = &c->generations[c->current];
 	sub->attached = at_end || !sub->wait;
 	/* What the reader does not know yet, the subscriber checks: see join. */
-	sub->join = sub->attached && !at_end && c->order.last < 0;
+	sub->join = sub->attached && c->order.last < 0;
 	sub->reading = at_end ? UINT64_MAX : g->number;
 	*limit = c->split.line_at;
 	*order = c->order;
@@ -35,6 +35,7 @@ void cu_follow_subscribe(struct catchup_changelog *c, struct cu_subscriber *sub,
 	if (!at_end) {
 		place->file = cu_log_file_retain(g->file);
 		place->number = g->number;
+		place->head = g->head;
 	}
 	sub->next = c->subscribers;
 	c->subscribers = sub;
@@ -82,6 +83,7 @@ static enum cu_onward move_to(
 	place->file = cu_log_file_retain(g->file);
 	place->number = g->number;
 	place->offset = 0;
+	place->head = g->head;
 	sub->reading = g->number;
 	return CU_ONWARD_SEEK;
 }
@@ -93,6 +95,8 @@ static enum cu_onward onward(struct catchup_changelog *c, struct cu_subscriber *
 
 	while (g->number < place->number)
 		g++;
+	place->head = g->head;
+	place->cut = g->cut || g->number > place->number;
 	if (g->number > place->number)
 		return move_to(sub, place, g); /* it was too far behind, files are lost */
 	if (g->end >= 0) {
