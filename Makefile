@@ -25,9 +25,10 @@ set-up:
 test:
 	@.ci/test $(CONFIGS)
 
-# The long tier of the proofs in tests/crash takes hours. What they found is in their output.
+# The long tier of the proofs takes hours. What they found is in their output.
 proof: all
-	@PROOF=long meson test -C $(BUILD) --no-rebuild --suite crash --timeout-multiplier 0 --verbose $(PROOFS)
+	@PROOF=long meson test -C $(BUILD) --no-rebuild --suite crash --suite histories \
+		--timeout-multiplier 0 --verbose $(PROOFS)
 
 demo: all
 	@tests/demo.sh

@@ -121,6 +121,23 @@ int cu_file_open(const char *path, unsigned flags); /* returns a descriptor */
 void cu_file_close(int fd);
 ssize_t cu_file_read_at(int fd, void *to, size_t bytes, int64_t offset);
 ssize_t cu_file_write(int fd, const void *from, size_t bytes); /* may write less */
+
+/* Reads up to `bytes`, and less than `least` only where the file ends: a single read may bring less than
+ * there is, which is not the file's end. */
+static inline ssize_t cu_file_read_least(
+	int fd, void *to, size_t bytes, size_t least, int64_t offset)
+{
+	size_t done = 0;
+	ssize_t n;
+
+	do {
+		n = cu_file_read_at(fd, (char *)to + done, bytes - done, offset + (int64_t)done);
+		if (n > 0)
+			done += (size_t)n;
+	} while (n > 0 && done < least);
+	return n < 0 ? n : (ssize_t)done;
+}
+
 int cu_file_sync(int fd);
 int cu_file_truncate(int fd, int64_t size);
 int cu_file_stat_fd(int fd, struct cu_file_stat *out);

@@ -236,7 +236,9 @@ static enum cu_step look(struct catchup_changelog *c, struct looking *looking)
 	} else if (facts.changed) {
 		int intact = cu_split_take_back(&c->split, fd);
 
-		facts.line_intact = intact > 0;
+		/* Where no sequence is known yet, more may be gone than the pending line, and none
+		 * that comes would show it. */
+		facts.line_intact = intact > 0 && (c->split.line_at > 0 || c->order.last >= 0);
 		/* What cannot be read now is looked at again, not taken for truncated. */
 		if (intact < 0) {
 			facts.changed = false;
@@ -252,7 +254,7 @@ static enum cu_step look(struct catchup_changelog *c, struct looking *looking)
 		return CU_STEP_SLEEP;
 	facts.pending = cu_split_pending(&c->split);
 	facts.newer = c->current + 1 < c->n_generations;
-	facts.drained = looking->last_look && n >= 0 && !facts.more;
+	facts.drained = looking->last_look && n == 0;
 	facts.newer_written = facts.newer && (looking->last_look || newer_written(c));
 	facts.patience_over =
 		looking->patience_ns != 0 && cu_os_now_ns() >= looking->patience_ns;
@@ -345,7 +347,8 @@ static int find_line_start(int fd, int64_t size, int64_t *out)
 
 	while (size > 0) {
 		int64_t from = size > (int64_t)sizeof(block) ? size - (int64_t)sizeof(block) : 0;
-		ssize_t n = cu_file_read_at(fd, block, (size_t)(size - from), from);
+		size_t bytes = (size_t)(size - from);
+		ssize_t n = cu_file_read_least(fd, block, bytes, bytes, from);
 		const char *newline;
 
 		if (n < 0)
@@ -377,7 +380,7 @@ static int read_sequence(
 	text = malloc(n + 1);
 	if (!text)
 		return -ENOMEM;
-	got = cu_file_read_at(fd, text, n, from);
+	got = cu_file_read_least(fd, text, n, n, from);
 	while (got > 0 && hole < (size_t)got && text[hole] == '\0')
 		hole++;
 	if (got == (ssize_t)n && cu_line_parse(&c->parser, text + hole, n - hole, &line, NULL) ==

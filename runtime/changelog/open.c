@@ -87,7 +87,7 @@ static bool begins_like_sqlite(int fd)
 {
 	static const char database[16] = "SQLite format 3";
 	char head[16];
-	ssize_t n = cu_file_read_at(fd, head, sizeof(head), 0);
+	ssize_t n = cu_file_read_least(fd, head, sizeof(head), sizeof(head), 0);
 
 	if (n >= 16 && memcmp(head, database, 16) == 0)
 		return true;

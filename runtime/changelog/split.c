@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define READ_TRIES 100 /* of a read that brings nothing from where there is something */
+
 void cu_split_init(struct cu_split *split, size_t max_line)
 {
 	memset(split, 0, sizeof(*split));
@@ -47,7 +49,7 @@ static int head_intact(struct cu_split *split, int fd)
 
 	if (split->read_to == 0 && split->n_head == 0)
 		return true;
-	n = cu_file_read_at(fd, now, sizeof(now), 0);
+	n = cu_file_read_least(fd, now, sizeof(now), split->n_head, 0);
 	if (n < 0)
 		return (int)n;
 	if (n < (ssize_t)split->n_head || memcmp(now, split->head, split->n_head) != 0)
@@ -69,7 +71,7 @@ int cu_split_seek(struct cu_split *split, int fd, int64_t offset)
 	if (split->capacity == 0 && set_capacity(split, CU_SPLIT_READ_BYTES) != 0)
 		return -ENOMEM;
 	if (before > 0)
-		n = cu_file_read_at(fd, split->buffer, (size_t)before, offset - before);
+		n = cu_file_read_least(fd, split->buffer, (size_t)before, (size_t)before, offset - before);
 	if (n < 0)
 		return (int)n;
 	/* Where the file is shorter, nothing is known, and the next read finds it out. */
@@ -116,6 +118,30 @@ static int make_room(struct cu_split *split)
 	return set_capacity(split, want);
 }
 
+/*
+ * Reads known bytes again and the new ones behind them, with one call, so that they belong together.
+ * Brings less than the known ones only where the file is that short: a single read may bring less than
+ * there is, and that must be taken neither for the file's end nor for a truncation.
+ */
+static ssize_t read_beyond(int fd, char *to, size_t known, size_t want, int64_t offset)
+{
+	struct cu_file_stat stat;
+
+	for (int i = 0; i < READ_TRIES; i++) {
+		ssize_t n = cu_file_read_at(fd, to, known + want, offset);
+		int rc;
+
+		if (n < 0 || n > (ssize_t)known)
+			return n;
+		rc = cu_file_stat_fd(fd, &stat);
+		if (rc != 0)
+			return rc;
+		if (stat.size <= offset + n)
+			return n;
+	}
+	return -EIO;
+}
+
 ssize_t cu_split_read(struct cu_split *split, int fd, int64_t limit)
 {
 	char before[CU_SPLIT_KNOWN_BYTES];
@@ -133,10 +159,9 @@ ssize_t cu_split_read(struct cu_split *split, int fd, int64_t limit)
 		want = CU_SPLIT_READ_BYTES;
 	if (limit - split->read_to < (int64_t)want)
 		want = (size_t)(limit - split->read_to);
-	/* One call brings the known bytes again and the new ones, so that they belong together. */
 	known = known_before(split->used);
 	memcpy(before, split->buffer + split->used - known, known);
-	n = cu_file_read_at(fd, split->buffer + split->used - known, known + want,
+	n = read_beyond(fd, split->buffer + split->used - known, known, want,
 		split->read_to - (int64_t)known);
 	if (n < (ssize_t)known ||
 		memcmp(before, split->buffer + split->used - known, known) != 0 ||
@@ -170,7 +195,7 @@ int cu_split_take_back(struct cu_split *split, int fd)
 	if (split->used == split->start)
 		return false; /* nothing is pending, so the change lies before */
 	if (known > 0)
-		n = cu_file_read_at(fd, now, known, split->line_at - (int64_t)known);
+		n = cu_file_read_least(fd, now, known, known, split->line_at - (int64_t)known);
 	if (n < 0)
 		return (int)n;
 	if (n != (ssize_t)known || memcmp(now, split->buffer + split->start - known, known) != 0)

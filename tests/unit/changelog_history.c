@@ -113,6 +113,15 @@ void history_complete(struct history *h)
 	h->torn = -1;
 }
 
+/* Where nothing is known of the order, all that vanishes is told. */
+static bool anybody_blank(const struct history *h)
+{
+	for (const struct reader *r = h->readers; r < h->readers + READERS; r++)
+		if (r->it && r->blank)
+			return true;
+	return false;
+}
+
 /* As after a write that went short: what went is taken back, and all is written again. */
 static void take_back(struct history *h)
 {
@@ -124,7 +133,7 @@ static void take_back(struct history *h)
 	h->offset = h->torn_at;
 	h->torn = -1;
 	if (fake_dice(2))
-		history_run();
+		history_run(h);
 	put(h, line, n);
 }
 
@@ -146,18 +155,21 @@ static void crash(struct history *h)
 		put(h, "\n", 1);
 }
 
+/* Each is another one: a file that is truncated and begins as before is no other file to anybody. */
 static void write_bad(struct history *h)
 {
-	static const char *const lines[] = {"{\"seq\":1.5}", "nonsense", "{\"seq\":7,\"family\":\"fam\"}",
-		"[[[[[[", "{\"seq\":-1,\"family\":\"f\",\"table\":\"t\",\"key\":[]}"};
-	char line[2 * LINE_MAX_BYTES];
-	size_t n;
+	static const char *const lines[] = {"{\"seq\":1.5,\"n\":%ld}", "nonsense %ld",
+		"{\"seq\":7,\"family\":\"fam\",\"n\":%ld}", "[[[[[[%ld",
+		"{\"seq\":-1,\"family\":\"f\",\"table\":\"t\",\"key\":[],\"n\":%ld}"};
+	char line[2 * LINE_MAX_BYTES + 32];
+	size_t n = (size_t)sprintf(line, lines[fake_dice(sizeof(lines) / sizeof(lines[0]))],
+		++h->n_bad);
 
 	if (fake_dice(4) == 0) {
-		n = LINE_MAX_BYTES + 1 + fake_dice(LINE_MAX_BYTES - 2);
-		memset(line, 'x', n);
-	} else {
-		n = strlen(strcpy(line, lines[fake_dice(sizeof(lines) / sizeof(lines[0]))]));
+		size_t longer = LINE_MAX_BYTES + 1 + fake_dice(LINE_MAX_BYTES - 2);
+
+		memset(line + n, 'x', longer - n);
+		n = longer;
 	}
 	history_tell(h, "writes a bad line of %zu bytes", n);
 	line[n++] = '\n';
@@ -219,7 +231,7 @@ static void rotate(struct history *h)
 		else if (fake_dice(2) && h->torn < 0)
 			history_write_events(h);
 		if (fake_dice(2))
-			history_run();
+			history_run(h);
 	}
 	if (h->gentle && h->torn >= 0)
 		history_complete(h);
@@ -228,10 +240,8 @@ static void rotate(struct history *h)
 
 static void cut_down(struct history *h)
 {
-	/* Where nothing is known of the order, truncating is told. */
-	for (const struct reader *r = h->readers; r < h->readers + READERS; r++)
-		if (h->gentle && r->it && r->blank)
-			return;
+	if (h->gentle && anybody_blank(h))
+		return;
 	if (h->gentle) {
 		if (h->torn >= 0)
 			history_complete(h);
@@ -277,7 +287,7 @@ void history_write(struct history *h)
 	} else if (h->torn >= 0 && what < 80) {
 		if (what < 40)
 			history_complete(h);
-		else if (what < 50 && h->appends)
+		else if (what < 50 && h->appends && !(h->gentle && h->torn_at == 0 && anybody_blank(h)))
 			take_back(h);
 		else if (what < 60 && !h->gentle)
 			crash(h);

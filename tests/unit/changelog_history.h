@@ -32,6 +32,7 @@ struct reader {
 	char table;       /* of the filter; 0: all */
 	long at;          /* index of the newest event that it gave */
 	long from;        /* it has to give the events from this one on */
+	long opened;      /* that one would be, had it been opened when that was done */
 	int64_t sequence; /* of that one; -1: not known */
 	bool anywhere;    /* the writer went on while it was opened: it may begin where it likes */
 	bool blank;       /* there was no sequence yet where it began */
@@ -54,6 +55,7 @@ enum order {
 struct history {
 	bool gentle; /* nothing that loses events is done */
 	bool tell;
+	long steps; /* that somebody has run */
 	char broken[512];
 
 	/* the writer */
@@ -71,6 +73,7 @@ struct history {
 	long bad, bad_in_named;   /* bad lines; those before the named file */
 	long first_in_named;      /* event */
 	long truncations, holes;
+	long n_bad;
 
 	/* the user's fiber */
 	struct catchup_changelog *shared;
@@ -81,7 +84,7 @@ struct history {
 	bool faults;
 
 	struct seen {
-		int64_t histories, events, given, told, bad, overflows, files, errors, truncated;
+		int64_t events, given, told, bad, overflows, files, errors, truncated;
 	} seen;
 };
 
@@ -92,7 +95,7 @@ void history_tell(const struct history *h, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /* Everybody runs until all wait. */
-void history_run(void);
+void history_run(struct history *h);
 /* ... and the reader threads look at everything, however they learn of it. */
 void history_look(struct history *h);
 /* ... and the users read everything that is there. */

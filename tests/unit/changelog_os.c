@@ -141,7 +141,8 @@ static void begin(void)
 		switch_to(&outside, true);
 }
 
-static struct fiber *spawn(void (*main)(void *), void *argument)
+/* Apart from spawn, for getcontext returns twice. */
+__attribute__((noinline)) static struct fiber *free_fiber(void)
 {
 	struct fiber *f = fibers;
 
@@ -152,6 +153,13 @@ static struct fiber *spawn(void (*main)(void *), void *argument)
 		f->stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	CU_CHECK(f->stack != MAP_FAILED);
+	return f;
+}
+
+static struct fiber *spawn(void (*main)(void *), void *argument)
+{
+	struct fiber *const f = free_fiber();
+
 	f->main = main;
 	f->argument = argument;
 	f->used = true;
@@ -436,6 +444,11 @@ static int trouble(void)
 	return chance(fake_knobs.fault_of) ? errors[fake_dice(3)] : 0;
 }
 
+static bool is_turn(uint32_t *in)
+{
+	return *in != 0 && --*in == 0;
+}
+
 int cu_file_open(const char *path, unsigned flags)
 {
 	int rc = trouble();
@@ -471,12 +484,16 @@ ssize_t cu_file_read_at(int fd, void *to, size_t bytes, int64_t offset)
 	int rc = trouble();
 
 	CU_CHECK(file && offset >= 0);
-	if (rc != 0)
+	if (rc != 0 || is_turn(&fake_knobs.fail_in))
 		return -EIO;
 	if ((size_t)offset >= file->size)
 		return 0;
 	if (bytes > file->size - (size_t)offset)
 		bytes = file->size - (size_t)offset;
+	if (is_turn(&fake_knobs.short_in))
+		bytes = 1;
+	else if (chance(fake_knobs.short_of))
+		bytes = 1 + fake_dice((uint32_t)bytes);
 	memcpy(to, file->bytes + offset, bytes);
 	return (ssize_t)bytes;
 }

@@ -7,6 +7,8 @@
  * calls and at its locks, when a die says so; the test goes on then, as the writer, and decides who
  * runs next. So a history is made by its seed alone.
  *
+ * A test that tells one story gives the writer's part between fake_step calls, with yield_of 0.
+ *
  * An inode that is free is given to the next file, as ext4 does. Notices may be lost.
  */
 #ifndef CHANGELOG_OS_H
@@ -29,6 +31,8 @@ struct fake_file {
 struct fake_knobs {
 	uint32_t yield_of;  /* one in so many chances to give way is taken; 0: none */
 	uint32_t fault_of;  /* one in so many file calls fails; 0: none */
+	uint32_t short_of;  /* one in so many reads brings less than it could; 0: none */
+	uint32_t fail_in, short_in; /* the read that comes in so many fails, or brings one byte; 0: none */
 	uint32_t unseen_of; /* one in so many notices is lost; 0: none */
 	bool no_watches;    /* notices do not work at all */
 	bool births;        /* the file system keeps birth times */

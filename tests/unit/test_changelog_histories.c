@@ -5,11 +5,12 @@
  * missing without an out-of-sync before the event that follows. While the writer is gentle and the
  * reader keeps up, nothing is missing and nothing is told.
  *
- * A history is made from one number. The first that fails is printed with its number, and
+ * A history is made from one number. One that fails tells its story and its number, and
  *
  *	TEST_SEED=NUMBER build/tests/unit/test_changelog_histories
  *
- * runs that one alone and prints all that happens in it. TEST_HISTORIES=NUMBER runs so many.
+ * runs that one alone and tells all that happens in it. TEST_HISTORIES=NUMBER runs so many, PROOF=long
+ * a million; TEST_FAILURES=NUMBER stops only after so many that fail.
  *
  * What cannot be known is not asked for: what is lost before any sequence is known, and a loss that
  * the sequences hide since they follow upon each other all the same.
@@ -17,6 +18,7 @@
 #include "changelog_history.h"
 
 #include "../skip.h"
+#include "changelog/follow.h"
 
 #include <inttypes.h>
 #include <setjmp.h>
@@ -44,6 +46,9 @@
 #ifndef HISTORIES
 #define HISTORIES 20000
 #endif
+#define HISTORIES_LONG 1000000
+
+#define STEPS_MAX 10000000 /* of fibers, in one history */
 
 /* ---- what is right ------------------------------------------------------------------------ */
 
@@ -160,6 +165,7 @@ static void open_reader(struct history *h, struct reader *r)
 		history_broken(h, "%s", error.message);
 	if (rc != CATCHUP_OK)
 		r->it = NULL;
+	r->opened = h->n_events;
 }
 
 static void share(struct history *h)
@@ -221,10 +227,18 @@ static void use(void *argument)
 
 /* ---- who runs ----------------------------------------------------------------------------- */
 
-/* Everybody runs until all wait. */
-void history_run(void)
+/* A step of whoever may run. One who never rests would go on for ever. */
+static bool step(struct history *h)
 {
-	while (fake_step())
+	if (++h->steps > STEPS_MAX)
+		history_broken(h, "somebody is busy for ever");
+	return !h->broken[0] && fake_step();
+}
+
+/* Everybody runs until all wait. */
+void history_run(struct history *h)
+{
+	while (step(h))
 		;
 }
 
@@ -241,7 +255,7 @@ static void obey_now(struct history *h, enum order order, struct reader *r, long
 {
 	obey(h, order, r, many);
 	while (h->order != ORDER_NONE)
-		if (!fake_step() && !fake_pass_to_deadline()) {
+		if (!step(h) && (h->broken[0] || !fake_pass_to_deadline())) {
 			history_broken(h, "everybody waits, and nobody will come");
 			return;
 		}
@@ -259,10 +273,10 @@ void history_look(struct history *h)
 {
 	finish_order(h);
 	for (int i = 0; i < 3; i++) {
-		history_run();
+		history_run(h);
 		fake_pass(1100 * MS);
 	}
-	history_run();
+	history_run(h);
 }
 
 /* Everything that is there is read. */
@@ -291,7 +305,7 @@ static void come(struct history *h, struct reader *r)
 {
 	bool alone = h->gentle || fake_dice(2);
 	long named = h->first_in_named;
-	uint32_t faults = fake_knobs.fault_of;
+	uint32_t faults = fake_knobs.fault_of, shorts = fake_knobs.short_of;
 
 	*r = (struct reader){.at = -1, .sequence = -1, .seen = -1};
 	r->options = (struct catchup_iterator_options){.size = sizeof(r->options)};
@@ -310,9 +324,10 @@ static void come(struct history *h, struct reader *r)
 		r->options.family = "FAM";
 	if (h->shared && fake_dice(2)) {
 		r->options.changelog = h->shared;
-		fake_knobs.fault_of = 0;
+		fake_knobs.fault_of = fake_knobs.short_of = 0;
 		history_look(h);
 		fake_knobs.fault_of = faults;
+		fake_knobs.short_of = shorts;
 	} else {
 		r->options.path = "/pretended/log";
 		r->options.max_line_bytes = LINE_MAX_BYTES;
@@ -361,8 +376,9 @@ static void come(struct history *h, struct reader *r)
 		break;
 	}
 	r->anywhere = !alone;
-	r->blank = r->options.start != CATCHUP_START_AFTER &&
-		   !holds_any(h, r->options.changelog ? 0 : h->first_in_named);
+	/* A reader that is shared may know the order from files that are gone. */
+	r->blank = r->options.start != CATCHUP_START_AFTER && !holds_any(h, h->first_in_named) &&
+		   (!r->options.changelog || h->shared->order.last < 0);
 	history_tell(h, "      %td opens at %d, after %" PRId64 ", ring %u, %s%s", r - h->readers,
 		r->options.start, r->options.after_sequence, r->options.ring_slots,
 		r->options.on_full ? "waits" : "drops", r->options.changelog ? ", shared" : "");
@@ -392,7 +408,7 @@ static void use_something(struct history *h)
 /* Nothing goes wrong any more: whoever reads comes to the last event. */
 static void end(struct history *h)
 {
-	fake_knobs.fault_of = 0;
+	fake_knobs.fault_of = fake_knobs.short_of = 0;
 	fake_knobs.unseen_of = 0;
 	history_read(h);
 	if (h->gentle && h->torn >= 0)
@@ -413,7 +429,8 @@ static void end(struct history *h)
 			continue;
 		while (last > r->at && !is_for(r, &h->events[last]))
 			last--;
-		if (r->at < last && !r->flagged)
+		/* What was written while it was opened may be before its beginning. */
+		if (r->at < last && last >= (r->anywhere ? r->opened : r->from) && !r->flagged)
 			history_broken(h, "%td never came to event %ld", r - h->readers, last);
 		if (h->gentle && r->bad_before >= 0 && r->bad != h->bad - r->bad_before)
 			history_broken(h, "%td told of %ld bad lines, and %ld were written", r - h->readers,
@@ -429,7 +446,6 @@ static bool run(struct history *h, uint64_t seed, bool telling)
 
 	memset(h, 0, offsetof(struct history, seen));
 	h->seen = seen;
-	h->seen.histories++;
 	h->tell = telling;
 	h->torn = -1;
 	fake_begin(seed);
@@ -445,15 +461,17 @@ static bool run(struct history *h, uint64_t seed, bool telling)
 		h->faults ? "faults" : "no faults");
 	history_reopen(h);
 	fake_spawn(use, h);
-	history_run();
+	history_run(h);
 	if (fake_dice(2))
 		obey_now(h, ORDER_SHARE, NULL, 0);
 	if (h->faults)
 		fake_knobs.fault_of = 5 + fake_dice(50);
+	if (!h->gentle && fake_dice(4) == 0)
+		fake_knobs.short_of = 2 + fake_dice(10);
 	for (uint32_t steps = 20 + fake_dice(90); steps > 0 && !h->broken[0]; steps--) {
 		history_write(h);
 		use_something(h);
-		for (uint32_t n = fake_dice(12); n > 0 && fake_step(); n--)
+		for (uint32_t n = fake_dice(12); n > 0 && step(h); n--)
 			;
 		if (fake_dice(8) == 0)
 			fake_pass(fake_dice(400) * MS);
@@ -463,7 +481,7 @@ static bool run(struct history *h, uint64_t seed, bool telling)
 	if (h->broken[0])
 		return false;
 	obey(h, ORDER_END, NULL, 0);
-	while (fake_step() || fake_pass_to_deadline())
+	while (step(h) || (!h->broken[0] && fake_pass_to_deadline()))
 		;
 	history_let_file_go(h);
 	left = fake_end();
@@ -491,25 +509,52 @@ static void tell_seed(int number)
 	raise(number);
 }
 
+static uint64_t number_of(const char *variable, uint64_t otherwise)
+{
+	const char *text = getenv(variable);
+
+	return text && *text ? strtoull(text, NULL, 10) : otherwise;
+}
+
+/* Runs one history; one that fails is run again and tells its story. */
+static bool judge_history(struct history *h, uint64_t seed)
+{
+	seed_now = seed;
+	if (run(h, seed, false))
+		return true;
+	fake_end();
+	print_message("history %" PRIu64 " fails:\n", seed);
+	run(h, seed, true);
+	fake_end();
+	print_message("%s (replay with TEST_SEED=%" PRIu64 ")\n", h->broken, seed);
+	return false;
+}
+
 static void no_event_is_missed_in_silence(void **state)
 {
 	static struct history h;
-	const char *replay = getenv("TEST_SEED"), *more = getenv("TEST_HISTORIES");
-	const uint64_t histories = more ? strtoull(more, NULL, 10) : HISTORIES;
+	const char *tier = getenv("PROOF");
+	const uint64_t replay = number_of("TEST_SEED", 0), failures = number_of("TEST_FAILURES", 1);
+	const uint64_t histories = number_of("TEST_HISTORIES",
+		tier && strcmp(tier, "long") == 0 ? HISTORIES_LONG : HISTORIES);
 	const struct seen *seen = &h.seen;
 	const int64_t n = (int64_t)histories;
+	uint64_t done, failed = 0;
 
 	(void)state;
 #ifdef NO_FIBERS
 	SKIP_BECAUSE("the thread sanitizer cannot follow fibers, and there is one thread here");
 #endif
-	for (uint64_t i = 0; i < histories; i++) {
-		seed_now = replay ? strtoull(replay, NULL, 10) : seed_of(i);
-		if (!run(&h, seed_now, replay != NULL))
-			fail_msg("%s (replay with TEST_SEED=%" PRIu64 ")", h.broken, seed_now);
-		if (replay)
-			return;
+	if (replay) {
+		seed_now = replay;
+		if (!run(&h, replay, true))
+			fail_msg("%s", h.broken);
+		return;
 	}
+	for (done = 0; done < histories && failed < failures; done++)
+		failed += !judge_history(&h, seed_of(done));
+	if (failed > 0)
+		fail_msg("%" PRIu64 " of %" PRIu64 " histories fail", failed, done);
 	print_message("%" PRIu64 " histories: %" PRId64 " events written, %" PRId64 " given, %" PRId64
 		      " files, %" PRId64 " truncated, %" PRId64 " out of sync, %" PRId64
 		      " overflows, %" PRId64 " bad lines, %" PRId64 " errors\n",
