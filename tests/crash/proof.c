@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -40,9 +41,82 @@ long proof_count(long in_short, long in_long)
 	return number_of("PROOF_COUNT", count);
 }
 
-long proof_every(long in_short)
+/* ---- time and results ------------------------------------------------------------------------ */
+
+static int64_t begun_ms;
+
+static int64_t now_ms(void)
 {
-	return number_of("PROOF_EVERY", proof_is_long() ? 1 : in_short);
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+}
+
+void proof_begin(void)
+{
+	begun_ms = now_ms();
+}
+
+bool proof_goes_on(void)
+{
+	const char *minutes = getenv("PROOF_MINUTES");
+
+	return !minutes || !*minutes ||
+		(double)(now_ms() - begun_ms) < strtod(minutes, NULL) * 60000;
+}
+
+void proof_result(const char *fmt, ...)
+{
+	const char *record = getenv("PROOF_RECORD");
+	FILE *file = record && *record ? fopen(record, "ae") : NULL;
+	char line[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	print_message("%s\n", line);
+	if (file) {
+		fprintf(file, "%s\n", line);
+		fclose(file);
+	}
+}
+
+/* ---- lists of steps -------------------------------------------------------------------------- */
+
+static long common_divisor(long a, long b)
+{
+	while (b != 0) {
+		long rest = a % b;
+
+		a = b;
+		b = rest;
+	}
+	return a;
+}
+
+struct proof_steps proof_steps_start(long total, long every_in_short)
+{
+	proof_begin();
+	return (struct proof_steps){
+		.total = total,
+		.every = number_of("PROOF_EVERY", proof_is_long() ? 1 : every_in_short),
+	};
+}
+
+bool proof_steps_next(struct proof_steps *steps, long *step)
+{
+	long taken = (steps->total + steps->every - 1) / steps->every;
+	/* Strides near the golden ratio leave no large hole, whenever it ends. */
+	long stride = taken * 618 / 1000 + 1;
+
+	if (steps->done >= taken || !proof_goes_on())
+		return false;
+	while (common_divisor(stride, taken) != 1)
+		stride++;
+	*step = steps->done++ * stride % taken * steps->every;
+	return true;
 }
 
 void proof_use_memory(void)
@@ -61,6 +135,7 @@ struct proof_random proof_random_start(const char *name)
 {
 	uint64_t seed = (uint64_t)number_of("PROOF_SEED", 1);
 
+	proof_begin();
 	print_message("%s: PROOF_SEED=%llu\n", name, (unsigned long long)seed);
 	/* Neighbouring seeds should have nothing in common, and none may be 0. */
 	return (struct proof_random){(seed + 1) * UINT64_C(0x9E3779B97F4A7C15)};

@@ -7,6 +7,8 @@
  *	PROOF_COUNT=N     so many rounds, whatever the tier
  *	PROOF_EVERY=N     every Nth of a list of steps, whatever the tier
  *	PROOF_SEED=N      another seed; each proof prints the one it used
+ *	PROOF_MINUTES=N   nothing more is begun after so many minutes; the result says how much was done
+ *	PROOF_RECORD=FILE results are written there too, a line each
  */
 #ifndef TESTS_PROOF_H
 #define TESTS_PROOF_H
@@ -32,8 +34,28 @@ bool proof_is_long(void);
  * for other things, and the full number is done by the plain build. */
 long proof_count(long in_short, long in_long);
 
-/* Every how many-th of a list of steps is taken: 1 in the long tier. */
-long proof_every(long in_short);
+/* Begins a proof, or the next part of one: PROOF_MINUTES count from here. */
+void proof_begin(void);
+
+/* Whether there is time for more. */
+bool proof_goes_on(void);
+
+/* What was done and found, one line: printed and recorded. */
+void proof_result(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/*
+ * A list of steps, of which every Nth is taken: every one in the long tier. They are taken in an order that
+ * spreads over the whole list, so that what fits into PROOF_MINUTES is a fair part of it.
+ */
+struct proof_steps {
+	long total; /* in the list */
+	long every;
+	long done;
+};
+
+struct proof_steps proof_steps_start(long total, long every_in_short);
+/* The next step, 0 to total - 1; false: that was all. */
+bool proof_steps_next(struct proof_steps *steps, long *step);
 
 /* Makes test folders in memory where there is room for them: who kills a process and not the machine
  * needs no disk, and is ten times as fast without one. Call it first. */

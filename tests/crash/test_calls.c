@@ -38,6 +38,10 @@ static const char *const kinds[] = {"pwrite64", "write", "fdatasync", "fsync", "
 /* The last one never fails: a system that cannot give back a lock is none to run on. */
 #define N_FAILING (N_KINDS - 1)
 
+/* Of the calls, in the short tier. */
+#define EVERY_KILLED 11
+#define EVERY_FAILING 37
+
 enum stage { FRESH, RESUMED, STAGES };
 
 struct scene {
@@ -227,60 +231,80 @@ static void need_strace(const struct scene *s)
 		SKIP_BECAUSE("strace is not there, or tracing is not permitted");
 }
 
+/* One call of a run, of a kind. */
+struct site {
+	enum stage stage;
+	size_t kind;
+	long nth;
+};
+
+/* All of them, kinds below a bound, one after the other. Returns the how many-th; NULL: how many. */
+static long list_sites(const struct scene *s, size_t kinds_below, long at, struct site *site)
+{
+	long turn = 0;
+
+	for (enum stage stage = FRESH; stage < STAGES; stage++) {
+		for (size_t k = 0; k < kinds_below; k++) {
+			long calls = s->most[stage][k] - s->first[stage][k];
+
+			if (calls <= 0)
+				continue;
+			if (site && at < turn + calls) {
+				*site = (struct site){stage, k, s->first[stage][k] + 1 + at - turn};
+				return at;
+			}
+			turn += calls;
+		}
+	}
+	return turn;
+}
+
 static void test_killed_at_system_calls(void **state)
 {
 	struct scene *s = *state;
-	long every = proof_every(11), turn = 0;
+	struct proof_steps steps;
+	struct site site = {0};
+	char how[64];
+	long step;
 
 	need_strace(s);
 	s->cases = s->hit = 0;
-	for (enum stage stage = FRESH; stage < STAGES; stage++) {
-		for (size_t k = 0; k < N_KINDS; k++) {
-			for (long n = s->first[stage][k] + 1; n <= s->most[stage][k]; n++) {
-				char how[64];
-
-				if (turn++ % every != 0)
-					continue;
-				snprintf(how, sizeof(how), "signal=KILL:when=%ld", n);
-				spoil(s, stage, kinds[k], how);
-			}
-		}
+	steps = proof_steps_start(list_sites(s, N_KINDS, 0, NULL), EVERY_KILLED);
+	while (proof_steps_next(&steps, &step)) {
+		list_sites(s, N_KINDS, step, &site);
+		snprintf(how, sizeof(how), "signal=KILL:when=%ld", site.nth);
+		spoil(s, site.stage, kinds[site.kind], how);
 	}
-	print_message("%ld of %ld system calls, the program died at %ld\n", s->cases, turn, s->hit);
+	proof_result("%ld of %ld system calls: the program died at %ld, and what it left was whole",
+		s->cases, steps.total, s->hit);
 	/* A call that is not reached a second time is the exception. */
 	assert_true(s->hit > s->cases / 2);
 }
 
 static void test_failing_system_calls(void **state)
 {
-	static const struct {
-		const char *name;
-		bool in_short;
-	} errors[] = {{"EIO", true}, {"ENOSPC", true}, {"EMFILE", false}, {"ENOMEM", false},
-		{"EACCES", false}, {"EINTR", false}, {"EDQUOT", false}, {"EPERM", false}};
+	static const char *const errors[] = {
+		"EIO", "ENOSPC", "EMFILE", "ENOMEM", "EACCES", "EINTR", "EDQUOT", "EPERM"};
+	const long n_errors = proof_is_long() ? sizeof(errors) / sizeof(errors[0]) : 2;
 	struct scene *s = *state;
-	long every = proof_every(37), turn = 0, ended = 0;
+	struct proof_steps steps;
+	struct site site = {0};
+	long step, sites, ended = 0;
+	char how[64];
 
 	need_strace(s);
 	s->cases = s->hit = 0;
-	for (size_t e = 0; e < sizeof(errors) / sizeof(errors[0]); e++) {
-		for (enum stage stage = FRESH; stage < STAGES; stage++) {
-			for (size_t k = 0; k < N_FAILING; k++) {
-				for (long n = s->first[stage][k] + 1; n <= s->most[stage][k]; n++) {
-					char how[64];
-
-					if ((!errors[e].in_short && !proof_is_long()) || turn++ % every != 0)
-						continue;
-					/* Once, or for a while: then the program has to wait. */
-					snprintf(how, sizeof(how), "error=%s:when=%ld..%ld",
-						errors[e].name, n, n + turn / every % 2 * 4);
-					ended += spoil(s, stage, kinds[k], how) != 0;
-				}
-			}
-		}
+	sites = list_sites(s, N_FAILING, 0, NULL);
+	steps = proof_steps_start(sites * n_errors, EVERY_FAILING);
+	while (proof_steps_next(&steps, &step)) {
+		list_sites(s, N_FAILING, step % sites, &site);
+		/* Once, or for a while: then the program has to wait. */
+		snprintf(how, sizeof(how), "error=%s:when=%ld..%ld", errors[step / sites], site.nth,
+			site.nth + s->cases % 2 * 4);
+		ended += spoil(s, site.stage, kinds[site.kind], how) != 0;
 	}
-	print_message("%ld of %ld failing system calls: %ld runs ended with an error, %ld went on\n",
-		s->cases, turn, ended, s->cases - ended);
+	proof_result("%ld of %ld failing system calls (%ld errors): %ld runs ended with an error, %ld went on",
+		s->cases, steps.total, n_errors, ended, s->cases - ended);
 }
 
 int main(void)

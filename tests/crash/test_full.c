@@ -253,15 +253,16 @@ static bool own_mounts(void)
 
 static void fill_and_free(struct scene *s, const char *name)
 {
-	long cycles = proof_count(20, 1000);
+	long cycles = proof_count(20, 1000), done = 0;
 
-	for (long done = 0; done < cycles;) {
+	proof_begin();
+	while (done < cycles && proof_goes_on()) {
 		make_scene(s);
 		if (!mount_disk(s))
 			SKIP_BECAUSE("no %s can be mounted here", name);
 		start(s);
 		await_watermark(s->app, "apply", ROWS_AT_ONCE);
-		for (long i = 0; i < CYCLES_OF_A_DISK && done < cycles; i++, done++)
+		for (long i = 0; i < CYCLES_OF_A_DISK && done < cycles && proof_goes_on(); i++, done++)
 			cycle(s, i % CYCLES_TO_A_CHECK == 0);
 		program_signal(&s->program, SIGTERM);
 		if (program_finish(&s->program) != 0)
@@ -269,9 +270,9 @@ static void fill_and_free(struct scene *s, const char *name)
 		check(s);
 		drop_scene(s);
 	}
-	print_message("%ld times the %s was full and free again, %ld of them with rows waiting; "
-		      "nothing lost, nothing doubled\n",
-		cycles, name, s->behind);
+	proof_result("%ld times the %s was full and free again, %ld of them with rows waiting; nothing lost, "
+		     "nothing doubled",
+		done, name, s->behind);
 	assert_true(s->behind > 0);
 }
 

@@ -286,13 +286,13 @@ static void test_killed_at_random_moments(void **state)
 	long kills = proof_count(500, 50000);
 	struct scene *s = *state;
 	struct proof_random random = proof_random_start("kill");
-	long rows = 0;
+	long rows = 0, done = 0;
 
-	for (long done = 0; done < kills;) {
+	while (done < kills && proof_goes_on()) {
 		s->random = random;
 		start_feeder(s);
 		await_feeder(s);
-		for (long i = 0; i < KILLS_PER_WORLD && done < kills; i++, done++) {
+		for (long i = 0; i < KILLS_PER_WORLD && done < kills && proof_goes_on(); i++, done++) {
 			kill_once(s);
 			check_watermarks(s);
 			if (i % CHECK_EVERY == CHECK_EVERY - 1)
@@ -305,8 +305,7 @@ static void test_killed_at_random_moments(void **state)
 		set_up(state);
 		s = *state;
 	}
-	print_message("%ld kills, %ld rows of the source, 7 consumers: none lost, none doubled\n", kills,
-		rows);
+	proof_result("%ld kills, %ld rows of the source, 7 consumers: none lost, none doubled", done, rows);
 }
 
 int main(void)

@@ -104,8 +104,8 @@ static void fail_one(long nth, bool from_then_on, long *started)
 
 static void test_every_allocation_fails(void **state)
 {
-	long every = proof_every(PROOF_SANITIZED ? 997 : 293), done = 0, started = 0, all;
-	struct proof_random random = proof_random_start("memory");
+	struct proof_steps steps;
+	long started = 0, step;
 	char *folder = test_folder_make();
 	bool reached;
 
@@ -120,16 +120,16 @@ static void test_every_allocation_fails(void **state)
 	world_insert(folder, ROWS, "row ", ROW_BYTES);
 	alloc_fail(0, false);
 	assert_int_equal(inside_run(folder, &small_batches, &(struct catchup_error){0}), CATCHUP_OK);
-	all = alloc_count();
+	steps = proof_steps_start(alloc_count(), PROOF_SANITIZED ? 997 : 293);
 	test_folder_remove(folder);
-	for (long nth = 1 + (long)proof_below(&random, (uint64_t)every); nth <= all; nth += every) {
-		fail_one(nth, false, &started);
-		fail_one(nth, true, &started);
-		done += 2;
+	while (proof_steps_next(&steps, &step)) {
+		fail_one(step + 1, false, &started);
+		fail_one(step + 1, true, &started);
 	}
-	print_message("%ld of %ld allocations failed once and from then on; %ld runs had started and went on\n",
-		done / 2, all, started);
-	assert_true(started > 0 && started < done);
+	proof_result("%ld of %ld allocations failed, once and from then on; %ld of these %ld runs had started, "
+		     "and went on",
+		steps.done, steps.total, started, 2 * steps.done);
+	assert_true(started > 0 && started < 2 * steps.done);
 }
 
 static int set_up(void **state)

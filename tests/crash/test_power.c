@@ -299,7 +299,7 @@ static void cut_everywhere(struct scene *s, bool full, long images,
 	long moments = images / CUT_CHOICES + 1;
 
 	s->image = fresh_folder(s->image);
-	for (long i = 0; i < moments; i++) {
+	for (long i = 0; i < moments && proof_goes_on(); i++) {
 		/* One at random out of each stretch of equal length; the last is the end. */
 		size_t from = steps * (size_t)i / (size_t)moments;
 		size_t to = steps * (size_t)(i + 1) / (size_t)moments;
@@ -344,15 +344,15 @@ static void prove(struct scene *s, const char *name, enum catchup_synchronous sy
 	long images = proof_count(2500, 500000);
 
 	s->random = proof_random_start(name);
-	while (s->images < images) {
+	while (s->images < images && proof_goes_on()) {
 		record(s, synchronous);
 		cut_everywhere(s, synchronous == CATCHUP_SYNCHRONOUS_FULL,
 			images - s->images < IMAGES_PER_RECORDING ? images - s->images
 								   : IMAGES_PER_RECORDING,
 			look_at_cut);
 	}
-	print_message("%s: %ld power cuts; %ld took commits back, %ld had results ahead of their source; "
-		      "%ld went on and caught up\n",
+	proof_result("%s: %ld power cuts; %ld took commits back, %ld had results ahead of their source; "
+		     "%ld went on and caught up",
 		name, s->images, s->behind, s->cut_back, s->run_again);
 }
 
@@ -396,7 +396,7 @@ static void test_control_off_is_damaged(void **state)
 	s->random = proof_random_start("power cut, OFF");
 	record(s, CATCHUP_SYNCHRONOUS_OFF);
 	cut_everywhere(s, false, proof_count(400, 4000), count_wrong);
-	print_message("power cut, OFF: %ld of %ld are wrong, %ld of these damaged\n", s->wrong, s->images,
+	proof_result("power cut, OFF: %ld of %ld are wrong, %ld of these damaged", s->wrong, s->images,
 		s->damaged);
 	assert_true(s->damaged > 0);
 }
@@ -476,7 +476,7 @@ static void test_control_two_files_tear_apart(void **state)
 	record_by_hand(s, "other");
 	s->claim = &apart;
 	cut_everywhere(s, true, proof_count(400, 4000), count_torn);
-	print_message("power cut, watermark in another file: %ld of %ld are torn apart\n", s->wrong,
+	proof_result("power cut, watermark in another file: %ld of %ld are torn apart", s->wrong,
 		s->images / 2);
 	assert_true(s->wrong > 0);
 	assert_int_equal(s->damaged, 0);

@@ -83,9 +83,9 @@ static void print_counts(void)
 {
 	const struct sim_counts *c = sim_counts;
 
-	printf("%llu seeds: %llu switches, %llu fibers; %llu starts, %llu kills, %llu stops, %llu "
+	proof_result("%llu seeds: %llu switches, %llu fibers; %llu starts, %llu kills, %llu stops, %llu "
 	       "faults; %llu rows, %llu parked, %llu lost races; %llu events, %llu rotations, %llu "
-	       "resyncs; %llu notices\n",
+	       "resyncs; %llu notices",
 		(unsigned long long)c->seeds, (unsigned long long)c->switches,
 		(unsigned long long)c->fibers, (unsigned long long)c->starts,
 		(unsigned long long)c->kills, (unsigned long long)c->stops,
@@ -115,7 +115,8 @@ int main(int argc, char **argv)
 		sim_tracing = true;
 		tell(number_of("SIM_SEED", 1));
 	}
-	for (uint64_t seed = from; seed < from + seeds; seed++) {
+	proof_begin();
+	for (uint64_t seed = from; seed < from + seeds && proof_goes_on(); seed++) {
 		if (run(seed, must_fail))
 			continue;
 		failed++;
