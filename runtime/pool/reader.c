@@ -149,9 +149,7 @@ static int look(struct cu_reader *reader, struct catchup_error *error)
 
 	/* What is committed to the new file at the path would never be seen in the old one. */
 	if (cu_conn_moved(&reader->conn))
-		return cu_error_set(error, CATCHUP_BACKWARDS, SQLITE_READONLY_DBMOVED,
-			"database '%.300s': the file was replaced, renamed or removed while it was in use",
-			reader->path);
+		return cu_conn_say_moved(reader->path, error);
 	rc = cu_conn_data_version(&reader->conn, &version, error);
 	if (rc != CATCHUP_OK)
 		return rc;
@@ -220,6 +218,8 @@ static int64_t look_or_recover(struct cu_reader *reader)
 	int64_t pause;
 	int rc = CATCHUP_OK;
 
+	if (reader->moved)
+		return CU_FOREVER;
 	if (!cu_conn_is_open(&reader->conn))
 		rc = open_source(reader, &error);
 	if (rc == CATCHUP_OK)
@@ -236,6 +236,13 @@ static int64_t look_or_recover(struct cu_reader *reader)
 	close_source(reader);
 	if (atomic_load(&reader->runtime->stopping))
 		return CU_FOREVER;
+	/* Its followers end. Until they have, the files that they have open are beside others of the same
+	 * names: opening those would mix them. */
+	if (error.detail == SQLITE_READONLY_DBMOVED) {
+		fail_all(reader, &error);
+		reader->moved = true;
+		return CU_FOREVER;
+	}
 	if (!passes(&error) && (reader->faults > 0 || error.code == CATCHUP_BACKWARDS ||
 				       (error.detail & 0xff) == SQLITE_INTERRUPT)) {
 		if (error.code == CATCHUP_CONFIG || error.code == CATCHUP_USAGE)

@@ -68,6 +68,7 @@ struct cu_reader {
 	int64_t version;        /* data_version at the last look */
 	bool looked;            /* version is known */
 	uint32_t faults;        /* in a row */
+	bool moved;             /* other files are at the path: nothing is opened any more */
 	int64_t changed_ns;     /* of the last notice */
 
 	/* atomic */

@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "store/guard.h"
+#include "store/moved.h"
 #include "store/path.h"
 
 #include <stdarg.h>
@@ -333,20 +334,6 @@ static int open_main(struct cu_conn *conn, bool create, struct catchup_error *er
 	return cu_error_sqlite(error, conn->db, "database '%s': opening", conn->main_path);
 }
 
-/* The path leads to a file that may be opened; and, where one was in use, to that one still. */
-static int check_file(const char *path, bool may_be_missing, const struct cu_file_id *must_be,
-	struct cu_file_stat *st, struct catchup_error *error)
-{
-	int rc = cu_path_check(path, may_be_missing || must_be, st, error);
-
-	if (!must_be || (rc != CATCHUP_OK && rc != CATCHUP_USAGE))
-		return rc;
-	if (rc == CATCHUP_OK && cu_file_same(&st->id, must_be))
-		return CATCHUP_OK;
-	return cu_error_set(error, CATCHUP_BACKWARDS, SQLITE_READONLY_DBMOVED,
-		"database '%s': the file was replaced, renamed or removed while it was in use", path);
-}
-
 int cu_conn_open(struct cu_conn *conn, const struct cu_conn_options *options,
 	struct catchup_error *error)
 {
@@ -369,9 +356,9 @@ int cu_conn_open(struct cu_conn *conn, const struct cu_conn_options *options,
 	create = options->role == CU_ROLE_WRITER && source;
 	conn->guard.source_attached = source != NULL;
 
-	rc = check_file(options->main, create, options->main_id, &main_stat, error);
+	rc = cu_moved_check(options->main, create, options->main_id, &main_stat, error);
 	if (rc == CATCHUP_OK && source)
-		rc = check_file(source, false, options->source_id, &source_stat, error);
+		rc = cu_moved_check(source, false, options->source_id, &source_stat, error);
 	if (rc != CATCHUP_OK)
 		return rc;
 	/* Two names of one file would have two write-ahead logs. */
@@ -404,8 +391,8 @@ int cu_conn_open(struct cu_conn *conn, const struct cu_conn_options *options,
 	}
 	if (rc == CATCHUP_OK)
 		rc = prepare_all(conn, error);
-	if (rc == CATCHUP_OK && cu_file_stat_path(options->main, &main_stat) == 0)
-		conn->main_id = main_stat.id;
+	if (rc == CATCHUP_OK)
+		rc = cu_moved_note_files(conn, error);
 	if (rc != CATCHUP_OK)
 		cu_conn_close(conn);
 	return rc;
@@ -431,6 +418,7 @@ void cu_conn_close(struct cu_conn *conn)
 	}
 	cu_guard_finish(&conn->guard);
 	free(conn->main_path);
+	free(conn->wal_path);
 	memset(conn, 0, sizeof(*conn));
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * transaction.c - a transaction with one savepoint in it, and what is asked around one: whether the
- * file is still there, whether others have committed, checkpoints.
+ * transaction.c - a transaction with one savepoint in it, and what is asked around one: whether others
+ * have committed, checkpoints. Whether the file is still there is in moved.c.
  */
 #include "base/check.h"
 #include "base/error.h"
@@ -49,9 +49,7 @@ int cu_conn_commit(struct cu_conn *conn, struct catchup_error *error)
 			"database '%s': the transaction was ended by the code that ran in it",
 			conn->main_path);
 	if (cu_conn_moved(conn))
-		return cu_error_set(error, CATCHUP_BACKWARDS, SQLITE_READONLY_DBMOVED,
-			"database '%s': the file was replaced, renamed or removed while it was in use",
-			conn->main_path);
+		return cu_conn_say_moved(conn->main_path, error);
 	/* The savepoint ends with the transaction. */
 	return run(conn, conn->commit, error, "committing");
 }
@@ -106,21 +104,6 @@ void cu_conn_give_memory_back(struct cu_conn *conn)
 		return;
 	cu_conn_check_owner(conn);
 	sqlite3_db_release_memory(conn->db);
-}
-
-static bool schema_moved(struct cu_conn *conn, const char *schema)
-{
-	int moved = 0;
-
-	return sqlite3_file_control(conn->db, schema, SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK &&
-		moved;
-}
-
-bool cu_conn_moved(struct cu_conn *conn)
-{
-	cu_conn_check_owner(conn);
-	return schema_moved(conn, "main") ||
-		(conn->guard.source_attached && schema_moved(conn, "source"));
 }
 
 int cu_conn_checkpoint(struct cu_conn *conn, bool full, int *log_frames, int *done_frames,

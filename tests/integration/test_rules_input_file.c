@@ -259,75 +259,6 @@ static void a_database_that_cannot_be_switched_to_wal_is_refused(void **state)
 	assert_string_equal(scene_text(s, "PRAGMA journal_mode"), "delete");
 }
 
-/* "`-wal` deleted or foreign, `-shm` stale": between two runs, with a log that has not been folded in */
-static void odd_files_beside_the_database_do_no_harm(void **state)
-{
-	static const char junk[] = "this is neither a log nor an index of one, but long enough to be read";
-	struct scene *s = *state;
-	char *file = scene_file(s, "copies.sql", copies);
-	char *wal = scene_path(s, "app.db-wal");
-	char *shm = scene_path(s, "app.db-shm");
-	struct program p = {0};
-
-	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
-	for (int i = 0; i < 4; i++) {
-		insert_rows(s, 5);
-		assert_int_equal(program_run(&p, "run", s->database, file, "--until-caught-up"), 0);
-		program_free(&p);
-		test_sql(s->database, "PRAGMA wal_checkpoint(TRUNCATE)");
-		if (i == 0) {
-			unlink(wal);
-			unlink(shm);
-		} else if (i == 1) {
-			test_write_file(wal, junk);
-		} else if (i == 2) {
-			test_write_file(shm, junk);
-		}
-	}
-	assert_int_equal(scene_number(s, "SELECT count(*) FROM copy"), 20);
-	assert_int_equal(help_watermark(s->database, "copies"), 20);
-	assert_string_equal(scene_text(s, "PRAGMA integrity_check"), "ok");
-}
-
-/* "replaced or removed while open (SQLITE_FCNTL_HAS_MOVED before each commit; stop, nothing acknowledged
- * after)" */
-static void a_database_that_is_replaced_or_removed_stops_it(void **state)
-{
-	struct scene *s = *state;
-	char *file = scene_file(s, "copies.sql", copies);
-	char *moved = scene_path(s, "moved.db");
-	char *fresh = scene_path(s, "fresh.db");
-	static const char *const beside[] = {"app.db-wal", "app.db-shm"};
-
-	for (int replaced = 0; replaced < 2; replaced++) {
-		struct program p = {0};
-
-		scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
-		insert_rows(s, 5);
-		program_start(&p, "run", s->database, file);
-		program_expect_err(&p, "follows 'numbers'");
-		scene_until(s, s->database, "SELECT last = 5 FROM catchup");
-		unlink(fresh);
-		test_sql(fresh, "PRAGMA journal_mode = WAL; " NUMBERS ";"
-				"CREATE TABLE copy(id, n); INSERT INTO numbers(n) VALUES(7), (8)");
-		unlink(moved);
-		assert_int_equal(rename(s->database, moved), 0);
-		if (replaced) {
-			for (size_t i = 0; i < 2; i++)
-				unlink(scene_path(s, beside[i]));
-			assert_int_equal(rename(fresh, s->database), 0);
-		}
-		assert_int_equal(program_finish(&p), 6);
-		help_expect(p.err.text, "replaced, renamed or removed");
-		program_free(&p);
-		if (replaced)
-			assert_int_equal(help_watermark(s->database, "copies"), -1);
-		unlink(s->database);
-		for (size_t i = 0; i < 2; i++)
-			unlink(scene_path(s, beside[i]));
-	}
-}
-
 /* "reached by two names (hard link, symbolic link)" */
 static void two_names_of_one_file(void **state)
 {
@@ -531,8 +462,6 @@ int main(void)
 		SCENE_TEST(what_cannot_be_written_is_said_at_the_start),
 		SCENE_TEST(a_lock_that_stays_ends_with_5),
 		SCENE_TEST(a_database_that_cannot_be_switched_to_wal_is_refused),
-		SCENE_TEST(odd_files_beside_the_database_do_no_harm),
-		SCENE_TEST(a_database_that_is_replaced_or_removed_stops_it),
 		SCENE_TEST(two_names_of_one_file),
 		SCENE_TEST(databases_of_every_shape_work),
 		SCENE_TEST(an_old_sqlite_is_warned_about_once),
