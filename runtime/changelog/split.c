@@ -45,11 +45,14 @@ static size_t known_before(size_t place)
 static int head_intact(struct cu_split *split, int fd)
 {
 	char now[CU_SPLIT_KNOWN_BYTES];
+	size_t least = split->n_head;
 	ssize_t n;
 
-	if (split->read_to == 0 && split->n_head == 0)
+	if (split->read_to > (int64_t)least)
+		least = split->read_to < CU_SPLIT_KNOWN_BYTES ? (size_t)split->read_to : sizeof(now);
+	if (least == 0)
 		return true;
-	n = cu_file_read_least(fd, now, sizeof(now), split->n_head, 0);
+	n = cu_file_read_least(fd, now, sizeof(now), least, 0);
 	if (n < 0)
 		return (int)n;
 	if (n < (ssize_t)split->n_head || memcmp(now, split->head, split->n_head) != 0)
@@ -174,9 +177,12 @@ ssize_t cu_split_read(struct cu_split *split, int fd, int64_t limit)
 	if (rc <= 0)
 		return rc < 0 ? rc : CU_SPLIT_CHANGED;
 	n -= (ssize_t)known;
-	if (split->read_to == 0 && split->n_head == 0) {
-		split->n_head = (size_t)n < sizeof(split->head) ? (size_t)n : sizeof(split->head);
-		memcpy(split->head, split->buffer + split->used, split->n_head);
+	if (split->read_to == (int64_t)split->n_head) {
+		size_t more = sizeof(split->head) - split->n_head;
+
+		more = (size_t)n < more ? (size_t)n : more;
+		memcpy(split->head + split->n_head, split->buffer + split->used, more);
+		split->n_head += more;
 	}
 	split->used += (size_t)n;
 	split->read_to += n;

@@ -61,19 +61,40 @@ static bool is_for(const struct reader *r, const struct event *event)
  * Whether an iterator could know that something is missing before event `to`: it could not when the
  * sequences that it saw, those that it filters away among them, follow upon each other.
  */
-static bool fits(const struct history *h, const struct reader *r, long to)
+static bool follows(const struct history *h, const struct reader *r, int64_t last, long from, long to)
 {
-	int64_t last = r->sequence;
-
-	/* The hole of one truncation begins like that of the next, before a writer that does not
-	 * append: until a sequence is known they cannot be told apart. */
-	if (last < 0)
-		return h->holes > 1;
-	for (long i = r->at + 1 > r->from ? r->at + 1 : r->from; i < to && last != h->events[to].sequence - 1; i++)
-		if (h->events[i].good && !is_for(r, &h->events[i]) &&
+	for (long i = from; i < to && last != h->events[to].sequence - 1; i++)
+		if (h->events[i].good && !is_for(r, &h->events[i]) && last < INT64_MAX &&
 			h->events[i].sequence == last + 1)
 			last++;
 	return last < INT64_MAX && last + 1 == h->events[to].sequence;
+}
+
+static bool fits(const struct history *h, const struct reader *r, long to)
+{
+	long from = r->at + 1 > r->from ? r->at + 1 : r->from;
+
+	if (r->sequence >= 0)
+		return follows(h, r, r->sequence, from, to);
+	/* The hole of one truncation begins like that of the next, before a writer that does not
+	 * append: until a sequence is known they cannot be told apart. */
+	if (h->holes > 1)
+		return true;
+	/* The first sequence that it saw may have been of any event that it filters away. */
+	for (long i = from; i < to; i++)
+		if (h->events[i].good && !is_for(r, &h->events[i]) &&
+			follows(h, r, h->events[i].sequence, i + 1, to))
+			return true;
+	return false;
+}
+
+/* Whether what came after an event may have hidden that it is missing. */
+static bool is_hidden(const struct history *h, const struct reader *r, long missing)
+{
+	for (long i = missing + 1; i < h->n_events; i++)
+		if (h->events[i].good && fits(h, r, i))
+			return true;
+	return false;
 }
 
 static void judge_event(struct history *h, struct reader *r, const struct catchup_event *event)
@@ -430,7 +451,8 @@ static void end(struct history *h)
 		while (last > r->at && !is_for(r, &h->events[last]))
 			last--;
 		/* What was written while it was opened may be before its beginning. */
-		if (r->at < last && last >= (r->anywhere ? r->opened : r->from) && !r->flagged)
+		if (r->at < last && last >= (r->anywhere ? r->opened : r->from) && !r->flagged &&
+			(h->gentle || !is_hidden(h, r, last)))
 			history_broken(h, "%td never came to event %ld", r - h->readers, last);
 		if (h->gentle && r->bad_before >= 0 && r->bad != h->bad - r->bad_before)
 			history_broken(h, "%td told of %ld bad lines, and %ld were written", r - h->readers,
