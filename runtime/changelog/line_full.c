@@ -2,13 +2,10 @@
 /*
  * line_full.c - any line at all, through cJSON.
  *
- * cJSON is lenient (numbers like 01, raw control characters, bytes that are not UTF-8), recurses, and
- * keeps numbers as doubles and text without its length. So the line is scanned first: the scan
- * refuses what JSON does not allow inside a token, bounds depth and size before cJSON allocates
- * anything, and notes every name, string and number in the order in which it stands. Walking cJSON's
- * tree in the same order gives each its token back. Structure (commas, colons, brackets) is cJSON's.
+ * The line is scanned first (line_scan.h). Walking cJSON's tree in the order of the text gives each
+ * name, string and number its token back.
  */
-#include "changelog/line.h"
+#include "changelog/line_scan.h"
 
 #include "base/check.h"
 #include "base/error.h"
@@ -17,20 +14,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* A string (name or value) or a number, in document order. */
-struct cu_line_token {
-	const char *text; /* a number's first character */
-	size_t n;         /* a number's characters; a string's bytes once its escapes are undone */
-};
-
-struct scan {
-	const char *p, *end;
-	struct cu_line_token *tokens;
-	size_t n_tokens;
-	size_t n_values; /* names, values and containers */
-	struct catchup_error *error;
-};
 
 void cu_line_parser_finish(struct cu_line_parser *parser)
 {
@@ -41,209 +24,6 @@ void cu_line_parser_finish(struct cu_line_parser *parser)
 }
 
 #define BAD(error, ...) cu_error_set((error), CATCHUP_IO, 0, __VA_ARGS__)
-
-/* ---- scanning ----------------------------------------------------------------------------- */
-
-static int hex4(const char *p, const char *end)
-{
-	int value = 0;
-
-	if (end - p < 4)
-		return -1;
-	for (int i = 0; i < 4; i++) {
-		char c = p[i];
-
-		if (c >= '0' && c <= '9')
-			value = value * 16 + (c - '0');
-		else if (c >= 'a' && c <= 'f')
-			value = value * 16 + (c - 'a' + 10);
-		else if (c >= 'A' && c <= 'F')
-			value = value * 16 + (c - 'A' + 10);
-		else
-			return -1;
-	}
-	return value;
-}
-
-/* At the `u` of an escape. Steps behind it; *n grows by the bytes that it stands for. */
-static int scan_unicode(struct scan *s, size_t *n)
-{
-	int unit = hex4(s->p + 1, s->end);
-
-	if (unit < 0)
-		return BAD(s->error, "an escape \\u is not followed by four hexadecimal digits");
-	s->p += 5;
-	if (unit >= 0xd800 && unit <= 0xdfff) {
-		int low = -1;
-
-		if (unit <= 0xdbff && s->end - s->p >= 6 && s->p[0] == '\\' && s->p[1] == 'u')
-			low = hex4(s->p + 2, s->end);
-		if (low < 0xdc00 || low > 0xdfff)
-			return BAD(s->error, "the surrogate \\u%04x stands alone", (unsigned)unit);
-		s->p += 6;
-		*n += 4;
-	} else {
-		*n += unit < 0x80 ? 1 : unit < 0x800 ? 2 : 3;
-	}
-	return CATCHUP_OK;
-}
-
-static int scan_string(struct scan *s, size_t *n)
-{
-	*n = 0;
-	s->p++;
-	for (;;) {
-		unsigned char c;
-		size_t length;
-
-		if (s->p == s->end)
-			return BAD(s->error, "a string has no end");
-		c = (unsigned char)*s->p;
-		if (c == '"') {
-			s->p++;
-			return CATCHUP_OK;
-		}
-		if (c == '\\') {
-			s->p++;
-			if (s->p == s->end)
-				return BAD(s->error, "a string has no end");
-			if (*s->p == 'u') {
-				int rc = scan_unicode(s, n);
-
-				if (rc != CATCHUP_OK)
-					return rc;
-				continue;
-			}
-			if (*s->p == '\0' || !strchr("\"\\/bfnrt", *s->p))
-				return BAD(s->error, "an escape \\ is followed by byte 0x%02x",
-					(unsigned char)*s->p);
-			s->p++;
-			*n += 1;
-			continue;
-		}
-		if (c < 0x20)
-			return BAD(s->error, "control character 0x%02x in a string", c);
-		length = cu_utf8_length((const unsigned char *)s->p, (size_t)(s->end - s->p));
-		if (length == 0)
-			return BAD(s->error, "byte 0x%02x in a string is not UTF-8", c);
-		s->p += length;
-		*n += length;
-	}
-}
-
-static const char *digits(const char *p, const char *end)
-{
-	while (p < end && *p >= '0' && *p <= '9')
-		p++;
-	return p;
-}
-
-static int scan_number(struct scan *s, size_t *n)
-{
-	const char *start = s->p;
-	const char *p = start;
-	const char *whole, *more;
-
-	if (*p == '-')
-		p++;
-	whole = p;
-	p = digits(p, s->end);
-	if (p == whole || (*whole == '0' && p - whole > 1))
-		goto bad;
-	if (p < s->end && *p == '.') {
-		more = ++p;
-		p = digits(p, s->end);
-		if (p == more)
-			goto bad;
-	}
-	if (p < s->end && (*p == 'e' || *p == 'E')) {
-		p++;
-		if (p < s->end && (*p == '+' || *p == '-'))
-			p++;
-		more = p;
-		p = digits(p, s->end);
-		if (p == more)
-			goto bad;
-	}
-	*n = (size_t)(p - start);
-	if (*n > CU_LINE_NUMBER_MAX)
-		return BAD(s->error, "a number of %zu characters is above the maximum %d", *n,
-			CU_LINE_NUMBER_MAX);
-	s->p = p;
-	return CATCHUP_OK;
-bad:
-	/* Shown with the character that is wrong, unless that only ends the number. */
-	if (p < s->end && *p > ' ' && !strchr(",]}", *p))
-		p++;
-	return BAD(s->error, "'%.*s' does not begin a JSON number",
-		p - start > 24 ? 24 : (int)(p - start), start);
-}
-
-static int scan_line(struct scan *s)
-{
-	int depth = 0;
-
-	while (s->p < s->end) {
-		struct cu_line_token token = {.text = s->p};
-		unsigned char c = (unsigned char)*s->p;
-		int rc;
-
-		if (c == '{' || c == '[' || c == '"' || c == '-' || (c >= '0' && c <= '9') ||
-			(c >= 'a' && c <= 'z')) {
-			if (++s->n_values > CU_LINE_TOKENS_MAX)
-				return BAD(s->error, "more than %d names and values",
-					CU_LINE_TOKENS_MAX);
-		}
-		switch (c) {
-		case ' ':
-		case '\t':
-		case '\r':
-		case '\n':
-		case ',':
-		case ':':
-			s->p++;
-			continue;
-		case '{':
-		case '[':
-			if (++depth > CU_LINE_DEPTH_MAX)
-				return BAD(s->error, "nested deeper than %d", CU_LINE_DEPTH_MAX);
-			s->p++;
-			continue;
-		case '}':
-		case ']':
-			depth--;
-			s->p++;
-			continue;
-		case '"':
-			rc = scan_string(s, &token.n);
-			break;
-		case '-':
-		case '0':
-		case '1':
-		case '2':
-		case '3':
-		case '4':
-		case '5':
-		case '6':
-		case '7':
-		case '8':
-		case '9':
-			rc = scan_number(s, &token.n);
-			break;
-		default:
-			/* true, false, null, or a word that cJSON refuses. */
-			if (c < 'a' || c > 'z')
-				return BAD(s->error, "byte 0x%02x is not JSON", c);
-			while (s->p < s->end && *s->p >= 'a' && *s->p <= 'z')
-				s->p++;
-			continue;
-		}
-		if (rc != CATCHUP_OK)
-			return rc;
-		s->tokens[s->n_tokens++] = token;
-	}
-	return CATCHUP_OK;
-}
 
 /* ---- walking ------------------------------------------------------------------------------ */
 
@@ -474,9 +254,8 @@ static int take_event(struct walk *w, const cJSON *object, struct cu_line *out)
 int cu_line_parse_full(struct cu_line_parser *parser, const char *text, size_t n,
 	struct cu_line *out, struct catchup_error *error)
 {
-	struct scan scan = {.p = text, .end = text + n, .error = error};
 	struct walk walk = {.parser = parser, .error = error};
-	const char *rest = NULL;
+	size_t n_tokens;
 	int rc;
 
 	cJSON_Delete(parser->tree);
@@ -485,25 +264,19 @@ int cu_line_parse_full(struct cu_line_parser *parser, const char *text, size_t n
 		parser->tokens = malloc(CU_LINE_TOKENS_MAX * sizeof(*parser->tokens));
 	if (!parser->tokens)
 		return cu_error_nomem(error);
-	scan.tokens = parser->tokens;
-	rc = scan_line(&scan);
+	rc = cu_line_scan(text, n, parser->tokens, &n_tokens, error);
 	if (rc != CATCHUP_OK)
 		return rc;
-	parser->tree = cJSON_ParseWithLengthOpts(text, n, &rest, 0);
+	/* The scan has found it to be JSON. */
+	parser->tree = cJSON_ParseWithLength(text, n);
 	if (!parser->tree)
-		return BAD(error, "not JSON at byte %zu of the line",
-			rest && rest >= text ? (size_t)(rest - text) : 0);
-	while (rest < text + n && *rest && strchr(" \t\r\n", *rest))
-		rest++;
-	if (rest < text + n)
-		return BAD(error, "something follows the object at byte %zu of the line",
-			(size_t)(rest - text));
+		return cu_error_nomem(error);
 	walk.token = parser->tokens;
 	out->n_keys = 0;
 	rc = take_event(&walk, parser->tree, out);
 	if (rc != CATCHUP_OK)
 		return rc;
-	CU_CHECK(walk.token == parser->tokens + scan.n_tokens);
+	CU_CHECK(walk.token == parser->tokens + n_tokens);
 	out->keys = parser->keys;
 	return CATCHUP_OK;
 }

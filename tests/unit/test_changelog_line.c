@@ -7,6 +7,7 @@
 
 #include <catchup/changelog.h>
 
+#include <cjson/cJSON.h>
 #include <locale.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -230,7 +231,10 @@ static void broken_json_is_a_bad_line(void **state)
 	static const char *const broken[] = {"", " ", "{", "[", "\"", "{\"seq\":1,", "nul", "{]", "1 2",
 		LINE("1") LINE("2"), LINE("1") "x", "[" LINE("1") "]", LINE("1,"), LINE("tru"),
 		"{\"seq\":1,\"family\":\"fam\",\"tab" LINE("2"), LINE("NaN"), LINE("0x10"), LINE("1."),
-		LINE(".5"), LINE("1e"), LINE("--1"), "\xef\xbb\xbf" LINE("1"), "{\"a\":1,}", "\\"};
+		LINE(".5"), LINE("1e"), LINE("--1"), "\xef\xbb\xbf" LINE("1"), "{\"a\":1,}", "\\",
+		"]", "}", "[}", "[1 2]", "[,1]", "[1,]", "[1:2]", ":", ",", "{1:2}", "{\"a\"}", "{\"a\" 1}",
+		"{\"a\",1}", "{\"a\":}", "{\"a\"::1}", "{,}", "{\"a\":1 \"b\":2}", "truex", "[tru]", "[[]",
+		LINE("{}") "]"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
@@ -242,6 +246,41 @@ static void broken_json_is_a_bad_line(void **state)
 	}
 	for (size_t cut = 0; cut < strlen(LINE("1")); cut++)
 		assert_int_equal(parse(LINE("1"), cut).rc, CATCHUP_IO);
+}
+
+/* ---- memory ------------------------------------------------------------------------------- */
+
+static long fails_at; /* this allocation of cJSON's fails, counted from 1 */
+
+static void *perhaps_allocate(size_t bytes)
+{
+	return --fails_at == 0 ? NULL : malloc(bytes);
+}
+
+static void want_of_memory_is_no_bad_line(void **state)
+{
+	/* Not the usual shape, with every kind of value. */
+	static const char text[] = "{\"table\":\"foo\", \"seq\":1, \"family\":\"f\\u00e4m\", \"more\":[{},[1.5]],"
+		" \"key\":[{\"name\":\"a\",\"type\":\"t\",\"value\":\"x\\ny\"},"
+		"{\"name\":\"b\",\"type\":\"t\",\"value\":null}]}";
+	cJSON_Hooks hooks = {.malloc_fn = perhaps_allocate, .free_fn = free};
+	struct cu_line_parser parser = {0};
+	struct catchup_error error = {0};
+	struct cu_line line;
+	long turn = 0;
+	int rc;
+
+	(void)state;
+	cJSON_InitHooks(&hooks);
+	do {
+		fails_at = ++turn;
+		rc = cu_line_parse(&parser, text, strlen(text), &line, &error);
+		assert_int_equal(rc, fails_at <= 0 ? CATCHUP_NOMEM : CATCHUP_OK);
+	} while (rc != CATCHUP_OK);
+	cJSON_InitHooks(NULL);
+	assert_in_range(turn, 20, 100);
+	assert_int_equal(line.n_keys, 2);
+	cu_line_parser_finish(&parser);
 }
 
 static void nuls_are_bad_wherever_they_stand(void **state)
@@ -269,7 +308,7 @@ static void nesting_and_counts_are_bounded(void **state)
 	p = parse(bomb, n);
 	assert_string_equal(p.line, "nested deeper than 64");
 	for (size_t i = 0; i < n; i++)
-		bomb[i] = i % 2 ? ',' : '1';
+		bomb[i] = i % 2 ? '1' : ',';
 	bomb[0] = '[';
 	p = parse(bomb, n);
 	assert_string_equal(p.line, "more than 32768 names and values");
@@ -347,6 +386,7 @@ int main(void)
 		cmocka_unit_test(text_is_exact),
 		cmocka_unit_test(broken_json_is_a_bad_line),
 		cmocka_unit_test(nuls_are_bad_wherever_they_stand),
+		cmocka_unit_test(want_of_memory_is_no_bad_line),
 		cmocka_unit_test(nesting_and_counts_are_bounded),
 		cmocka_unit_test(many_keys_agree_both_ways),
 		cmocka_unit_test(a_filter_knows_no_case),
