@@ -23,12 +23,20 @@
 struct cu_follower;
 struct cu_mapper;
 
+/* Rows of one range for consumers with `map`: few, so that all threads have some. */
+#define CU_MAP_ROWS 16u
+
+/* Ranges between ring and commit, for each thread: one in work, and some ahead so that a slow row
+ * at the front does not stop the others at once. */
+#define CU_MAP_WINDOW_PER_THREAD 8u
+
 /* A row after `map`. */
 struct cu_mapped_row {
 	int64_t id;
 	void *result;   /* the consumer's own; discarded when released */
 	bool passed;    /* `map` passed the row over: `apply` is not called */
 	bool failed;    /* then code and text say why */
+	bool unmapped;  /* `map` has not seen it yet: careful mode */
 	int code;       /* SQLite extended result code, 0 for none */
 	char *text;     /* owned */
 };
@@ -50,7 +58,11 @@ bool cu_mapper_take(
 /* The first row above an id among the ranges taken; NULL when there is none. */
 struct cu_mapped_row *cu_mapper_row(struct cu_mapper *mapper, int64_t above);
 
-/* Maps a row that failed once more, on the calling thread. */
+/* While careful, rows are left for cu_mapper_map_again, one at a time: a row that kills the process in
+ * `map` is then the one in hand. */
+void cu_mapper_be_careful(struct cu_mapper *mapper, bool careful);
+
+/* Maps a row that failed once more, or one that is unmapped, on the calling thread. */
 void cu_mapper_map_again(struct cu_mapper *mapper, struct cu_mapped_row *row);
 
 /* Rows up to an id are committed: discards them and makes room. */

@@ -22,9 +22,6 @@
  * it wants. */
 #define RANGE_ROWS 256u
 
-/* Rows of one range for consumers with `map`: few, so that all threads have some. */
-#define MAP_ROWS 16u
-
 #define REST_NS (10 * CU_NS_PER_MS)
 #define FIRST_RELOOK_NS INT64_C(30000)
 #define RETRY_BASE_NS (20 * CU_NS_PER_MS)
@@ -121,7 +118,7 @@ static int feed(struct cu_reader *reader, struct cu_follower *f, int64_t newest,
 		}
 		if (table->range || table->map) {
 			rc = cu_source_cut(&reader->source, f->feed.pushed, newest,
-				table->map ? MAP_ROWS : RANGE_ROWS, &entry.range.hi,
+				table->map ? CU_MAP_ROWS : RANGE_ROWS, &entry.range.hi,
 				&entry.range.rows, error);
 			if (rc != CATCHUP_OK)
 				break;

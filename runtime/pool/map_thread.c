@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * map_thread.c - one thread that runs `map`: takes a range, reads and maps its rows, hands it in.
+ */
+#include "pool/mapper_inside.h"
+
+#include "base/error.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- mapping -------------------------------------------------------------------------------- */
+
+void cu_map_thread_row(struct cu_mapped_row *row, const struct catchup_consumer *table,
+	struct cu_context *context, struct cu_conn *conn, void *state, sqlite3_stmt *stmt)
+{
+	int result;
+
+	/* What it made before it failed the last time. */
+	if (row->result && table->discard)
+		table->discard(row->result);
+	row->result = NULL;
+	cu_context_begin_call(context);
+	cu_conn_guard_enter(conn);
+	result = table->map(&context->public, state, stmt, &row->result);
+	cu_conn_guard_leave(conn);
+	result = cu_context_result(context, "map", result);
+	row->passed = result == CATCHUP_ROW_PASSED;
+	row->failed = result == CATCHUP_ROW_FAILED;
+	free(row->text);
+	row->text = NULL;
+	row->code = 0;
+	if (row->failed) {
+		row->code = context->fail_code;
+		row->text = strdup(context->fail_text);
+	}
+}
+
+static struct cu_mapped_row *add_row(struct cu_mapped_range *range, int64_t id)
+{
+	if (range->n_rows == range->room) {
+		size_t room = range->room ? 2 * range->room : 16;
+		struct cu_mapped_row *rows = realloc(range->rows, room * sizeof(*rows));
+
+		if (!rows)
+			return NULL;
+		range->rows = rows;
+		range->room = room;
+	}
+	range->rows[range->n_rows] = (struct cu_mapped_row){.id = id};
+	return &range->rows[range->n_rows++];
+}
+
+/* Maps all rows of a range. A query with a LIMIT is asked again until it returns nothing. */
+static void map_range(struct cu_map_thread *t, struct cu_mapped_range *range)
+{
+	const struct cu_definition *d = t->mapper->f->definition;
+	int64_t last = range->lo;
+	size_t before;
+
+	do {
+		before = range->n_rows;
+		cu_source_fetch_begin(&t->source, last, range->hi);
+		for (;;) {
+			struct cu_mapped_row *row;
+			int64_t id;
+
+			if (cu_source_fetch_next(&t->source, &id, &range->error) != CATCHUP_OK ||
+				id == 0)
+				break;
+			row = add_row(range, id);
+			if (!row) {
+				cu_error_nomem(&range->error);
+				break;
+			}
+			row->unmapped = atomic_load_explicit(&t->mapper->careful,
+						memory_order_relaxed) != 0;
+			if (!row->unmapped)
+				cu_map_thread_row(row, &d->table, &t->context, &t->conn, t->state,
+					cu_source_row(&t->source));
+			last = id;
+			if (atomic_load_explicit(&t->mapper->ending, memory_order_relaxed))
+				break;
+		}
+		cu_source_fetch_end(&t->source);
+	} while (d->next && range->n_rows > before && range->error.code == CATCHUP_OK &&
+		!atomic_load_explicit(&t->mapper->ending, memory_order_relaxed));
+}
+
+/* ---- a map thread --------------------------------------------------------------------------- */
+
+static int open_thread(struct cu_map_thread *t, struct catchup_error *error)
+{
+	struct cu_follower *f = t->mapper->f;
+	struct catchup *c = f->runtime;
+	const struct cu_conn_options options = {
+		.role = CU_ROLE_FETCH,
+		.main = f->file->path,
+		.source = f->separate ? f->source_path : NULL,
+		.main_id = &f->file->id,
+		.source_id = f->reader ? &f->reader->id : NULL,
+		.busy_ms = 1000,
+		.cache_kib = 1024,
+		.logger = &c->logger,
+		.stopping = &c->stopping,
+	};
+	const struct catchup_consumer *table = &f->definition->table;
+	struct cu_source_spec spec;
+	int rc = cu_conn_open(&t->conn, &options, error);
+
+	cu_setup_spec(f, &spec);
+	if (rc == CATCHUP_OK)
+		rc = cu_source_open(&t->source, &t->conn, &spec, error);
+	if (rc != CATCHUP_OK)
+		return rc;
+	cu_context_init(&t->context, f->definition, &c->logger, &c->stopping, t->conn.db, t->number);
+	t->conn.guard.consumer = f->definition->name;
+	t->conn.guard.source = f->definition->source;
+	if (table->open) {
+		int result;
+
+		cu_context_begin_call(&t->context);
+		cu_conn_guard_enter(&t->conn);
+		result = table->open(&t->context.public, &t->state);
+		cu_conn_guard_leave(&t->conn);
+		if (cu_context_result(&t->context, "open", result) == CATCHUP_ROW_FAILED)
+			return cu_error_set(error, CATCHUP_CONFIG, t->context.fail_code, "%s",
+				t->context.fail_text);
+	}
+	t->consumer_open = true;
+	return CATCHUP_OK;
+}
+
+static void close_thread(struct cu_map_thread *t)
+{
+	const struct catchup_consumer *table = &t->mapper->f->definition->table;
+
+	if (t->consumer_open && table->close) {
+		cu_conn_guard_enter(&t->conn);
+		table->close(&t->context.public, t->state);
+		cu_conn_guard_leave(&t->conn);
+	}
+	cu_source_close(&t->source);
+	cu_conn_close(&t->conn);
+}
+
+/* A range that could not be read before, or one from the ring, unless there is none or the window is
+ * full. *range: the one that is done again, NULL for a new one. */
+static bool take_work(struct cu_mapper *m, struct cu_ring_entry *entry, struct cu_mapped_range **range)
+{
+	bool popped = false, took;
+
+	cu_mutex_lock(&m->mu);
+	*range = m->again;
+	took = *range != NULL;
+	if (took) {
+		m->again = (*range)->next;
+	} else if (m->outstanding < m->window) {
+		popped = cu_ring_pop_shared(m->f->ring, entry);
+		took = popped && entry->range.epoch == m->epoch; /* else of an order withdrawn */
+		m->outstanding += took;
+	}
+	cu_mutex_unlock(&m->mu);
+	/* Whatever came out, there is room now. */
+	if (popped)
+		cu_reader_made_room(m->f);
+	return took;
+}
+
+static bool may_work(struct cu_mapper *m)
+{
+	bool may;
+
+	cu_mutex_lock(&m->mu);
+	may = m->again || (m->outstanding < m->window && cu_ring_count(m->f->ring) > 0);
+	cu_mutex_unlock(&m->mu);
+	return may;
+}
+
+static void hand_in(struct cu_mapper *m, struct cu_mapped_range *range)
+{
+	struct cu_mapped_range **at = &m->done;
+	bool stale, next;
+
+	cu_mutex_lock(&m->mu);
+	stale = range->epoch != m->epoch;
+	next = !stale && range->lo == m->next_lo;
+	if (!stale) {
+		while (*at && (*at)->lo < range->lo)
+			at = &(*at)->next;
+		range->next = *at;
+		*at = range;
+	}
+	cu_mutex_unlock(&m->mu);
+	if (stale)
+		cu_mapper_free_range(m, range);
+	if (next)
+		cu_park_wake(&m->f->worker->park);
+}
+
+/* Waits for memory; NULL only at the end. */
+static struct cu_mapped_range *new_range(struct cu_mapper *m, const struct cu_ring_entry *of)
+{
+	struct cu_mapped_range *range;
+
+	while (!(range = calloc(1, sizeof(*range))) && !atomic_load(&m->ending))
+		cu_os_sleep_ns(10 * CU_NS_PER_MS);
+	if (range) {
+		range->lo = of->range.lo;
+		range->hi = of->range.hi;
+		range->epoch = of->range.epoch;
+	}
+	return range;
+}
+
+void cu_map_thread_main(void *argument)
+{
+	struct cu_map_thread *t = argument;
+	struct cu_mapper *m = t->mapper;
+	struct catchup_error error = {0};
+	int rc = open_thread(t, &error);
+
+	cu_mutex_lock(&m->mu);
+	if (rc != CATCHUP_OK && m->open_error.code == CATCHUP_OK)
+		m->open_error = error;
+	m->opening--;
+	cu_cond_broadcast(&m->opened);
+	cu_mutex_unlock(&m->mu);
+	while (rc == CATCHUP_OK && !atomic_load(&m->ending)) {
+		struct cu_ring_entry entry;
+		struct cu_mapped_range *range;
+
+		if (!take_work(m, &entry, &range)) {
+			uint32_t ticket = cu_park_prepare(&m->f->map_park);
+
+			if (atomic_load(&m->ending) || may_work(m))
+				cu_park_cancel(&m->f->map_park);
+			else
+				cu_park_wait(&m->f->map_park, ticket, CU_FOREVER);
+			continue;
+		}
+		if (!range)
+			range = new_range(m, &entry);
+		if (!range)
+			break;
+		map_range(t, range);
+		if (atomic_load(&m->ending))
+			cu_mapper_free_range(m, range);
+		else
+			hand_in(m, range);
+	}
+	close_thread(t);
+}

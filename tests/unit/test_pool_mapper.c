@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Consumers with `map`, where a range cannot be read or is withdrawn. The linker puts this file between
+ * the threads and what they call.
+ */
+#include "runtime_help.h"
+
+#include "pool/plan.h"
+#include "store/source.h"
+
+#include <stdatomic.h>
+
+#define ROWS 160
+
+#define JOBS "CREATE TABLE jobs(id INTEGER PRIMARY KEY AUTOINCREMENT); CREATE TABLE seen(id INTEGER);"
+#define ADD_JOBS                                                                                   \
+	"WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 160)"            \
+	" INSERT INTO jobs SELECT NULL FROM c;"
+
+/* ---- what is in between ---------------------------------------------------------------------- */
+
+static _Atomic int failing;     /* so many reads still fail */
+static _Atomic int rewinds;     /* requests that a reader has taken */
+static _Atomic int pushes;      /* ranges pushed since */
+static _Atomic int deaf_from;   /* after so many a reader sleeps until one of ours wakes it; 0: never */
+static _Atomic int deaf;        /* one does */
+static _Atomic int64_t held_at; /* `map` waits at ids above; 0: nowhere */
+static _Atomic int held;
+
+int __real_cu_source_fetch_next(struct cu_source *, int64_t *, struct catchup_error *);
+int __wrap_cu_source_fetch_next(struct cu_source *source, int64_t *id, struct catchup_error *error);
+void __real_cu_feed_rewind(struct cu_feed *, int64_t, uint32_t);
+void __wrap_cu_feed_rewind(struct cu_feed *feed, int64_t from, uint32_t epoch);
+void __real_cu_feed_pushed(struct cu_feed *, int64_t);
+void __wrap_cu_feed_pushed(struct cu_feed *feed, int64_t hi);
+unsigned __real_cu_watch_wait(struct cu_watch *, int64_t);
+unsigned __wrap_cu_watch_wait(struct cu_watch *watch, int64_t deadline_ns);
+
+int __wrap_cu_source_fetch_next(struct cu_source *source, int64_t *id, struct catchup_error *error)
+{
+	if (atomic_load(&failing) > 0 && atomic_fetch_sub(&failing, 1) > 0) {
+		cu_error_set(error, CATCHUP_LOCKED, SQLITE_BUSY, "the test has locked it");
+		return CATCHUP_LOCKED;
+	}
+	return __real_cu_source_fetch_next(source, id, error);
+}
+
+void __wrap_cu_feed_rewind(struct cu_feed *feed, int64_t from, uint32_t epoch)
+{
+	__real_cu_feed_rewind(feed, from, epoch);
+	atomic_store(&pushes, 0);
+	atomic_fetch_add(&rewinds, 1);
+}
+
+void __wrap_cu_feed_pushed(struct cu_feed *feed, int64_t hi)
+{
+	__real_cu_feed_pushed(feed, hi);
+	atomic_fetch_add(&pushes, 1);
+}
+
+unsigned __wrap_cu_watch_wait(struct cu_watch *watch, int64_t deadline_ns)
+{
+	unsigned seen;
+
+	if (atomic_load(&deaf_from) == 0 || atomic_load(&rewinds) < atomic_load(&deaf_from))
+		return __real_cu_watch_wait(watch, deadline_ns);
+	atomic_store(&deaf, 1);
+	do
+		seen = __real_cu_watch_wait(watch, CU_FOREVER);
+	while (!(seen & CU_WATCH_WOKEN));
+	return seen;
+}
+
+/* ---- the consumer ---------------------------------------------------------------------------- */
+
+static int map(struct catchup_context *ctx, void *state, sqlite3_stmt *row, void **result)
+{
+	(void)ctx, (void)state, (void)result;
+	while (atomic_load(&held_at) != 0 && sqlite3_column_int64(row, 0) > atomic_load(&held_at)) {
+		atomic_store(&held, 1);
+		cu_os_sleep_ns(CU_NS_PER_MS);
+	}
+	return CATCHUP_ROW_APPLIED;
+}
+
+static int apply(struct catchup_context *ctx, void *state, int64_t id, void *result)
+{
+	char sql[64];
+
+	(void)state, (void)result;
+	snprintf(sql, sizeof(sql), "INSERT INTO seen VALUES(%lld)", (long long)id);
+	return sqlite3_exec(ctx->db, sql, NULL, NULL, NULL) == SQLITE_OK ? CATCHUP_ROW_APPLIED
+									 : catchup_fail_db(ctx, "seeing");
+}
+
+static const struct catchup_consumer mapped = {CATCHUP_CONSUMER_ABI, .name = "mapped",
+	.summary = "sees each job", .source = "jobs", .map = map, .apply = apply};
+
+static void all_seen_once_above(struct scratch *s, int64_t first)
+{
+	assert_int_equal(sql_int(s->database, "SELECT count(*) FROM seen"), ROWS - first);
+	assert_int_equal(sql_int(s->database, "SELECT count(DISTINCT id) FROM seen"), ROWS - first);
+	assert_int_equal(sql_int(s->database, "SELECT last FROM catchup"), ROWS);
+}
+
+/* ---- tests ----------------------------------------------------------------------------------- */
+
+static void a_range_that_could_not_be_read_is_read_again(void **state)
+{
+	struct scratch *s = *state;
+	struct kept_log log;
+	const struct catchup_options options = {.size = sizeof(options), .database = s->database,
+		.log = keep_line, .log_context = &log, .log_level = CATCHUP_LOG_INFO};
+	const struct catchup_consumer_config config = {.size = sizeof(config), .workers = 4};
+	struct catchup_error error = {0};
+	struct catchup *c;
+
+	keep_log(&log);
+	sql_run(s->database, JOBS ADD_JOBS);
+	assert_ok(catchup_open(&options, &c, &error));
+	assert_ok(catchup_add_table(c, &mapped, &config, &error));
+	/* More than there are threads: a range fails again, and others are mapped before it. */
+	atomic_store(&failing, 7);
+	runtime_catch_up(c);
+	assert_true(atomic_load(&failing) <= 0);
+	all_seen_once_above(s, 0);
+	expect_logged(&log, "paused at watermark");
+	expect_logged(&log, "the test has locked it");
+	cu_mutex_finish(&log.mu);
+}
+
+static void room_that_withdrawn_ranges_leave_is_told_to_the_reader(void **state)
+{
+	struct scratch *s = *state;
+	struct catchup_error error = {0};
+	const struct catchup_options options = {.size = sizeof(options), .database = s->database,
+		.ring_slots = 4, .flags = CATCHUP_FLAG_NO_LEASE};
+	struct catchup *c;
+
+	sql_run(s->database, JOBS);
+	atomic_store(&rewinds, 0);
+	atomic_store(&held, 0);
+	c = runtime_open(&options, NULL, &mapped);
+	assert_ok(catchup_start(c, &error));
+	assert_ok(catchup_wait(c, -1, &error));
+	/* The thread is in the second range, and the ring is full behind it, when the first one finds
+	 * that somebody has moved the watermark: all are withdrawn. */
+	atomic_store(&deaf_from, 2);
+	atomic_store(&held_at, 16);
+	sql_run(s->database, "BEGIN; INSERT OR REPLACE INTO catchup VALUES('mapped', 5);" ADD_JOBS "COMMIT");
+	UNTIL(atomic_load(&held) && atomic_load(&rewinds) == 2 &&
+		(atomic_load(&deaf) || atomic_load(&pushes) > 0));
+	/* Unless there was room for a new one at once, the reader waits for some, and hears of it only if
+	 * it is told. */
+	atomic_store(&held_at, 0);
+	UNTIL(sql_int(s->database, "SELECT last FROM catchup") == ROWS);
+	atomic_store(&deaf_from, 0);
+	assert_ok(catchup_stop(c, &error));
+	catchup_close(c);
+	all_seen_once_above(s, 5);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		SCRATCH_TEST(a_range_that_could_not_be_read_is_read_again),
+		SCRATCH_TEST(room_that_withdrawn_ranges_leave_is_told_to_the_reader),
+	};
+
+	return cmocka_run_group_tests_name("mapper", tests, NULL, NULL);
+}
