@@ -27,6 +27,10 @@ static int check_policy(const struct cu_follower *f, struct catchup_error *error
 		return cu_error_set(error, CATCHUP_CONFIG, 0,
 			"on-error park-key(%.100s) needs a consumer that takes row by row; a set-based "
 			"one can use park", f->policy.key);
+	if (f->policy.careful && (f->runtime->options.flags & CATCHUP_FLAG_NO_LEASE))
+		return cu_error_set(error, CATCHUP_CONFIG, 0,
+			"on-error careful needs a lease: what one process has in hand would be taken for "
+			"another's");
 	return CATCHUP_OK;
 }
 
@@ -142,6 +146,8 @@ void cu_follower_open(struct cu_follower *f)
 		.requery = f->definition->next && !f->definition->table.map,
 		.lease = !(o->flags & CATCHUP_FLAG_NO_LEASE),
 		.batch_rows = rows < o->batch_rows ? rows : o->batch_rows,
+		.ahead_rows = f->definition->table.map
+			? f->definition->workers * CU_MAP_WINDOW_PER_THREAD * CU_MAP_ROWS : 0,
 		.batch_ns = (int64_t)o->batch_ms * CU_NS_PER_MS,
 		.lease_ns = (int64_t)o->lease_ms * CU_NS_PER_MS,
 		.locked_ns = (int64_t)o->busy_ms * CU_NS_PER_MS,

@@ -121,6 +121,7 @@ static bool take_range(struct cu_follower *f, struct cu_event *event, struct cat
 	if (f->mapper) {
 		event->epoch = f->plan.epoch;
 		event->rows = CU_ROWS_UNKNOWN;
+		cu_mapper_be_careful(f->mapper, f->plan.careful);
 		return cu_mapper_take(f->mapper, &event->lo, &event->hi, error);
 	}
 	if (!f->holds) {
@@ -184,8 +185,10 @@ static bool perform_wait(struct cu_follower *f, const struct cu_action *action,
 
 static void ask_reader(struct cu_follower *f, int64_t from, uint32_t epoch)
 {
-	if (f->mapper)
+	if (f->mapper) {
+		cu_mapper_be_careful(f->mapper, f->plan.careful);
 		cu_mapper_rewind(f->mapper, from, epoch);
+	}
 	cu_mutex_lock(&f->mu);
 	f->request = (struct cu_feed_request){.from = from, .epoch = epoch, .asked = true};
 	cu_mutex_unlock(&f->mu);
@@ -239,6 +242,7 @@ static void save_stop(struct cu_follower *f, int64_t row)
 		.category = cu_fault_name(cu_perform_fault_of(f, &f->fault)),
 		.row = row,
 		.message = f->fault.message,
+		.fence = f->plan.fence,
 	};
 
 	if (f->fault.code == CATCHUP_LOCKED || !cu_conn_is_open(&f->writer))
@@ -246,6 +250,15 @@ static void save_stop(struct cu_follower *f, int64_t row)
 	cu_turn_take(f);
 	cu_ledger_save_trouble(&f->ledger, &trouble, NULL);
 	cu_turn_give(f, 0);
+}
+
+/* A row that killed those who processed it: nothing failed that could say so. */
+void cu_perform_blame(struct cu_follower *f, uint32_t crashes)
+{
+	cu_error_set(&f->fault, CATCHUP_CONSUMER, 0,
+		"the process ended %u times with this row in hand; it was not tried again",
+		(unsigned)crashes);
+	f->row_fault = f->fault;
 }
 
 /* The fault without the consumer's name in front, which some have and some have not. */
@@ -265,6 +278,8 @@ static void perform_stop(struct cu_follower *f, const struct cu_action *action)
 {
 	struct catchup_error told;
 
+	if (action->crashes != 0)
+		cu_perform_blame(f, action->crashes);
 	if (action->stop_code != CATCHUP_OK) {
 		f->fault.code = action->stop_code;
 		save_stop(f, action->id);
@@ -316,6 +331,8 @@ bool cu_follower_perform(
 		return perform_cut(f, action, event);
 	case CU_ACTION_FETCH:
 		return cu_perform_fetch(f, action, event);
+	case CU_ACTION_MARK:
+		return cu_perform_mark(f, action, event);
 	case CU_ACTION_BEGIN:
 		return cu_perform_begin(f, event);
 	case CU_ACTION_DELIVER:

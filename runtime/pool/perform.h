@@ -13,6 +13,9 @@
 /* Makes f->fault the event. row: the one that was being processed, 0 for none. Returns true. */
 bool cu_perform_fault(struct cu_follower *f, struct cu_event *event, bool of_row, int64_t row);
 
+/* Makes it the fault, of the consumer and of the row, that a row was in hand at so many crashes. */
+void cu_perform_blame(struct cu_follower *f, uint32_t crashes);
+
 /* Makes what the consumer's function said the fault in f->fault. */
 void cu_perform_take_failure(struct cu_follower *f);
 
@@ -38,8 +41,12 @@ int cu_perform_call_batch(struct cu_follower *f, const char *name,
  * it has, and f->fault says so. */
 bool cu_perform_transaction_gone(struct cu_follower *f);
 
+/* Wakes the readers of what this consumer writes: a chain does not wait for a file notice. */
+void cu_perform_wake_chain(struct cu_follower *f);
+
 bool cu_perform_open(struct cu_follower *f, struct cu_event *event);
 bool cu_perform_lease(struct cu_follower *f, struct cu_event *event);
+bool cu_perform_mark(struct cu_follower *f, const struct cu_action *action, struct cu_event *event);
 bool cu_perform_load(struct cu_follower *f, struct cu_event *event);
 bool cu_perform_renew(struct cu_follower *f, struct cu_event *event);
 bool cu_perform_fetch(

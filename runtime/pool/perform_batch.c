@@ -183,8 +183,9 @@ static bool deliver_mapped(struct cu_follower *f, struct cu_event *event)
 	struct cu_mapped_row *row = f->mapped;
 	int result = CATCHUP_ROW_PASSED;
 
-	/* A row that failed before is mapped once more: this is another attempt. */
-	if (row->failed && f->mapped_failed == row->id)
+	/* A row that failed before is mapped once more: this is another attempt. One that the threads
+	 * left alone is mapped now that it is marked. */
+	if (row->unmapped || (row->failed && f->mapped_failed == row->id))
 		cu_mapper_map_again(f->mapper, row);
 	if (row->failed) {
 		f->mapped_failed = row->id;
@@ -303,18 +304,40 @@ bool cu_perform_apply(struct cu_follower *f, const struct cu_action *action,
 	return true;
 }
 
+/* The key of a row that is parked without being delivered. */
+static int look_up_key(struct cu_follower *f, int64_t row)
+{
+	int64_t id;
+	int column, rc;
+
+	free(f->fault_key);
+	f->fault_key = NULL;
+	f->fault_key_bytes = 0;
+	if (f->policy.key[0] == '\0')
+		return CATCHUP_OK;
+	cu_source_fetch_begin(&f->rows, row - 1, row);
+	rc = cu_source_fetch_next(&f->rows, &id, &f->fault);
+	column = rc == CATCHUP_OK && id != 0 ? cu_perform_key_column(f, cu_source_row(&f->rows)) : -1;
+	if (column >= 0)
+		rc = keep_key(f, cu_source_row(&f->rows), column);
+	cu_source_fetch_end(&f->rows);
+	return rc;
+}
+
 bool cu_perform_park(struct cu_follower *f, const struct cu_action *action,
 	struct cu_event *event)
 {
-	const struct cu_dead_letter letter = {
-		.id = action->id,
-		.key = f->fault_key,
-		.key_bytes = f->fault_key_bytes,
-		.code = f->row_fault.detail,
-		.message = f->row_fault.message,
-		.attempts = action->attempts,
-	};
+	struct cu_dead_letter letter = {.id = action->id, .attempts = action->attempts};
 
+	if (action->crashes != 0) {
+		if (look_up_key(f, action->id) != CATCHUP_OK)
+			return cu_perform_fault(f, event, false, 0);
+		cu_perform_blame(f, action->crashes);
+	}
+	letter.key = f->fault_key;
+	letter.key_bytes = f->fault_key_bytes;
+	letter.code = f->row_fault.detail;
+	letter.message = f->row_fault.message;
 	if (cu_ledger_add_dead(&f->ledger, &letter, &f->fault) != CATCHUP_OK)
 		return cu_perform_fault(f, event, false, 0);
 	cu_log(&f->runtime->logger, CATCHUP_LOG_WARN, f->definition->name,
@@ -329,7 +352,7 @@ static int write_ledger(struct cu_follower *f, const struct cu_action *action, b
 {
 	const struct cu_plan_counts *counts = &f->plan.counts;
 	const struct cu_counts add = {counts->offered, counts->applied, counts->passed,
-		counts->parked, counts->retries};
+		counts->parked, counts->retries, action->in_hand};
 	int64_t id, hash;
 	int rc;
 
@@ -344,14 +367,15 @@ static int write_ledger(struct cu_follower *f, const struct cu_action *action, b
 		if (rc != CATCHUP_OK)
 			return rc;
 	}
-	if (action->renew)
+	if (action->unmark)
+		rc = cu_ledger_unmark(&f->ledger, &f->fault);
+	if (rc == CATCHUP_OK && action->renew)
 		rc = cu_ledger_renew_lease(
 			&f->ledger, f->plan.fence, f->plan.config.lease_ns, lost, &f->fault);
 	return rc;
 }
 
-/* Wakes the readers of what this consumer writes: a chain does not wait for a file notice. */
-static void wake_chain(struct cu_follower *f)
+void cu_perform_wake_chain(struct cu_follower *f)
 {
 	for (struct cu_reader *r = f->runtime->readers; r; r = r->next) {
 		if (!r->spec.table || !cu_file_same(&r->id, &f->file->id))
@@ -411,7 +435,7 @@ bool cu_perform_commit(struct cu_follower *f, const struct cu_action *action,
 		return cu_perform_fault(f, event, false, 0);
 	event->now_ns = cu_os_now_ns();
 	note_commit(f, action);
-	wake_chain(f);
+	cu_perform_wake_chain(f);
 	cu_turn_give(f, event->now_ns - f->plan.began_ns);
 	if (f->changes) {
 		f->change = NULL;
@@ -434,85 +458,5 @@ bool cu_perform_abort(struct cu_follower *f, struct cu_event *event)
 	}
 	cu_turn_give(f, 0);
 	event->kind = CU_EVENT_DONE;
-	return true;
-}
-
-/* ---- out of sync ----------------------------------------------------------------------------- */
-
-/* The consumer's part of the transaction. False: it failed, f->fault says why. */
-static bool rebuild(struct cu_follower *f, const struct catchup_out_of_sync *why)
-{
-	const struct catchup_consumer *table = &f->definition->table;
-	int result;
-
-	if (cu_perform_call_batch(f, "batch_begin", table->batch_begin) == CATCHUP_ROW_FAILED)
-		return false;
-	cu_context_begin_call(&f->context);
-	cu_conn_guard_enter(&f->writer);
-	result = table->resync(&f->context.public, f->state, why);
-	cu_conn_guard_leave(&f->writer);
-	if (cu_context_result(&f->context, "resync", result) == CATCHUP_ROW_FAILED) {
-		cu_perform_take_failure(f);
-		return false;
-	}
-	return cu_perform_call_batch(f, "batch_end", table->batch_end) != CATCHUP_ROW_FAILED &&
-		!cu_perform_transaction_gone(f);
-}
-
-static void note_rebuilt(struct cu_follower *f, int64_t to)
-{
-	cu_mutex_lock(&f->mu);
-	f->progress.watermark = to;
-	f->progress.batches++;
-	f->progress.updated_ms = cu_os_wall_ms();
-	cu_mutex_unlock(&f->mu);
-	/* As in note_commit; who waits is told by cu_changes_rewind that old targets are void. */
-	atomic_fetch_add(&f->runtime->commits, 1);
-	atomic_store(&f->watermark, to);
-	cu_changes_synced(f->changes);
-	cu_log(&f->runtime->logger, CATCHUP_LOG_INFO, f->definition->name,
-		"rebuilt; goes on after sequence %lld", (long long)to);
-	cu_follower_note_recovery(f);
-}
-
-/*
- * The event after the gap is the first of a new order: the watermark is set right before it, forwards
- * or, when the sequence began anew, backwards. This is the one place where it may go back.
- */
-bool cu_perform_resync(struct cu_follower *f, struct cu_event *event)
-{
-	const struct cu_change *sync = cu_changes_sync(f->changes);
-	int64_t from = f->plan.watermark;
-	int64_t to = sync->sequence;
-	bool rebuilt = true, lost = false;
-	int rc;
-
-	cu_follower_note(f, CATCHUP_STATE_RUNNING, NULL);
-	cu_turn_take(f);
-	/* No deadline: a rebuilding is as long as its tables; a stop interrupts it. */
-	cu_conn_set_deadline(&f->writer, CU_FOREVER);
-	rc = cu_conn_begin(&f->writer, &f->fault);
-	if (rc == CATCHUP_OK) {
-		rebuilt = rebuild(f, &sync->why);
-		rc = rebuilt ? CATCHUP_OK : f->fault.code;
-	}
-	if (rc == CATCHUP_OK)
-		rc = cu_ledger_restart(&f->ledger, from, to, f->plan.fence, &lost, &f->fault);
-	if (rc == CATCHUP_OK && !lost)
-		rc = cu_conn_commit(&f->writer, &f->fault);
-	cu_conn_rollback(&f->writer);
-	cu_turn_give(f, 0);
-	if (rc != CATCHUP_OK) {
-		if (!rebuilt)
-			cu_error_prefix(&f->fault, "rebuilding: ");
-		return cu_perform_fault(f, event, !rebuilt, 0);
-	}
-	if (!lost) {
-		note_rebuilt(f, to);
-		wake_chain(f);
-	}
-	/* The plan reads the watermark anew and goes on from there. */
-	event->kind = CU_EVENT_LOST;
-	event->now_ns = cu_os_now_ns();
 	return true;
 }

@@ -179,17 +179,58 @@ bool cu_perform_open(struct cu_follower *f, struct cu_event *event)
 
 /* ---- lease and watermark ------------------------------------------------------------------- */
 
+/* What is known about a process that had the lease before. */
+static int look_back(struct cu_follower *f, bool died, const char *who, struct cu_event *event)
+{
+	struct cu_plan_past *past = &event->past;
+	struct cu_attempt attempt;
+	bool empty;
+	int rc = cu_ledger_load_attempt(&f->ledger, &attempt, &f->fault);
+
+	past->crashed = died;
+	past->in_hand = attempt.in_hand;
+	past->marked = attempt.row;
+	past->attempts = attempt.attempts;
+	/* Each lease has the fence after the one before. */
+	past->marked_by_it = died && attempt.fence == event->fence - 1;
+	if (rc == CATCHUP_OK && died && f->range.conn)
+		rc = cu_source_newest(&f->range, &past->newest, &empty, &f->fault);
+	if (rc == CATCHUP_OK && died)
+		cu_log(&f->runtime->logger, CATCHUP_LOG_WARN, f->definition->name,
+			"process %s, which ran it, is gone without a word; rows that it may have had in "
+			"hand come one by one", who);
+	return rc;
+}
+
+bool cu_perform_mark(struct cu_follower *f, const struct cu_action *action, struct cu_event *event)
+{
+	bool lost = false;
+	int rc;
+
+	cu_turn_take(f);
+	rc = cu_ledger_mark(
+		&f->ledger, action->id, action->attempts, f->plan.fence, &lost, &f->fault);
+	cu_turn_give(f, 0);
+	if (rc != CATCHUP_OK)
+		return cu_perform_fault(f, event, false, 0);
+	event->kind = lost ? CU_EVENT_LOST : CU_EVENT_DONE;
+	return true;
+}
+
 bool cu_perform_lease(struct cu_follower *f, struct cu_event *event)
 {
 	int64_t life_ns = f->plan.config.lease_ns;
 	char other[sizeof(f->progress.owner)] = "";
 	int64_t wait_ns = 0;
 	int64_t watermark;
+	bool died;
 	int rc;
 
 	cu_turn_take(f);
 	rc = cu_ledger_take_lease(&f->ledger, &f->runtime->owner, life_ns, &event->fence, other,
-		sizeof(other), &wait_ns, &f->fault);
+		sizeof(other), &wait_ns, &died, &f->fault);
+	if (rc == CATCHUP_OK && event->fence != 0)
+		rc = look_back(f, died, other, event);
 	cu_turn_give(f, 0);
 	if (rc != CATCHUP_OK)
 		return cu_perform_fault(f, event, false, 0);

@@ -26,6 +26,7 @@ static const struct {
 	[CU_STATE_REWINDING] = {"rewinding", BIT(DONE) | BIT(FAULT)},
 	[CU_STATE_CUTTING] = {"cutting", BIT(CUT) | BIT(FAULT)},
 	[CU_STATE_FETCHING] = {"fetching", BIT(ROW) | BIT(END) | BIT(FAULT)},
+	[CU_STATE_MARKING] = {"marking", BIT(DONE) | BIT(LOST) | BIT(FAULT)},
 	[CU_STATE_BEGINNING] = {"beginning", BIT(BEGUN) | BIT(FAULT)},
 	[CU_STATE_DELIVERING] = {"delivering", BIT(DELIVERED) | BIT(FAULT)},
 	[CU_STATE_APPLYING] = {"applying", BIT(APPLIED) | BIT(FAULT)},
@@ -45,7 +46,7 @@ const char *cu_plan_state_name(enum cu_plan_state state)
 
 /* ---- moving ------------------------------------------------------------------------------- */
 
-static struct cu_action move(
+struct cu_action cu_plan_move(
 	struct cu_plan *plan, enum cu_plan_state state, struct cu_action action)
 {
 	CU_CHECK(plan->state != CU_STATE_STOPPED);
@@ -55,33 +56,34 @@ static struct cu_action move(
 
 static struct cu_action do_open(struct cu_plan *plan)
 {
-	return move(plan, CU_STATE_OPENING, (struct cu_action){.kind = CU_ACTION_OPEN});
+	return cu_plan_move(plan, CU_STATE_OPENING, (struct cu_action){.kind = CU_ACTION_OPEN});
 }
 
 static struct cu_action do_lease(struct cu_plan *plan)
 {
-	return move(plan, CU_STATE_LEASING, (struct cu_action){.kind = CU_ACTION_LEASE});
+	return cu_plan_move(plan, CU_STATE_LEASING, (struct cu_action){.kind = CU_ACTION_LEASE});
 }
 
 static struct cu_action do_load(struct cu_plan *plan)
 {
-	return move(plan, CU_STATE_LOADING, (struct cu_action){.kind = CU_ACTION_LOAD});
+	return cu_plan_move(plan, CU_STATE_LOADING, (struct cu_action){.kind = CU_ACTION_LOAD});
 }
 
 static struct cu_action do_stop(struct cu_plan *plan, int code)
 {
 	plan->stop_code = code;
-	return move(plan, CU_STATE_STOPPED,
+	return cu_plan_move(plan, CU_STATE_STOPPED,
 		(struct cu_action){.kind = CU_ACTION_STOP,
 			.stop_code = code,
-			.id = code == CATCHUP_OK ? 0 : plan->stop_row});
+			.id = code == CATCHUP_OK ? 0 : plan->stop_row,
+			.crashes = plan->config.policy.end == CU_POLICY_STOP ? plan->blamed : 0});
 }
 
 struct cu_action cu_plan_abort(struct cu_plan *plan, enum cu_plan_then then)
 {
 	plan->then = then;
 	plan->sleep_until_ns = 0;
-	return move(plan, CU_STATE_ABORTING, (struct cu_action){.kind = CU_ACTION_ABORT});
+	return cu_plan_move(plan, CU_STATE_ABORTING, (struct cu_action){.kind = CU_ACTION_ABORT});
 }
 
 struct cu_action cu_plan_abort_and_stop(struct cu_plan *plan, int code)
@@ -106,24 +108,24 @@ static struct cu_action do_sleep(struct cu_plan *plan)
 
 	if (plan->config.lease && plan->after_sleep == CU_THEN_WAIT && until_ns > plan->renew_at_ns)
 		until_ns = plan->renew_at_ns;
-	return move(plan, CU_STATE_SLEEPING,
+	return cu_plan_move(plan, CU_STATE_SLEEPING,
 		(struct cu_action){.kind = CU_ACTION_SLEEP, .until_ns = until_ns});
 }
 
 static struct cu_action do_renew(struct cu_plan *plan)
 {
-	return move(plan, CU_STATE_RENEWING, (struct cu_action){.kind = CU_ACTION_RENEW});
+	return cu_plan_move(plan, CU_STATE_RENEWING, (struct cu_action){.kind = CU_ACTION_RENEW});
 }
 
-static struct cu_action do_begin(struct cu_plan *plan)
+struct cu_action cu_plan_begin(struct cu_plan *plan)
 {
-	return move(plan, CU_STATE_BEGINNING, (struct cu_action){.kind = CU_ACTION_BEGIN});
+	return cu_plan_move(plan, CU_STATE_BEGINNING, (struct cu_action){.kind = CU_ACTION_BEGIN});
 }
 
 static struct cu_action do_fetch(struct cu_plan *plan)
 {
 	plan->since_fetch = 0;
-	return move(plan, CU_STATE_FETCHING,
+	return cu_plan_move(plan, CU_STATE_FETCHING,
 		(struct cu_action){
 			.kind = CU_ACTION_FETCH, .lo = plan->seen, .hi = plan->available});
 }
@@ -139,11 +141,13 @@ static struct cu_action do_commit(struct cu_plan *plan, int64_t now_ns)
 	CU_CHECK(plan->goal >= plan->seen && plan->goal >= plan->watermark);
 	CU_CHECK(plan->goal <= plan->available);
 	plan->renewing = renewal_due(plan, now_ns);
-	return move(plan, CU_STATE_COMMITTING,
+	return cu_plan_move(plan, CU_STATE_COMMITTING,
 		(struct cu_action){.kind = CU_ACTION_COMMIT,
 			.lo = plan->watermark,
 			.hi = plan->goal,
-			.renew = plan->renewing});
+			.renew = plan->renewing,
+			.unmark = plan->marked != 0 && plan->marked <= plan->goal,
+			.in_hand = cu_plan_crash_in_hand(plan)});
 }
 
 /* ---- a batch ------------------------------------------------------------------------------ */
@@ -176,18 +180,18 @@ static struct cu_action start_batch(struct cu_plan *plan)
 {
 	clear_batch(plan);
 	if (plan->park != 0)
-		return do_begin(plan);
+		return cu_plan_begin(plan);
 	if (plan->config.kind == CU_PLAN_ROWS)
 		return do_fetch(plan);
-	if (plan->available_rows > plan->target_rows || plan->failed_hi != 0)
-		return move(plan, CU_STATE_CUTTING,
+	if (plan->available_rows > plan->target_rows || plan->failed_hi != 0 || plan->careful)
+		return cu_plan_move(plan, CU_STATE_CUTTING,
 			(struct cu_action){.kind = CU_ACTION_CUT,
 				.lo = plan->watermark,
 				.hi = plan->available,
-				.rows = plan->target_rows});
+				.rows = plan->careful ? 1 : plan->target_rows});
 	plan->goal = plan->available;
 	plan->batch_rows = (uint32_t)plan->available_rows;
-	return do_begin(plan);
+	return cu_plan_begin(plan);
 }
 
 /* Waits, or says with until_ns 0 that there is work as soon as no more ranges are at hand. */
@@ -203,7 +207,7 @@ static struct cu_action do_wait(struct cu_plan *plan, const struct cu_event *eve
 		return do_renew(plan);
 	else if (plan->config.lease)
 		until_ns = plan->renew_at_ns;
-	return move(plan, CU_STATE_WAITING,
+	return cu_plan_move(plan, CU_STATE_WAITING,
 		(struct cu_action){.kind = CU_ACTION_WAIT, .until_ns = until_ns});
 }
 
@@ -232,14 +236,14 @@ static struct cu_action at_end(struct cu_plan *plan, const struct cu_event *even
 		return do_fetch(plan);
 	plan->goal = plan->config.requery && plan->since_fetch > 0 ? plan->seen : plan->available;
 	if (plan->began_ns == 0)
-		return do_begin(plan);
+		return cu_plan_begin(plan);
 	return do_commit(plan, event->now_ns);
 }
 
 static struct cu_action do_deliver(struct cu_plan *plan)
 {
 	CU_CHECK(plan->row > plan->seen && plan->row <= plan->available);
-	return move(plan, CU_STATE_DELIVERING, (struct cu_action){.kind = CU_ACTION_DELIVER});
+	return cu_plan_move(plan, CU_STATE_DELIVERING, (struct cu_action){.kind = CU_ACTION_DELIVER});
 }
 
 /* A row stands at the front of `next`. */
@@ -253,9 +257,9 @@ static struct cu_action at_row(struct cu_plan *plan, const struct cu_event *even
 			event->stopping))
 		return do_commit(plan, event->now_ns);
 	if (plan->batch_rows == 0)
-		plan->alone = in_the_way || plan->target_rows == 1;
+		plan->alone = in_the_way || plan->target_rows == 1 || plan->careful;
 	if (plan->began_ns == 0)
-		return do_begin(plan);
+		return cu_plan_crash_begin(plan);
 	return do_deliver(plan);
 }
 
@@ -267,12 +271,13 @@ static struct cu_action at_begun(struct cu_plan *plan, const struct cu_event *ev
 	if (event->watermark != plan->watermark)
 		return cu_plan_abort(plan, plan->config.lease ? CU_THEN_LEASE : CU_THEN_LOAD);
 	if (plan->park != 0)
-		return move(plan, CU_STATE_PARKING,
+		return cu_plan_move(plan, CU_STATE_PARKING,
 			(struct cu_action){.kind = CU_ACTION_PARK,
 				.id = plan->park,
-				.attempts = plan->attempts});
+				.attempts = plan->blamed ? plan->blamed : plan->attempts,
+				.crashes = plan->blamed});
 	if (plan->config.kind == CU_PLAN_RANGE)
-		return move(plan, CU_STATE_APPLYING,
+		return cu_plan_move(plan, CU_STATE_APPLYING,
 			(struct cu_action){
 				.kind = CU_ACTION_APPLY, .lo = plan->watermark, .hi = plan->goal});
 	if (plan->row != 0)
@@ -346,6 +351,7 @@ static struct cu_action at_committed(struct cu_plan *plan, const struct cu_event
 		plan->barrier = 0;
 	plan->attempts = 0; /* whatever failed stood at the front, and is behind us */
 	plan->park = 0;
+	plan->blamed = 0;
 	plan->machine_faults = 0;
 	plan->schema_faults = 0;
 	plan->available_rows -= plan->batch_rows;
@@ -354,6 +360,7 @@ static struct cu_action at_committed(struct cu_plan *plan, const struct cu_event
 	if (plan->renewing)
 		plan->renew_at_ns = cu_deadline(event->now_ns, plan->config.lease_ns / 3);
 	adapt(plan);
+	cu_plan_crash_committed(plan);
 	plan->counts = (struct cu_plan_counts){0};
 	clear_batch(plan);
 	return do_wait(plan, event);
@@ -368,10 +375,12 @@ static struct cu_action at_loaded(struct cu_plan *plan, const struct cu_event *e
 	plan->failed_hi = 0;
 	plan->target_rows = first_target(plan);
 	plan->park = 0;
+	plan->blamed = 0;
 	plan->attempts = 0;
+	cu_plan_crash_loaded(plan);
 	clear_batch(plan);
 	plan->epoch++;
-	return move(plan, CU_STATE_REWINDING,
+	return cu_plan_move(plan, CU_STATE_REWINDING,
 		(struct cu_action){
 			.kind = CU_ACTION_REWIND, .lo = plan->watermark, .epoch = plan->epoch});
 }
@@ -442,6 +451,7 @@ struct cu_action cu_plan_first(struct cu_plan *plan, const struct cu_plan_config
 	plan->random = config->seed ? config->seed : 1;
 	plan->clock_every = 1;
 	plan->target_rows = first_target(plan);
+	cu_plan_crash_first(plan);
 	return do_open(plan);
 }
 
@@ -456,6 +466,7 @@ struct cu_action cu_plan_step(struct cu_plan *plan, const struct cu_event *event
 		return plan->config.lease ? do_lease(plan) : do_load(plan);
 	case CU_EVENT_LEASED:
 		plan->fence = event->fence;
+		cu_plan_crash_leased(plan, &event->past);
 		plan->renew_at_ns = cu_deadline(event->now_ns, plan->config.lease_ns / 3);
 		return do_load(plan);
 	case CU_EVENT_DENIED:
@@ -478,9 +489,9 @@ struct cu_action cu_plan_step(struct cu_plan *plan, const struct cu_event *event
 		CU_CHECK(event->rows <= plan->target_rows);
 		plan->goal = event->hi;
 		plan->batch_rows = event->rows;
-		plan->alone = plan->target_rows == 1 && event->rows == 1;
+		plan->alone = (plan->target_rows == 1 || plan->careful) && event->rows == 1;
 		plan->row = plan->alone ? event->hi : 0;
-		return do_begin(plan);
+		return cu_plan_crash_begin(plan);
 	case CU_EVENT_ROW:
 		CU_CHECK(event->id > plan->seen);
 		plan->row = event->id;
@@ -501,6 +512,8 @@ struct cu_action cu_plan_step(struct cu_plan *plan, const struct cu_event *event
 	case CU_EVENT_LOST:
 		return cu_plan_abort(plan, plan->config.lease ? CU_THEN_LEASE : CU_THEN_LOAD);
 	case CU_EVENT_DONE:
+		if (plan->state == CU_STATE_MARKING)
+			return cu_plan_crash_marked(plan);
 		if (plan->state == CU_STATE_PARKING)
 			return at_parked(plan, event);
 		if (plan->state == CU_STATE_ABORTING)
@@ -512,24 +525,4 @@ struct cu_action cu_plan_step(struct cu_plan *plan, const struct cu_event *event
 		break;
 	}
 	cu_check_failed(__FILE__, __LINE__, "an event that no state answers");
-}
-
-/* ---- feeding ------------------------------------------------------------------------------ */
-
-void cu_feed_rewind(struct cu_feed *feed, int64_t from, uint32_t epoch)
-{
-	feed->pushed = from;
-	feed->epoch = epoch;
-	feed->started = true;
-}
-
-bool cu_feed_wants(const struct cu_feed *feed, int64_t newest)
-{
-	return feed->started && feed->pushed < newest;
-}
-
-void cu_feed_pushed(struct cu_feed *feed, int64_t hi)
-{
-	CU_CHECK(feed->started && hi > feed->pushed);
-	feed->pushed = hi;
 }

@@ -22,7 +22,9 @@
  *  - rows are delivered in strictly ascending order above the watermark;
  *  - after the end of `next`, it is asked again from the last id seen until it returns nothing;
  *  - a transaction holds at most batch_rows rows and, as far as rows can be told apart, batch_ns;
- *  - an error of the machine never parks a row, and never stops the consumer for the row's sake.
+ *  - an error of the machine never parks a row, and never stops the consumer for the row's sake;
+ *  - after a crash, rows that may have caused it come alone, each written down before; one that was in
+ *    hand at CU_PLAN_CRASHES_MAX crashes is not processed again: the policy decides.
  */
 #ifndef CU_POOL_PLAN_H
 #define CU_POOL_PLAN_H
@@ -35,11 +37,14 @@ enum cu_plan_kind {
 	CU_PLAN_RANGE, /* set-based, (last, max] at once */
 };
 
+#define CU_PLAN_CRASHES_MAX 3u
+
 struct cu_plan_config {
 	enum cu_plan_kind kind;
 	bool requery;       /* `next` is the consumer's own: it may have a filter or a LIMIT */
 	bool lease;         /* take a lease before anything else */
 	uint32_t batch_rows;
+	uint32_t ahead_rows; /* so many more may be in work ahead of a batch */
 	int64_t batch_ns;
 	int64_t lease_ns;
 	int64_t locked_ns;  /* a lock that lasts as long stops the consumer */
@@ -57,6 +62,8 @@ enum cu_action_kind {
 	CU_ACTION_CUT,     /* where do `rows` rows above lo end, at most hi? CUT with the id of the
 	                      last of them, or with hi when there are fewer; or FAULT */
 	CU_ACTION_FETCH,   /* start `next` on (lo, hi] and step it once; ROW, END or FAULT */
+	CU_ACTION_MARK,    /* write down that row `id` is about to be processed, and that a crash now would
+	                      be the `attempts`th, in a commit of its own; DONE, LOST or FAULT */
 	CU_ACTION_BEGIN,   /* take the turn and begin; BEGUN with the stored watermark, or FAULT */
 	CU_ACTION_DELIVER, /* call `row` for the row in hand, step `next`; DELIVERED or FAULT */
 	CU_ACTION_APPLY,   /* call `range` on (lo, hi]; APPLIED or FAULT */
@@ -78,8 +85,13 @@ struct cu_action {
 	int64_t until_ns;   /* WAIT, SLEEP */
 	uint32_t rows;      /* CUT */
 	uint32_t epoch;     /* REWIND */
-	uint32_t attempts;  /* PARK: how often the row was tried */
+	uint32_t attempts;  /* PARK: how often the row was tried; MARK */
+	uint32_t crashes;   /* PARK, STOP: the row was in hand at so many crashes and was not tried
+	                       again; 0: it failed */
 	bool renew;         /* COMMIT: renew the lease in it */
+	bool unmark;        /* COMMIT: forget the row that was marked */
+	int64_t in_hand;    /* COMMIT: how many rows to expect in hand at a crash; 0: not known,
+	                       -1: as many as before */
 	int stop_code;      /* STOP */
 };
 
@@ -118,6 +130,14 @@ struct cu_event {
 		CU_OUTCOME_PARKED, /* made a dead letter without a look: its key is parked */
 	} outcome;         /* DELIVERED */
 	int64_t fence;     /* LEASED */
+	struct cu_plan_past {
+		bool crashed;      /* who had the lease before is gone without a word */
+		int64_t newest;    /* id of the source now, 0 when not known */
+		uint32_t in_hand;  /* what the last COMMIT said of it, 0: not known */
+		int64_t marked;    /* the row that is marked, 0 for none */
+		uint32_t attempts; /* and at which try */
+		bool marked_by_it; /* who is gone marked it, and nobody else was there since */
+	} past;            /* LEASED */
 	int64_t wait_ns;   /* DENIED */
 	enum cu_fault fault; /* FAULT */
 	bool of_row;       /* FAULT of DELIVER and APPLY: the consumer was at work on the row in
@@ -141,6 +161,7 @@ struct cu_plan {
 		CU_STATE_REWINDING,
 		CU_STATE_CUTTING,
 		CU_STATE_FETCHING,
+		CU_STATE_MARKING,
 		CU_STATE_BEGINNING,
 		CU_STATE_DELIVERING,
 		CU_STATE_APPLYING,
@@ -184,6 +205,17 @@ struct cu_plan {
 	int64_t failed_row;     /* the last row that failed alone; 0: an empty range, or none */
 	uint32_t attempts;      /* how often it failed alone */
 	int64_t park;           /* the row that the next batch makes a dead letter; 0: none */
+
+	/* the row that may have crashed the process (plan_crash.c) */
+	bool leased;            /* at least once */
+	bool careful;           /* rows come alone, and are marked before */
+	int64_t careful_to;     /* what crashed is not above; INT64_MAX: not known */
+	uint32_t careful_rows;  /* nor further away than so many rows */
+	uint32_t suspicion;     /* crashes that each row up to there may have caused */
+	int64_t marked;         /* the row that is marked, 0 for none */
+	uint32_t crashes;       /* that it was in hand at */
+	bool mark_written;      /* for the try in hand */
+	uint32_t blamed;        /* crashes of the row that is parked or stops for them; 0: it failed */
 
 	/* the machine */
 	uint32_t machine_faults;  /* in a row */

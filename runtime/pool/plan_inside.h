@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * plan_inside.h - what plan.c and plan_fault.c share.
+ * plan_inside.h - what plan.c, plan_fault.c and plan_crash.c share.
  */
 #ifndef CU_POOL_PLAN_INSIDE_H
 #define CU_POOL_PLAN_INSIDE_H
 
 #include "pool/plan.h"
+
+struct cu_action cu_plan_move(
+	struct cu_plan *plan, enum cu_plan_state state, struct cu_action action);
+struct cu_action cu_plan_begin(struct cu_plan *plan);
 
 /* Ends the batch in hand, then goes on so (plan.c). */
 struct cu_action cu_plan_abort(struct cu_plan *plan, enum cu_plan_then then);
@@ -15,6 +19,19 @@ struct cu_action cu_plan_abort_and_pause(
 
 /* What is done about a FAULT (plan_fault.c). */
 struct cu_action cu_plan_take_fault(struct cu_plan *plan, const struct cu_event *event);
+/* It begins; a lease was taken; the watermark was read; the batch in hand was committed
+ * (plan_crash.c). */
+void cu_plan_crash_first(struct cu_plan *plan);
+void cu_plan_crash_leased(struct cu_plan *plan, const struct cu_plan_past *past);
+void cu_plan_crash_loaded(struct cu_plan *plan);
+void cu_plan_crash_committed(struct cu_plan *plan);
+/* What the commit of the batch in hand says about the next crash. */
+int64_t cu_plan_crash_in_hand(const struct cu_plan *plan);
+/* Begins a batch, perhaps marking its row before. */
+struct cu_action cu_plan_crash_begin(struct cu_plan *plan);
+/* The row is marked. */
+struct cu_action cu_plan_crash_marked(struct cu_plan *plan);
+
 /* The action in hand went through. */
 void cu_plan_note_success(struct cu_plan *plan);
 

@@ -97,6 +97,9 @@ static bool take_policy(const char *p, struct cu_policy *policy)
 	int64_t times, base_ms, max_ms;
 
 	p = skip_space(p);
+	policy->careful = take_word(&p, "careful");
+	if (policy->careful && *p == '\0')
+		return true;
 	if (take_word(&p, "retry")) {
 		if (!take_char(&p, '(') || !take_number(&p, RETRIES_MAX, &times) ||
 			!take_char(&p, ',') || !take_number(&p, PAUSE_MS_MAX, &base_ms) ||
@@ -122,9 +125,8 @@ int cu_policy_parse(struct cu_policy *policy, const char *text, struct catchup_e
 	memset(policy, 0, sizeof(*policy));
 	return cu_error_set(error, CATCHUP_USAGE, 0,
 		"on-error '%.200s': must be stop, park, park-key(COLUMN), or retry(TIMES, BASE_MS, "
-		"MAX_MS) then one of the others; TIMES up to %d, BASE_MS up to MAX_MS, MAX_MS up "
-		"to "
-		"%d, COLUMN up to %d bytes",
+		"MAX_MS) then one of the others, each perhaps after the word careful; TIMES up to %d, "
+		"BASE_MS up to MAX_MS, MAX_MS up to %d, COLUMN up to %d bytes",
 		text, RETRIES_MAX, PAUSE_MS_MAX, (int)sizeof(policy->key) - 1);
 }
 

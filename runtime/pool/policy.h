@@ -8,6 +8,8 @@
  *	retry(TIMES, BASE_MS, MAX_MS)[[,] [then] POLICY]
  *	                  tries again with exponential back-off, then one of the above; stop when
  *	                  nothing is said
+ *	careful [POLICY]  each row comes alone and is written down before it is processed, so that one
+ *	                  that crashes the process is known at once; not only after a crash was noticed
  */
 #ifndef CU_POOL_POLICY_H
 #define CU_POOL_POLICY_H
@@ -28,6 +30,7 @@ struct cu_policy {
 	int64_t base_ns;        /* first pause; doubles each time */
 	int64_t max_ns;         /* longest pause */
 	char key[256];          /* column of park-key, "" for none */
+	bool careful;
 };
 
 /* text NULL or "": stop. Returns CATCHUP_OK; or CATCHUP_USAGE with the text and what is allowed,

@@ -135,11 +135,12 @@ static int take_lease(struct reset *r, struct catchup_error *error)
 	struct cu_owner self;
 	char other[256] = "";
 	int64_t wait_ns;
+	bool died;
 	int rc;
 
 	cu_owner_self(&self);
 	rc = cu_ledger_take_lease(
-		&r->ledger, &self, LEASE_NS, &r->fence, other, sizeof(other), &wait_ns, error);
+		&r->ledger, &self, LEASE_NS, &r->fence, other, sizeof(other), &wait_ns, &died, error);
 	if (rc == CATCHUP_OK && r->fence == 0)
 		rc = cu_error_set(
 			error, CATCHUP_LOCKED, 0, "%.200s runs it; stop that first", other);

@@ -50,6 +50,16 @@ bool cu_lease_is_held(const struct cu_owner *holder, int64_t expires_ns, const s
 	return cu_os_process_start((pid_t)holder->pid) == holder->start;
 }
 
+/* The holder's process is gone for certain, and did not say so. */
+static bool has_died(const struct lease *lease, const struct cu_owner *self)
+{
+	const struct cu_owner *holder = &lease->holder;
+
+	return holder->pid != 0 && lease->expires_ns != 0 && strcmp(holder->boot, self->boot) == 0 &&
+		holder->space == self->space &&
+		cu_os_process_start((pid_t)holder->pid) != holder->start;
+}
+
 static bool is_self(const struct cu_owner *holder, const struct cu_owner *self)
 {
 	return strcmp(holder->boot, self->boot) == 0 && holder->pid == self->pid &&
@@ -130,7 +140,8 @@ static void tell_holder(const struct lease *lease, char *other, size_t other_byt
 }
 
 int cu_ledger_take_lease(struct cu_ledger *ledger, const struct cu_owner *self, int64_t life_ns,
-	int64_t *fence, char *other, size_t other_bytes, int64_t *wait_ns, struct catchup_error *error)
+	int64_t *fence, char *other, size_t other_bytes, int64_t *wait_ns, bool *died,
+	struct catchup_error *error)
 {
 	struct cu_own_transaction t;
 	struct lease lease;
@@ -138,6 +149,7 @@ int cu_ledger_take_lease(struct cu_ledger *ledger, const struct cu_owner *self, 
 	int rc;
 
 	*fence = *wait_ns = 0;
+	*died = false;
 	if (other && other_bytes)
 		other[0] = '\0';
 	/* A look without the write lock: one who waits for a lease does not hold up its holder. */
@@ -155,6 +167,9 @@ int cu_ledger_take_lease(struct cu_ledger *ledger, const struct cu_owner *self, 
 	taken = rc == CATCHUP_OK && (is_self(&lease.holder, self) ||
 		!cu_lease_is_held(&lease.holder, lease.expires_ns, self));
 	if (taken) {
+		*died = has_died(&lease, self);
+		if (*died && other && other_bytes)
+			snprintf(other, other_bytes, "%s", lease.holder.name);
 		lease.holder = *self;
 		lease.fence++;
 		lease.expires_ns = cu_deadline(cu_os_boottime_ns(), life_ns);

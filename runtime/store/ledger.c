@@ -29,8 +29,10 @@ static const char *const tables[] = {
 	 * has moved the watermark. */
 	" counted_from INTEGER NOT NULL DEFAULT 0, counted_to INTEGER NOT NULL DEFAULT 0,"
 	" counted INTEGER NOT NULL DEFAULT 0,"
-	/* The row that was in hand, and how often, since a crash was noticed. */
-	" attempt_row INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID",
+	/* The row that is in hand since a crash was noticed, and at which try; and how many rows are in
+	 * hand otherwise. */
+	" attempt_row INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,"
+	" attempt_fence INTEGER NOT NULL DEFAULT 0, in_hand INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID",
 
 	"CREATE TABLE IF NOT EXISTS main.catchup_dead(consumer TEXT NOT NULL, id INTEGER NOT NULL,"
 	" key TEXT, code INTEGER NOT NULL, message TEXT NOT NULL, attempts INTEGER NOT NULL,"
@@ -165,12 +167,37 @@ static int check_watermarks(struct cu_conn *conn, struct catchup_error *error)
 	return rc;
 }
 
+/* Columns that catchup_state has got since it was first made somewhere. */
+static int states_are_whole(struct cu_conn *conn, bool *whole, struct catchup_error *error)
+{
+	return schema_is(conn,
+		"SELECT count(*) FROM pragma_table_xinfo('catchup_state', 'main')"
+		" WHERE name IN ('attempt_fence', 'in_hand')", "2", whole, error);
+}
+
+static int grow_states(struct cu_conn *conn, struct catchup_error *error)
+{
+	bool whole = false;
+	int rc = states_are_whole(conn, &whole, error);
+
+	if (rc != CATCHUP_OK || whole)
+		return rc;
+	rc = cu_conn_exec(conn, "ALTER TABLE main.catchup_state"
+		" ADD COLUMN attempt_fence INTEGER NOT NULL DEFAULT 0", NULL, 0, error);
+	if (rc == CATCHUP_OK)
+		rc = cu_conn_exec(conn, "ALTER TABLE main.catchup_state"
+			" ADD COLUMN in_hand INTEGER NOT NULL DEFAULT 0", NULL, 0, error);
+	return rc;
+}
+
 int cu_ledger_create_tables(struct cu_conn *conn, struct catchup_error *error)
 {
 	struct cu_own_transaction t;
 	bool there = false;
 	int rc = all_there(conn, &there, error);
 
+	if (rc == CATCHUP_OK && there)
+		rc = states_are_whole(conn, &there, error);
 	if (rc != CATCHUP_OK)
 		return rc;
 	if (there)
@@ -180,6 +207,8 @@ int cu_ledger_create_tables(struct cu_conn *conn, struct catchup_error *error)
 		return rc;
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]) && rc == CATCHUP_OK; i++)
 		rc = cu_conn_exec(conn, tables[i], NULL, 0, error);
+	if (rc == CATCHUP_OK)
+		rc = grow_states(conn, error);
 	if (rc == CATCHUP_OK)
 		rc = check_watermarks(conn, error);
 	else
@@ -207,13 +236,13 @@ int cu_ledger_open(struct cu_ledger *ledger, struct cu_conn *conn, const char *n
 	if (rc == CATCHUP_OK)
 		rc = cu_ledger_ready(ledger, &ledger->count,
 			"INSERT INTO main.catchup_state(name, offered, applied, passed, parked, retries,"
-			" updated_ms, counted, counted_from, counted_to)"
-			" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?2, ?8, ?9)"
+			" updated_ms, counted, counted_from, counted_to, in_hand)"
+			" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?2, ?8, ?9, max(?10, 0))"
 			" ON CONFLICT(name) DO UPDATE SET offered = offered + ?2, applied = applied + ?3,"
 			" passed = passed + ?4, parked = parked + ?5, retries = retries + ?6,"
 			" updated_ms = ?7, counted = CASE counted_to WHEN ?8 THEN counted ELSE 0 END + ?2,"
 			" counted_from = CASE counted_to WHEN ?8 THEN counted_from ELSE ?8 END,"
-			" counted_to = ?9", error);
+			" counted_to = ?9, in_hand = CASE WHEN ?10 < 0 THEN in_hand ELSE ?10 END", error);
 	if (rc != CATCHUP_OK)
 		cu_ledger_close(ledger);
 	return rc;
@@ -230,6 +259,8 @@ void cu_ledger_close(struct cu_ledger *ledger)
 	sqlite3_finalize(ledger->dead_has);
 	sqlite3_finalize(ledger->mark);
 	sqlite3_finalize(ledger->lease_renew);
+	sqlite3_finalize(ledger->attempt);
+	sqlite3_finalize(ledger->unmark);
 	memset(ledger, 0, sizeof(*ledger));
 }
 
@@ -275,6 +306,7 @@ static int add_counts(struct cu_ledger *ledger, int64_t from, int64_t to,
 	sqlite3_bind_int64(stmt, 7, cu_os_wall_ms());
 	sqlite3_bind_int64(stmt, 8, from);
 	sqlite3_bind_int64(stmt, 9, to);
+	sqlite3_bind_int64(stmt, 10, add->in_hand);
 	return cu_ledger_run(ledger, stmt, "saving the counters", NULL, error);
 }
 
@@ -371,9 +403,11 @@ int cu_ledger_save_trouble(struct cu_ledger *ledger, const struct cu_trouble *tr
 	/* The same trouble told again keeps the time when it began. */
 	rc = cu_ledger_ready(ledger, &ledger->state,
 		"INSERT INTO main.catchup_state(name, state, code, category, error_row, message, since_ms)"
-		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT(name) DO UPDATE SET"
-		" since_ms = CASE WHEN code = ?3 AND category IS ?4 AND error_row = ?5 THEN since_ms"
-		" ELSE ?7 END, state = ?2, code = ?3, category = ?4, error_row = ?5, message = ?6", error);
+		" SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE ?8 = 0 OR"
+		" ?8 = (SELECT fence FROM main.catchup_lease WHERE name = ?1)"
+		" ON CONFLICT(name) DO UPDATE SET since_ms ="
+		" CASE WHEN code = ?3 AND category IS ?4 AND error_row = ?5 THEN since_ms ELSE ?7 END,"
+		" state = ?2, code = ?3, category = ?4, error_row = ?5, message = ?6", error);
 	if (rc != CATCHUP_OK)
 		return rc;
 	rc = cu_own_begin(&t, ledger->conn, error);
@@ -384,6 +418,7 @@ int cu_ledger_save_trouble(struct cu_ledger *ledger, const struct cu_trouble *tr
 	sqlite3_bind_int(stmt, 3, trouble->code);
 	sqlite3_bind_int64(stmt, 5, cleared ? 0 : trouble->row);
 	sqlite3_bind_int64(stmt, 7, cleared ? 0 : cu_os_wall_ms());
+	sqlite3_bind_int64(stmt, 8, trouble->fence);
 	rc = cu_ledger_bind_text(
 		ledger, stmt, 4, cleared ? NULL : category, strlen(category), error);
 	if (rc == CATCHUP_OK)

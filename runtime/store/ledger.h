@@ -19,7 +19,8 @@ struct cu_ledger {
 	struct cu_conn *conn; /* borrowed writer */
 	const char *name;     /* borrowed */
 	/* made when first used */
-	sqlite3_stmt *load, *save, *first, *count, *state, *dead_add, *dead_has, *mark, *lease_renew;
+	sqlite3_stmt *load, *save, *first, *count, *state, *dead_add, *dead_has, *mark, *lease_renew,
+		*attempt, *unmark;
 };
 
 /* Makes the tables where they are missing; checks that `catchup` has its two columns. In a
@@ -36,6 +37,7 @@ int cu_ledger_load(struct cu_ledger *ledger, int64_t *watermark, struct catchup_
 /* What a fence means: the lease that this process holds on the consumer, 0 for none. */
 struct cu_counts {
 	int64_t offered, applied, passed, parked, retries;
+	int64_t in_hand; /* rows to expect in hand at a crash; 0: not known, -1: as many as before */
 };
 
 /*
@@ -65,6 +67,23 @@ int cu_ledger_save_mark(struct cu_ledger *ledger, int64_t id, int64_t hash,
 int cu_ledger_load_mark(struct cu_ledger *ledger, int64_t *id, int64_t *hash, bool *known,
 	struct catchup_error *error);
 
+/*
+ * The row that is about to be processed by one who fears to die of it, and at which try. mark: *lost, and
+ * nothing is written, when the lease is no longer ours; in a transaction of its own. unmark: inside the
+ * one in hand.
+ */
+int cu_ledger_mark(struct cu_ledger *ledger, int64_t row, uint32_t attempts, int64_t fence, bool *lost,
+	struct catchup_error *error);
+int cu_ledger_unmark(struct cu_ledger *ledger, struct catchup_error *error);
+struct cu_attempt {
+	int64_t row;   /* 0 for none */
+	uint32_t attempts;
+	int64_t fence; /* under which it was marked */
+	uint32_t in_hand; /* as cu_counts said last; 0: not known */
+};
+int cu_ledger_load_attempt(struct cu_ledger *ledger, struct cu_attempt *attempt,
+	struct catchup_error *error);
+
 /* Why a consumer is stopped or paused; state: enum catchup_state. code CATCHUP_OK clears it. In a
  * transaction of its own unless one is in hand. */
 struct cu_trouble {
@@ -73,6 +92,7 @@ struct cu_trouble {
 	const char *category; /* cu_fault_name */
 	int64_t row;          /* 0: about no row */
 	const char *message;
+	int64_t fence;        /* written only while the lease is ours; 0: in any case */
 };
 int cu_ledger_save_trouble(struct cu_ledger *ledger, const struct cu_trouble *trouble,
 	struct catchup_error *error);
@@ -97,7 +117,8 @@ int cu_ledger_has_dead_key(struct cu_ledger *ledger, const char *key, size_t key
  * Leases. Time is the machine's boot clock and is void with another boot id. take succeeds when
  * nobody holds the lease, the holder's process is gone, its lease has expired, or it is ours; it then
  * raises the fence. *fence 0: somebody else has it; owner (256 bytes) says who and *wait_ns how long
- * to wait before asking again. In a transaction of its own.
+ * to wait before asking again. *died: it was taken over from a process of this machine that has
+ * ended without giving it back; owner says which. In a transaction of its own.
  */
 struct cu_owner {
 	char name[256];    /* "host:pid", shown to people */
@@ -109,7 +130,7 @@ struct cu_owner {
 };
 void cu_owner_self(struct cu_owner *owner);
 int cu_ledger_take_lease(struct cu_ledger *ledger, const struct cu_owner *self, int64_t life_ns,
-	int64_t *fence, char *other, size_t other_bytes, int64_t *wait_ns,
+	int64_t *fence, char *other, size_t other_bytes, int64_t *wait_ns, bool *died,
 	struct catchup_error *error);
 /* Inside the transaction in hand or in one of its own. *lost when the fence is no longer ours. */
 int cu_ledger_renew_lease(struct cu_ledger *ledger, int64_t fence, int64_t life_ns, bool *lost,

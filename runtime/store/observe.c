@@ -94,10 +94,11 @@ static struct seen_source *find_source(struct look *look, const struct cu_entry 
 	return seen;
 }
 
-static void set_state(struct catchup_consumer_status *status, bool held)
+static void set_state(struct catchup_consumer_status *status, bool held, bool abandoned)
 {
-	/* Trouble that is written down wins. */
-	if (status->state == CATCHUP_STATE_PAUSED || status->state == CATCHUP_STATE_STOPPED)
+	/* Trouble that is written down wins; but who died while it paused does not pause any more. */
+	if ((status->state == CATCHUP_STATE_PAUSED && !abandoned) ||
+		status->state == CATCHUP_STATE_STOPPED)
 		return;
 	if (!held)
 		status->state = CATCHUP_STATE_IDLE;
@@ -155,7 +156,7 @@ static int look_at(struct look *look, const struct cu_entry *entry, struct catch
 	if (seen->newest >= 0 && cu_source_count(&seen->source, status->watermark, -1,
 					 &status->lag_rows, NULL) != CATCHUP_OK)
 		status->lag_rows = -1;
-	set_state(status, record.held);
+	set_state(status, record.held, record.abandoned);
 	return cu_status_add_consumer(look->status, status) ? CATCHUP_OK : cu_error_nomem(error);
 }
 

@@ -118,6 +118,7 @@ static int read_owner(struct cu_conn *conn, const char *name, const struct cu_ow
 	holder.start = sqlite3_column_int64(stmt, 3);
 	holder.space = sqlite3_column_int64(stmt, 4);
 	record->held = cu_lease_is_held(&holder, sqlite3_column_int64(stmt, 5), self);
+	record->abandoned = !record->held && sqlite3_column_int64(stmt, 5) != 0;
 	if (!record->held)
 		record->owner[0] = '\0';
 	sqlite3_finalize(stmt);

@@ -14,6 +14,7 @@ struct cu_record {
 	struct catchup_consumer_status status; /* strings belong to the record; name, source, into and
 	                                          newest are not filled */
 	bool held;           /* by a living owner */
+	bool abandoned;      /* its last owner is gone and has not said so */
 	char owner[256];
 	char message[CATCHUP_MESSAGE_BYTES];
 	char category[32];

@@ -37,7 +37,8 @@ void world_note_effect(struct world_process *process, struct world_row *row, enu
 static bool may_fail(const struct world_row *row)
 {
 	return row->nature == WORLD_BAD || row->nature == WORLD_SLOW || row->nature == WORLD_LATE ||
-	       row->nature == WORLD_FLAKY || row->failures > 0;
+	       row->nature == WORLD_FLAKY || row->failures > 0 ||
+	       row->crashes + 1 >= CU_PLAN_CRASHES_MAX;
 }
 
 static bool is_open(const struct world_row *row)
@@ -78,7 +79,12 @@ void judge_park(struct world_process *process, struct cu_event *event)
 	}
 	if (policy->end != CU_POLICY_PARK)
 		world_break(world, "row %" PRId64 " is parked, which nobody asked for", row->id);
-	if (action->attempts != policy->retries + 1 || row->failures < action->attempts)
+	if (action->crashes != 0) {
+		/* The crash that was noticed first may have been its. */
+		if (action->crashes != CU_PLAN_CRASHES_MAX || row->crashes + 1 < action->crashes)
+			world_break(world, "row %" PRId64 " is parked for %" PRIu32
+				" crashes, and there were %" PRIu32, row->id, action->crashes, row->crashes);
+	} else if (action->attempts != policy->retries + 1 || row->failures < action->attempts)
 		world_break(world,
 			"row %" PRId64 " is parked after %" PRIu32
 			" attempts; it has failed %" PRIu32 " times",
@@ -134,6 +140,12 @@ void judge_commit(struct world_process *process, int64_t hi)
 			seen.parked);
 	if (world->lie == WORLD_TEARS && world_dice(world, 8) == 0)
 		return;
+	if (process->action.unmark) {
+		world->marked = 0;
+		world->attempts = 0;
+	}
+	if (process->action.in_hand >= 0)
+		world->in_hand = (uint32_t)process->action.in_hand;
 	world->watermark = hi;
 	if (world->lie == WORLD_COMMITS_AHEAD && world_above(world, hi) < world->n_rows)
 		world->watermark = world->rows[world_above(world, hi)].id;
@@ -155,6 +167,11 @@ void judge_stop(struct world_process *process)
 	struct world_row *row = action->id ? world_find(world, action->id) : NULL;
 
 	process->stopped = true;
+	/* Who stops gives its lease back. */
+	if (world->lease_owner == process && process->plan.fence == world->fence) {
+		world->lease_owner = NULL;
+		world->owner_died = false;
+	}
 	world_tell(world, ":%d", action->stop_code);
 	if (row)
 		world_tell(world, "@%" PRId64, row->id);
@@ -164,12 +181,14 @@ void judge_stop(struct world_process *process)
 		(process->busy_since_ns == 0 ||
 			world->now_ns - process->busy_since_ns < process->plan.config.locked_ns))
 		world_break(world, "stopped because of a lock that did not last");
-	if (action->stop_code != CATCHUP_OK && action->stop_code != process->last_code)
+	if (action->stop_code != CATCHUP_OK && action->crashes == 0 &&
+		action->stop_code != process->last_code)
 		world_break(world, "stopped with code %d, but the fault's was %d",
 			action->stop_code, process->last_code);
 	if (action->stop_code == CATCHUP_OK || action->id == 0)
 		return;
-	if (!row || !may_fail(row) || row->failures < policy->retries + 1)
+	if (!row || !may_fail(row) ||
+		(action->crashes ? row->crashes + 1 < action->crashes : row->failures < policy->retries + 1))
 		world_break(world, "stopped at row %" PRId64 ", which is not to blame", action->id);
 	else if (policy->end != CU_POLICY_STOP)
 		world_break(

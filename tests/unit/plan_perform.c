@@ -111,6 +111,13 @@ static void perform_lease(struct world_process *process, struct cu_event *event)
 		event->wait_ns = world->lease_until_ns - world->now_ns;
 		return;
 	}
+	event->past = (struct cu_plan_past){.crashed = world->owner_died,
+		.newest = world_newest(world),
+		.in_hand = world->in_hand,
+		.marked = world->marked,
+		.attempts = world->attempts,
+		.marked_by_it = world->owner_died && world->marked_fence == world->fence};
+	world->owner_died = false;
 	world->lease_owner = process;
 	world->lease_until_ns = world->now_ns + process->plan.config.lease_ns;
 	event->kind = CU_EVENT_LEASED;
@@ -187,6 +194,22 @@ static void perform_fetch(struct world_process *process, struct cu_event *event)
 	event->id = process->n_fetched > 0 ? process->fetched[0] : 0;
 }
 
+static void perform_mark(struct world_process *process, struct cu_event *event)
+{
+	struct world *world = process->world;
+
+	world_tell(world, "%" PRId64 "x%" PRIu32, process->action.id, process->action.attempts);
+	if (process->plan.fence != world->fence) {
+		world_tell(world, "!lost");
+		event->kind = CU_EVENT_LOST;
+		return;
+	}
+	world->marked = process->action.id;
+	world->attempts = process->action.attempts;
+	world->marked_fence = world->fence;
+	event->kind = CU_EVENT_DONE;
+}
+
 static void perform_begin(struct world_process *process, struct cu_event *event)
 {
 	struct world *world = process->world;
@@ -235,6 +258,9 @@ static void perform_deliver(struct world_process *process, struct cu_event *even
 	} else if (key_is_parked(process, row)) {
 		event->outcome = CU_OUTCOME_PARKED;
 		world_note_effect(process, row, WORLD_WAS_PARKED);
+	} else if (row->nature == WORLD_DEADLY) {
+		world_crash(process);
+		return;
 	} else {
 		fault = try_row(row);
 		if (fault != CU_FAULT_NONE) {
@@ -277,6 +303,10 @@ static void perform_apply(struct world_process *process, struct cu_event *event)
 		}
 		if (world->row_ns)
 			world->now_ns += world_dice(world, (uint32_t)world->row_ns);
+		if (row->nature == WORLD_DEADLY) {
+			world_crash(process);
+			return;
+		}
 		fault = try_row(row);
 		if (fault != CU_FAULT_NONE) {
 			fail(process, event, fault, true);
@@ -390,6 +420,9 @@ static void perform(struct world_process *process, struct cu_event *event)
 	case CU_ACTION_FETCH:
 		perform_fetch(process, event);
 		break;
+	case CU_ACTION_MARK:
+		perform_mark(process, event);
+		break;
 	case CU_ACTION_BEGIN:
 		perform_begin(process, event);
 		break;
@@ -427,6 +460,7 @@ static const char *const verbs[] = {
 	[CU_ACTION_REWIND] = "rewind",
 	[CU_ACTION_CUT] = "cut",
 	[CU_ACTION_FETCH] = "fetch",
+	[CU_ACTION_MARK] = "mark",
 	[CU_ACTION_BEGIN] = "begin",
 	[CU_ACTION_DELIVER] = "row",
 	[CU_ACTION_APPLY] = "apply",
@@ -457,6 +491,7 @@ bool world_step(struct world_process *process)
 	struct world *world = process->world;
 	const struct cu_action *action = &process->action;
 	struct cu_event event = {.now_ns = world->now_ns, .stopping = process->stopping};
+	enum cu_action_kind kind = action->kind;
 	enum cu_fault fault = CU_FAULT_NONE;
 
 	if (process->stopped)
@@ -482,6 +517,8 @@ bool world_step(struct world_process *process)
 	}
 	if (world->broken[0] != '\0')
 		return false; /* what follows means nothing any more */
+	if (process->action.kind == CU_ACTION_OPEN && kind != CU_ACTION_OPEN)
+		return true; /* it has died, and begins anew */
 	process->told_now_ns = event.now_ns;
 	/* The short way and the long one must come to the same. */
 	if (world_dice(world, 2) == 0 && cu_plan_goes_on(&process->plan, &event))

@@ -172,6 +172,13 @@ void world_crash(struct world_process *process)
 
 	world_tell(world, " crash");
 	world_end_transaction(process);
+	if (world->lease_owner == process) {
+		struct world_row *row = world_find(world, process->plan.marked);
+
+		world->owner_died = true;
+		if (row && process->plan.mark_written && row->fate == WORLD_NOTHING)
+			row->crashes++;
+	}
 	if (world->lease_owner == process && world_dice(world, 2) == 0)
 		world->lease_until_ns = world->now_ns; /* seen to be gone; else it expires */
 	world_start(world, (size_t)(process - world->processes), &config);

@@ -28,6 +28,7 @@ enum world_nature {
 	WORLD_SLOW,   /* is interrupted by the deadline */
 	WORLD_LATE,   /* its transaction fails, but only at the commit: a deferred constraint */
 	WORLD_FLAKY,  /* fails `flaky` times, then is good */
+	WORLD_DEADLY, /* kills the process that processes it */
 };
 
 /* What became of a row. */
@@ -45,6 +46,7 @@ struct world_row {
 	int key; /* for park-key */
 	bool deleted;
 	uint32_t failures;    /* how often processing it failed */
+	uint32_t crashes;     /* how often a process died that had marked it */
 	enum world_fate fate; /* committed */
 };
 
@@ -119,6 +121,10 @@ struct world {
 	struct world_process *writer; /* holds the write lock; NULL: nobody */
 	int64_t fence, lease_until_ns;
 	struct world_process *lease_owner; /* NULL: nobody ever */
+	bool owner_died;
+	int64_t marked;
+	uint32_t attempts, in_hand;
+	int64_t marked_fence;
 
 	struct world_process processes[WORLD_PROCESSES_MAX];
 	size_t n_processes;

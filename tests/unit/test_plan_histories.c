@@ -48,7 +48,7 @@ struct history {
 	uint32_t steps;
 	/* seen, to be sure that the generator reaches what it is meant to reach */
 	struct seen {
-		int64_t commits, rows, parks, stops, crashes, losses, denials, faults;
+		int64_t commits, rows, parks, stops, crashes, losses, denials, faults, blames;
 	} seen;
 };
 
@@ -148,6 +148,9 @@ static void make_rows(struct history *h)
 			row->nature = WORLD_PASSED;
 		else if (h->config.requery && world_dice(world, 3) == 0)
 			row->nature = WORLD_HIDDEN;
+		/* Without a lease a crash is not noticed. */
+		if (h->config.lease && world_dice(world, 25) == 0)
+			row->nature = WORLD_DEADLY;
 		row->flaky = 1 + (int)world_dice(world, 4);
 	}
 }
@@ -179,6 +182,7 @@ static void mend_and_restart(struct history *h, struct world_process *process)
 	struct world *world = &h->world;
 
 	h->seen.stops++;
+	h->seen.blames += process->action.crashes != 0;
 	for (size_t i = 0; i < world->n_rows && process->action.id != 0; i++) {
 		if (world->rows[i].id == process->action.id)
 			world->rows[i].nature = WORLD_GOOD;
@@ -210,6 +214,7 @@ static void note_step(
 	h->seen.commits += kind == CU_ACTION_COMMIT && next != CU_ACTION_ABORT;
 	h->seen.rows += kind == CU_ACTION_DELIVER && next != CU_ACTION_ABORT;
 	h->seen.parks += kind == CU_ACTION_PARK && next == CU_ACTION_COMMIT;
+	h->seen.blames += kind == CU_ACTION_PARK && process->plan.blamed != 0;
 	h->seen.denials += kind == CU_ACTION_LEASE && next == CU_ACTION_ABORT;
 	h->seen.losses += kind == CU_ACTION_BEGIN && next == CU_ACTION_ABORT;
 }
@@ -340,7 +345,7 @@ static void explain(struct history *h, uint64_t seed)
 
 	trace[0] = '\0';
 	run(h, seed, WORLD_HONEST, trace, sizeof(trace));
-	print_message("%s\n", trace);
+	puts(trace); /* longer than what cmocka prints */
 	for (size_t i = 0; i < h->world.n_rows; i++)
 		print_message("row %" PRId64 " nature %d fate %d failures %" PRIu32 "%s\n",
 			h->world.rows[i].id, h->world.rows[i].nature, h->world.rows[i].fate,
@@ -372,15 +377,15 @@ static void no_history_loses_or_doubles_a_row(void **state)
 	}
 	print_message("%" PRIu64 " histories: %" PRId64 " rows, %" PRId64 " commits, %" PRId64
 		      " parked, %" PRId64 " faults, %" PRId64 " crashes, %" PRId64
-		      " stops, %" PRId64 " lost races, %" PRId64 " denied leases; at most %" PRIu32
-		      " quiet steps\n",
+		      " stops, %" PRId64 " lost races, %" PRId64 " denied leases, %" PRId64
+		      " deadly rows; at most %" PRIu32 " quiet steps\n",
 		histories, seen->rows, seen->commits, seen->parks, seen->faults, seen->crashes,
-		seen->stops, seen->losses, seen->denials, most_steps);
+		seen->stops, seen->losses, seen->denials, seen->blames, most_steps);
 	/* A generator that has gone astray proves nothing. */
 	assert_true(seen->rows > n && seen->commits > n);
 	assert_true(seen->faults > n && seen->crashes > n / 2);
 	assert_true(seen->parks > n / 8 && seen->stops > n / 8);
-	assert_true(seen->losses > n / 8 && seen->denials > n / 8);
+	assert_true(seen->losses > n / 8 && seen->denials > n / 8 && seen->blames > n / 50);
 }
 
 static void every_lie_is_found_out(void **state)

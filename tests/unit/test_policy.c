@@ -28,7 +28,8 @@ static const char *parsed(const char *text)
 		assert_string_equal(policy.key, "");
 		return "refused";
 	}
-	snprintf(line, sizeof(line), "%u %lld %lld %s%s%s", policy.retries,
+	snprintf(line, sizeof(line), "%s%u %lld %lld %s%s%s", policy.careful ? "careful " : "",
+		policy.retries,
 		(long long)(policy.base_ns / CU_NS_PER_MS),
 		(long long)(policy.max_ns / CU_NS_PER_MS),
 		policy.end == CU_POLICY_PARK ? "park" : "stop", policy.key[0] ? " " : "",
@@ -52,6 +53,9 @@ static void reads_every_form(void **state)
 	assert_string_equal(parsed("retry(5, 100, 30000), then park"), "5 100 30000 park");
 	assert_string_equal(parsed("retry ( 5 , 100 , 30000 )park-key(k)"), "5 100 30000 park k");
 	assert_string_equal(parsed("retry(0,0,0)"), "0 0 0 stop");
+	assert_string_equal(parsed(" careful"), "careful 0 0 0 stop");
+	assert_string_equal(parsed("careful park"), "careful 0 0 0 park");
+	assert_string_equal(parsed("careful retry(1,2,3) park-key(k)"), "careful 1 2 3 park k");
 	assert_string_equal(
 		parsed("retry(1000000,86400000,86400000)"), "1000000 86400000 86400000 stop");
 }
@@ -64,7 +68,8 @@ static void refuses_everything_else(void **state)
 		"retry(-1,2,3)", "retry(+1,2,3)", "retry(0x1,2,3)", "retry(1.5,2,3)",
 		"retry(1,3,2)", "retry(1000001,1,1)", "retry(1,1,86400001)",
 		"retry(99999999999999999999,1,1)", "retry(1,2,3) then", "retry(1,2,3),",
-		"retry(1,2,3) then retry(1,2,3)", "retry(1,2,3) park stop", "then stop"};
+		"retry(1,2,3) then retry(1,2,3)", "retry(1,2,3) park stop", "then stop", "park careful",
+		"careful careful", "carefully", "careful()"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
@@ -93,9 +98,8 @@ static void says_what_was_given_and_what_is_allowed(void **state)
 	assert_int_equal(cu_policy_parse(&policy, "ignore", &error), CATCHUP_USAGE);
 	assert_string_equal(error.message,
 		"on-error 'ignore': must be stop, park, park-key(COLUMN), or retry(TIMES, BASE_MS, "
-		"MAX_MS) then one of the others; TIMES up to 1000000, BASE_MS up to MAX_MS, MAX_MS "
-		"up to "
-		"86400000, COLUMN up to 255 bytes");
+		"MAX_MS) then one of the others, each perhaps after the word careful; TIMES up to "
+		"1000000, BASE_MS up to MAX_MS, MAX_MS up to 86400000, COLUMN up to 255 bytes");
 	assert_int_equal(cu_policy_parse(&policy, "ignore", NULL), CATCHUP_USAGE);
 }
 

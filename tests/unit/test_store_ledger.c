@@ -12,6 +12,7 @@ struct fixture {
 	struct cu_conn conn;
 	struct cu_ledger ledger;
 	struct catchup_error error;
+	bool died; /* the lease that was taken last */
 };
 
 static void start(struct fixture *f, struct scratch *s, const char *name)
@@ -313,7 +314,7 @@ static int64_t take(struct fixture *f, const struct cu_owner *self, int64_t life
 	char other[256];
 
 	assert_ok(cu_ledger_take_lease(&f->ledger, self, life_ns, &fence, other, sizeof(other), &wait_ns,
-		&error));
+		&f->died, &error));
 	if (fence == 0) {
 		assert_true(wait_ns > 0 && wait_ns <= CU_NS_PER_S);
 		assert_true(other[0] != '\0');
@@ -337,6 +338,7 @@ static void one_holds_the_lease(void **state)
 	assert_int_equal(take(&f, &a, 60 * CU_NS_PER_S), 1);
 	assert_int_equal(take(&g, &b, 60 * CU_NS_PER_S), 0);
 	assert_int_equal(take(&f, &a, 60 * CU_NS_PER_S), 2);
+	assert_false(f.died);
 	assert_false(save(&f, 0, 5, 2, NULL));
 	/* An older fence commits nothing, neither the first watermark nor a later one. */
 	assert_true(save(&f, 5, 6, 1, NULL));
@@ -354,6 +356,7 @@ static void one_holds_the_lease(void **state)
 	assert_int_equal(take(&g, &b, 60 * CU_NS_PER_S), 0);
 	assert_int_equal(cu_ledger_drop_lease(&f.ledger, 2, &f.error), CATCHUP_OK);
 	assert_int_equal(take(&g, &b, 60 * CU_NS_PER_S), 3);
+	assert_false(g.died);
 	assert_true(save(&f, 5, 7, 2, NULL));
 	assert_false(save(&g, 5, 7, 3, NULL));
 	finish(&f);
@@ -374,9 +377,11 @@ static void a_lease_ends_by_itself(void **state)
 	/* The machine was started anew. */
 	sql_run(s->database, "UPDATE catchup_lease SET boot = 'another'");
 	assert_int_equal(take(&f, &a, 60 * CU_NS_PER_S), 3);
+	assert_false(f.died); /* of the machine's end, not of its rows */
 	/* The pid has been used again. */
 	sql_run(s->database, "UPDATE catchup_lease SET start = start - 1");
 	assert_int_equal(take(&f, &b, 60 * CU_NS_PER_S), 4);
+	assert_true(f.died);
 	/* In another container nobody can tell. */
 	sql_run(s->database, "UPDATE catchup_lease SET start = start - 1, space = space + 1");
 	assert_int_equal(take(&f, &a, 60 * CU_NS_PER_S), 0);
@@ -405,6 +410,40 @@ static void a_killed_holder_is_noticed_at_once(void **state)
 	kill(child, SIGKILL);
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_int_equal(take(&f, &self, 60 * CU_NS_PER_S), 2);
+	assert_true(f.died);
+	finish(&f);
+}
+
+static void a_marked_row_is_known_to_the_next_holder_only(void **state)
+{
+	struct scratch *s = *state;
+	struct catchup_error error = {0};
+	struct cu_attempt at;
+	struct cu_owner a, b;
+	struct fixture f;
+	bool lost;
+
+	start(&f, s, "totals");
+	cu_owner_self(&a);
+	cu_owner_self(&b);
+	assert_int_equal(take(&f, &a, 1), 1);
+	assert_ok(cu_ledger_load_attempt(&f.ledger, &at, &error));
+	assert_true(at.row == 0 && at.attempts == 0 && at.in_hand == 0);
+	assert_ok(cu_ledger_mark(&f.ledger, 7, 1, 1, &lost, &error));
+	assert_false(lost);
+	assert_false(save(&f, 0, 5, 1, &(struct cu_counts){.offered = 5, .in_hand = 5}));
+	assert_false(save(&f, 5, 6, 1, &(struct cu_counts){.offered = 1, .in_hand = -1}));
+	assert_int_equal(take(&f, &b, 60 * CU_NS_PER_S), 2);
+	/* Who has lost the lease marks nothing. */
+	assert_ok(cu_ledger_mark(&f.ledger, 8, 9, 1, &lost, &error));
+	assert_true(lost);
+	assert_ok(cu_ledger_load_attempt(&f.ledger, &at, &error));
+	assert_true(at.row == 7 && at.attempts == 1 && at.fence == 1 && at.in_hand == 5);
+	assert_ok(cu_conn_begin(&f.conn, &error));
+	assert_ok(cu_ledger_unmark(&f.ledger, &error));
+	assert_ok(cu_conn_commit(&f.conn, &error));
+	assert_ok(cu_ledger_load_attempt(&f.ledger, &at, &error));
+	assert_true(at.row == 0 && at.attempts == 0 && at.in_hand == 5);
 	finish(&f);
 }
 
@@ -461,6 +500,7 @@ int main(void)
 		SCRATCH_TEST(one_holds_the_lease),
 		SCRATCH_TEST(a_lease_ends_by_itself),
 		SCRATCH_TEST(a_killed_holder_is_noticed_at_once),
+		SCRATCH_TEST(a_marked_row_is_known_to_the_next_holder_only),
 		SCRATCH_TEST(registration_is_written_once),
 	};
 

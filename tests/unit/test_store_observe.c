@@ -24,7 +24,7 @@ static void put_consumer(struct scratch *s, const char *name, const char *into, 
 	struct cu_owner self;
 	struct cu_conn conn;
 	int64_t fence = 0, wait_ns;
-	bool lost;
+	bool lost, died;
 
 	open_conn(&conn, CU_ROLE_WRITER, s->database, NULL);
 	assert_ok(cu_ledger_register(&conn,
@@ -40,7 +40,7 @@ static void put_consumer(struct scratch *s, const char *name, const char *into, 
 	cu_owner_self(&self);
 	if (held)
 		assert_ok(cu_ledger_take_lease(&ledger, &self, 3600 * CU_NS_PER_S, &fence, NULL, 0, &wait_ns,
-			&error));
+			&died, &error));
 	assert_ok(cu_conn_begin(&conn, &error));
 	assert_ok(cu_ledger_save(&ledger, 0, watermark, fence, &add, &lost, &error));
 	assert_ok(cu_ledger_add_dead(&ledger, &(struct cu_dead_letter){.id = 1, .attempts = 1}, &error));

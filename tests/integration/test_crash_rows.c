@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A row that crashes the process: after three crashes the error policy decides about it, not the row.
+ * Through the program, with a module that aborts.
+ */
+#include "help.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define ROWS 2000
+#define DEADLY 7
+
+static const char *const kinds[] = {"row", "range", "map"};
+
+#define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+static const char *module(struct scene *s, const char *kind)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "deadly_%s.so", kind);
+	return scene_own(s, test_path(DEADLY_FOLDER, name));
+}
+
+static void make_source(struct scene *s)
+{
+	scene_sql(s, "PRAGMA journal_mode = WAL;"
+		     "DROP TABLE IF EXISTS seen; DROP TABLE IF EXISTS jobs;"
+		     "CREATE TABLE jobs(id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT)");
+}
+
+static void add_rows(struct scene *s, int rows)
+{
+	scene_sql(s, "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c LIMIT %d)"
+		     " INSERT INTO jobs(body) SELECT 'good' FROM c", rows);
+}
+
+static int run(struct scene *s, const char *consumer, const char *policy)
+{
+	struct program p = {.folder = s->folder};
+	int code;
+
+	program_start(&p, "run", s->database, consumer, "--until-caught-up", "--progress", "never",
+		"--on-error", policy);
+	code = program_finish(&p);
+	if (code != 0 && code != 4 && code != 128 + SIGABRT)
+		fail_msg("ended with %d: %s", code, p.err.text);
+	program_free(&p);
+	return code;
+}
+
+/* Runs it until it does not crash any more; returns how often it has. */
+static int crashes(struct scene *s, const char *consumer, const char *policy, int *last)
+{
+	int n = 0;
+
+	while ((*last = run(s, consumer, policy)) == 128 + SIGABRT)
+		assert_true(++n < 20);
+	return n;
+}
+
+/* The rows that were seen, each once, are those that `where` says. */
+static void seen(struct scene *s, const char *where)
+{
+	assert_int_equal(scene_number(s, "SELECT count(*) FROM seen"),
+		scene_number(s, "SELECT count(*) FROM jobs WHERE %s", where));
+	assert_int_equal(scene_number(s, "SELECT count(*) FROM jobs WHERE %s"
+					 " AND id NOT IN (SELECT id FROM seen)", where), 0);
+}
+
+static void status_is(struct scene *s, const char *state, const char *row, const char *category)
+{
+	struct program p = {0};
+
+	assert_int_equal(program_run(&p, "status", s->database, "--json"), 0);
+	test_json_is(p.out.text, "$.consumers[0].state", state);
+	test_json_is(p.out.text, "$.consumers[0].error_row", row);
+	test_json_is(p.out.text, "$.consumers[0].error_category", category);
+	program_free(&p);
+}
+
+static void verify(struct scene *s)
+{
+	struct program p = {0};
+
+	if (program_run(&p, "verify", s->database) != 0)
+		fail_msg("verify: %s%s", p.out.text, p.err.text);
+	program_free(&p);
+}
+
+/* ---- tests ----------------------------------------------------------------------------------- */
+
+static void after_three_crashes_stop_stops(void **state)
+{
+	struct scene *s = *state;
+
+	for (size_t i = 0; i < N_KINDS; i++) {
+		const char *consumer = module(s, kinds[i]);
+		struct program p = {0};
+		int last;
+
+		make_source(s);
+		add_rows(s, ROWS);
+		scene_sql(s, "UPDATE jobs SET body = 'deadly' WHERE id = %d", DEADLY);
+		assert_int_equal(crashes(s, consumer, "stop", &last), 3);
+		assert_int_equal(last, 4);
+		seen(s, "id < 7");
+		assert_int_equal(help_watermark(s->database, "deadly"), DEADLY - 1);
+		status_is(s, "stopped", "7", "row");
+		program_run(&p, "status", s->database);
+		help_expect(p.out.text, "the process ended 3 times with this row in hand");
+		program_free(&p);
+		/* Started again it is tried once more, in case somebody has mended something else. */
+		assert_int_equal(crashes(s, consumer, "stop", &last), 1);
+		assert_int_equal(last, 4);
+		seen(s, "id < 7");
+		scene_sql(s, "UPDATE jobs SET body = 'mended' WHERE id = %d", DEADLY);
+		assert_int_equal(crashes(s, consumer, "stop", &last), 0);
+		assert_int_equal(last, 0);
+		seen(s, "1");
+		status_is(s, "idle", NULL, NULL);
+		verify(s);
+		scene_sql(s, "DELETE FROM catchup; DELETE FROM catchup_state; DELETE FROM catchup_lease");
+	}
+}
+
+static void after_three_crashes_park_parks(void **state)
+{
+	struct scene *s = *state;
+
+	for (size_t i = 0; i < N_KINDS; i++) {
+		const char *consumer = module(s, kinds[i]);
+		struct program p = {0};
+		int last;
+
+		make_source(s);
+		add_rows(s, ROWS);
+		scene_sql(s, "UPDATE jobs SET body = 'deadly' WHERE id = %d", DEADLY);
+		assert_int_equal(crashes(s, consumer, "retry(5, 1, 1) park", &last), 3);
+		assert_int_equal(last, 0);
+		seen(s, "id <> 7");
+		status_is(s, "idle", NULL, NULL);
+		assert_int_equal(program_run(&p, "dead", "list", s->database, "--json"), 0);
+		test_json_is(p.out.text, "$[0].id", "7");
+		test_json_is(p.out.text, "$[0].attempts", "3");
+		program_free(&p);
+		verify(s);
+		/* Two more, far from each other: each is found in as many crashes. */
+		add_rows(s, ROWS);
+		scene_sql(s, "UPDATE jobs SET body = 'deadly' WHERE id IN (2100, 3900)");
+		assert_in_range(crashes(s, consumer, "park", &last), 6, 8);
+		assert_int_equal(last, 0);
+		seen(s, "body <> 'deadly'");
+		verify(s);
+		scene_sql(s, "DELETE FROM catchup; DELETE FROM catchup_state; DELETE FROM catchup_lease;"
+			     "DELETE FROM catchup_dead");
+	}
+}
+
+static void who_asks_for_care_has_each_row_marked_from_the_start(void **state)
+{
+	struct scene *s = *state;
+	const char *consumer = module(s, "row");
+	int last;
+
+	make_source(s);
+	add_rows(s, 50);
+	scene_sql(s, "UPDATE jobs SET body = 'deadly' WHERE id = 40");
+	assert_int_equal(run(s, consumer, "careful stop"), 128 + SIGABRT);
+	/* The first crash has told the row, and nothing before it is done again. */
+	assert_int_equal(scene_number(s, "SELECT attempt_row FROM catchup_state"), 40);
+	seen(s, "id < 40");
+	assert_int_equal(crashes(s, consumer, "careful stop", &last), 2);
+	assert_int_equal(last, 4);
+	status_is(s, "stopped", "40", "row");
+}
+
+static void a_kill_from_outside_blames_no_row(void **state)
+{
+	struct scene *s = *state;
+	const char *consumer = module(s, "row");
+	struct program p = {.folder = s->folder};
+	int last;
+
+	make_source(s);
+	add_rows(s, ROWS);
+	for (int i = 0; i < 5; i++) {
+		program_start(&p, "run", s->database, consumer, "--progress", "never");
+		program_expect_err(&p, "started");
+		add_rows(s, 100);
+		scene_until(s, s->database, "SELECT last = (SELECT max(id) FROM jobs) FROM catchup");
+		program_signal(&p, SIGKILL);
+		assert_int_equal(program_finish(&p), 128 + SIGKILL);
+		program_free(&p);
+	}
+	assert_int_equal(crashes(s, consumer, "park", &last), 0);
+	assert_int_equal(last, 0);
+	seen(s, "1");
+	assert_int_equal(scene_number(s, "SELECT count(*) FROM catchup_dead"), 0);
+	verify(s);
+}
+
+static void care_and_no_lease_exclude_each_other(void **state)
+{
+	struct scene *s = *state;
+	struct program p = {.folder = s->folder};
+
+	make_source(s);
+	assert_int_equal(program_run(&p, "run", s->database, module(s, "row"), "--until-caught-up",
+				 "--on-error", "careful park", "--no-lease"), 2);
+	help_expect(p.err.text, "on-error careful needs a lease");
+	program_free(&p);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		SCENE_TEST(after_three_crashes_stop_stops),
+		SCENE_TEST(after_three_crashes_park_parks),
+		SCENE_TEST(who_asks_for_care_has_each_row_marked_from_the_start),
+		SCENE_TEST(a_kill_from_outside_blames_no_row),
+		SCENE_TEST(care_and_no_lease_exclude_each_other),
+	};
+
+	return cmocka_run_group_tests_name("rows that crash the process", tests, NULL, NULL);
+}
