@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define FILE_NAME "row.db"
-#define BATCH_ROWS 10000 /* catchup's default */
+#define BATCH_ROWS 20000 /* catchup's default */
 #define GO_PART 20       /* the Go package's way does one row of so many */
 
 struct work {

@@ -179,8 +179,12 @@ bool cu_watch_works(struct cu_watch *watch);
 void cu_watch_renew(struct cu_watch *watch, const char *path);
 /* One thread at a time. Returns CU_WATCH_... flags, 0 when the deadline came. */
 unsigned cu_watch_wait(struct cu_watch *watch, int64_t deadline_ns);
-/* The same, but only cu_watch_wake ends it; notices are kept for the next cu_watch_wait. */
+/* The same, but only cu_watch_wake ends it. Notices are kept for the next cu_watch_wait, or, after a
+ * long rest, are not even taken: then that one says at once that something may have changed. */
 void cu_watch_rest(struct cu_watch *watch, int64_t deadline_ns);
+/* The waiting thread needs no more notices. To be called before other work that ends: taking leave of
+ * the system may take it many milliseconds. */
+void cu_watch_stop(struct cu_watch *watch);
 /* Any thread, and signal handlers. */
 void cu_watch_wake(struct cu_watch *watch);
 

@@ -185,6 +185,9 @@ bool cu_file_same(const struct cu_file_id *a, const struct cu_file_id *b)
 
 /* ---- watching ----------------------------------------------------------------------------- */
 
+/* After a rest, notices are taken again from waits as long as this on. */
+#define WORTH_WATCHING_NS (CU_NS_PER_MS / 2)
+
 struct cu_watch {
 	/* constant after create */
 	char *folder; /* owned */
@@ -196,6 +199,7 @@ struct cu_watch {
 	int notify_fd; /* -1 while there is none */
 	int watch;     /* -1 while the folder is not watched */
 	int target;    /* the file a symbolic link leads to; -1 while none is watched */
+	bool rested;   /* notices were not taken for a while */
 };
 
 #define WATCH_MASK                                                                                 \
@@ -235,12 +239,20 @@ struct cu_watch *cu_watch_create(const char *folder, const char *prefix)
 	return watch;
 }
 
+void cu_watch_stop(struct cu_watch *watch)
+{
+	if (watch->notify_fd >= 0)
+		close(watch->notify_fd);
+	watch->notify_fd = -1;
+	watch->watch = -1;
+	watch->target = -1;
+}
+
 void cu_watch_destroy(struct cu_watch *watch)
 {
 	if (!watch)
 		return;
-	if (watch->notify_fd >= 0)
-		close(watch->notify_fd);
+	cu_watch_stop(watch);
 	if (watch->wake_fd >= 0)
 		close(watch->wake_fd);
 	free(watch->folder);
@@ -351,12 +363,23 @@ static unsigned wait_for(struct cu_watch *watch, bool notices, int64_t deadline_
 
 unsigned cu_watch_wait(struct cu_watch *watch, int64_t deadline_ns)
 {
-	return wait_for(watch, true, deadline_ns);
+	if (!watch->rested)
+		return wait_for(watch, true, deadline_ns);
+	if (deadline_ns - cu_os_now_ns() < WORTH_WATCHING_NS)
+		return wait_for(watch, false, deadline_ns);
+	watch->rested = false;
+	cu_watch_works(watch);
+	return CU_WATCH_CHANGED;
 }
 
+/* Notices that nobody takes cost whoever writes the files all the same. */
 void cu_watch_rest(struct cu_watch *watch, int64_t deadline_ns)
 {
-	wait_for(watch, false, deadline_ns);
+	if (wait_for(watch, false, deadline_ns) != 0 || watch->watch < 0)
+		return;
+	inotify_rm_watch(watch->notify_fd, watch->watch);
+	watch->watch = -1;
+	watch->rested = true;
 }
 
 void cu_watch_wake(struct cu_watch *watch)

@@ -233,7 +233,7 @@ static const struct cli_option options[] = {
 		.help = "what a row that fails does: stop, park, park-key(COLUMN), "
 			"retry(TIMES,BASE_MS,MAX_MS) and then stop or park; without NAME, for all"},
 	[OPT_BATCH_ROWS] = {"--batch-rows", CLI_INT, "N", 1, CATCHUP_BATCH_ROWS_MAX,
-		.fallback = "10,000", .help = "most rows of one transaction"},
+		.fallback = "20,000", .help = "most rows of one transaction"},
 	[OPT_BATCH_MS] = {"--batch-ms", CLI_INT, "N", 1, CATCHUP_BATCH_MS_MAX, .fallback = "20",
 		.help = "longest time under the write lock, ms"},
 	[OPT_RING_SLOTS] = {"--ring-slots", CLI_INT, "N", 2, CATCHUP_RING_SLOTS_MAX,

@@ -119,6 +119,27 @@ static void checkpoint(struct cu_file *file, struct cu_conn *conn)
 		bytes + (bytes >= bound ? bound / 4 : first_size(file)));
 }
 
+/*
+ * Once all others have ended the log is folded into the database, so that the file alone is whole.
+ * Opened before, while the log is known to others: the first to open it has to read all of it. Nothing
+ * depends on this: a log that stays is read at the next start.
+ */
+static void fold(struct cu_file *file, struct cu_conn *conn, const struct cu_conn_options *options)
+{
+	if (!cu_conn_is_open(conn) && cu_conn_wal_bytes(file->path) > 0)
+		cu_conn_open(conn, options, NULL);
+	for (;;) {
+		uint32_t ticket = cu_park_prepare(&file->checkpoint_park);
+
+		if (atomic_load(&file->others_ended))
+			break;
+		cu_park_wait(&file->checkpoint_park, ticket, CU_FOREVER);
+	}
+	cu_park_cancel(&file->checkpoint_park);
+	if (cu_conn_is_open(conn) && !cu_conn_moved(conn) && cu_conn_wal_bytes(file->path) > 0)
+		cu_conn_checkpoint(conn, true, NULL, NULL, NULL);
+}
+
 static void checkpoint_main(void *argument)
 {
 	struct cu_file *file = argument;
@@ -149,6 +170,7 @@ static void checkpoint_main(void *argument)
 			cu_conn_open(&conn, &options, NULL) == CATCHUP_OK)
 			checkpoint(file, &conn);
 	}
+	fold(file, &conn, &options);
 	cu_conn_close(&conn);
 }
 
@@ -166,6 +188,7 @@ int cu_checkpoint_start(struct cu_file *file, struct catchup_error *error)
 void cu_checkpoint_stop(struct cu_file *file)
 {
 	CU_CHECK(atomic_load(&file->runtime->stopping));
+	atomic_store(&file->others_ended, 1);
 	cu_park_wake(&file->checkpoint_park);
 	cu_thread_join(&file->checkpointer);
 }

@@ -20,7 +20,7 @@
 
 /* Rows of one range for set-based consumers: small enough that a worker can add them up to the batch
  * it wants. */
-#define RANGE_ROWS 256u
+#define RANGE_ROWS 1000u
 
 #define REST_NS (10 * CU_NS_PER_MS)
 #define FIRST_RELOOK_NS INT64_C(30000)
@@ -335,6 +335,8 @@ static void reader_main(void *argument)
 		if (seen & (CU_WATCH_CHANGED | CU_WATCH_LOST))
 			reader->changed_ns = cu_os_now_ns();
 	}
+	/* While the workers end. */
+	cu_watch_stop(reader->watch);
 	close_source(reader);
 	/* Nobody waits for looks of a reader that has ended. */
 	atomic_store(&reader->looks_done, UINT64_MAX);

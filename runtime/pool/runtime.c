@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEFAULT_BATCH_ROWS 10000
+#define DEFAULT_BATCH_ROWS 20000
 #define DEFAULT_BATCH_MS 20
 #define DEFAULT_RING_SLOTS 256
 #define DEFAULT_THREADS 64
@@ -365,6 +365,24 @@ static int start_threads(struct catchup *c, struct catchup_error *error)
 	return rc;
 }
 
+/* What the setup has written, after a start that failed. Nothing depends on it. */
+static void fold_logs(struct catchup *c)
+{
+	for (struct cu_file *file = c->files; file; file = file->next) {
+		const struct cu_conn_options options = {.role = CU_ROLE_WRITER,
+			.main = file->path,
+			.main_id = &file->id,
+			.synchronous = c->options.synchronous,
+			.busy_ms = 1};
+		struct cu_conn conn = {0};
+
+		if (cu_conn_wal_bytes(file->path) > 0 &&
+			cu_conn_open(&conn, &options, NULL) == CATCHUP_OK)
+			cu_conn_checkpoint(&conn, true, NULL, NULL, NULL);
+		cu_conn_close(&conn);
+	}
+}
+
 int catchup_start(struct catchup *c, struct catchup_error *error)
 {
 	int rc = check_new(c, error);
@@ -390,6 +408,8 @@ int catchup_start(struct catchup *c, struct catchup_error *error)
 		rc = cu_layout_workers(c, error);
 	if (rc == CATCHUP_OK)
 		rc = start_threads(c, error);
+	if (rc != CATCHUP_OK)
+		fold_logs(c);
 	move(c, CU_RUNTIME_STARTING, rc == CATCHUP_OK ? CU_RUNTIME_STARTED : CU_RUNTIME_STOPPED);
 	return rc;
 }
@@ -451,25 +471,6 @@ static void drain(struct catchup *c)
 	cu_runtime_wake_all(c);
 }
 
-/* With the last connection gone the log is folded into the database, so that the file alone is whole.
- * Nothing depends on it: a log that stays is read at the next start. */
-static void fold_logs(struct catchup *c)
-{
-	for (struct cu_file *file = c->files; file; file = file->next) {
-		const struct cu_conn_options options = {.role = CU_ROLE_WRITER,
-			.main = file->path,
-			.main_id = &file->id,
-			.synchronous = c->options.synchronous,
-			.busy_ms = 1};
-		struct cu_conn conn = {0};
-
-		if (cu_conn_wal_bytes(file->path) > 0 &&
-			cu_conn_open(&conn, &options, NULL) == CATCHUP_OK)
-			cu_conn_checkpoint(&conn, true, NULL, NULL, NULL);
-		cu_conn_close(&conn);
-	}
-}
-
 int catchup_stop(struct catchup *c, struct catchup_error *error)
 {
 	int rc = cu_runtime_check_process(c, error);
@@ -494,10 +495,11 @@ int catchup_stop(struct catchup *c, struct catchup_error *error)
 	if (mine) {
 		atomic_store(&c->stopping, 1);
 		cu_runtime_wake_all(c);
+		for (struct cu_file *file = c->files; file; file = file->next)
+			cu_park_wake(&file->checkpoint_park);
 		cu_park_wake(&c->progress);
 		drain(c);
 		end_threads(c);
-		fold_logs(c);
 		move(c, CU_RUNTIME_STOPPING, CU_RUNTIME_STOPPED);
 		cu_park_wake(&c->progress);
 	}

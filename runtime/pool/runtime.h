@@ -47,6 +47,7 @@ struct cu_file {
 	_Atomic int checkpoint_due;
 	_Atomic int64_t checkpoint_at_bytes; /* bytes of the log at which the next one is worth it */
 	_Atomic int64_t log_bytes;  /* in use when it was noted last */
+	_Atomic int others_ended;   /* all other threads; the log may be folded in */
 };
 
 struct cu_reader {
@@ -277,7 +278,7 @@ void cu_worker_destroy(struct cu_worker *worker);
  * has grown. */
 void cu_checkpoint_note(struct cu_file *file, int64_t log_bytes);
 int cu_checkpoint_start(struct cu_file *file, struct catchup_error *error);
-/* Ends the thread; stopping is set. */
+/* Ends the thread, after all others; stopping is set. */
 void cu_checkpoint_stop(struct cu_file *file);
 /* Other processes that hold the log back, as "pid 12, pid 34"; "" for none known. */
 void cu_checkpoint_blame(const char *shm_path, char *to, size_t bytes);

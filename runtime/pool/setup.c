@@ -160,6 +160,9 @@ static int setup_one(struct cu_follower *f, struct catchup_error *error)
 	struct cu_conn conn = {0};
 	int rc = cu_conn_open(&conn, &options, error);
 
+	/* It is opened again in a moment, by its worker or for the next consumer's setup. */
+	if (rc == CATCHUP_OK)
+		rc = cu_conn_keep_log(&conn, error);
 	if (rc == CATCHUP_OK)
 		rc = cu_ledger_create_tables(&conn, error);
 	if (rc == CATCHUP_OK)

@@ -168,6 +168,12 @@ static int ask(struct cu_conn *conn, const char *sql, char *to, size_t bytes,
 	return rc;
 }
 
+int cu_conn_keep_log(struct cu_conn *conn, struct catchup_error *error)
+{
+	return sqlite3_db_config(conn->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, (int *)NULL) == SQLITE_OK
+		? CATCHUP_OK : failed(conn, error, "configuring");
+}
+
 static int harden(struct cu_conn *conn, struct catchup_error *error)
 {
 	static const struct {
@@ -187,9 +193,12 @@ static int harden(struct cu_conn *conn, struct catchup_error *error)
 			return failed(conn, error, "configuring");
 	/* With the WAL-reset bug a checkpoint is safe only while nobody else writes, and a connection
 	 * that closes cannot know that. */
-	if (catchup_sqlite_has_wal_reset_bug() &&
-		sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, (int *)NULL) != SQLITE_OK)
-		return failed(conn, error, "configuring");
+	if (catchup_sqlite_has_wal_reset_bug()) {
+		int rc = cu_conn_keep_log(conn, error);
+
+		if (rc != CATCHUP_OK)
+			return rc;
+	}
 	sqlite3_busy_handler(db, on_busy, conn);
 	sqlite3_progress_handler(db, PROGRESS_STEPS, on_progress, conn);
 	sqlite3_set_authorizer(db, cu_guard_authorize, &conn->guard);

@@ -124,6 +124,10 @@ static inline bool cu_conn_in_transaction(const struct cu_conn *conn)
 /* PRAGMA data_version of main: changes when another connection has committed. About 2 us. */
 int cu_conn_data_version(struct cu_conn *conn, int64_t *version, struct catchup_error *error);
 
+/* When it is closed and is the last one, the log stays as it is: the next connection goes on with it,
+ * and nothing is synced. */
+int cu_conn_keep_log(struct cu_conn *conn, struct catchup_error *error);
+
 /* Gives pages that are only remembered back; for one that has nothing to do for a while. */
 void cu_conn_give_memory_back(struct cu_conn *conn);
 

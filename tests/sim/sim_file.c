@@ -204,6 +204,11 @@ void cu_watch_rest(struct cu_watch *watch, int64_t deadline_ns)
 	watch->pending &= ~CU_WATCH_WOKEN;
 }
 
+void cu_watch_stop(struct cu_watch *watch)
+{
+	(void)watch;
+}
+
 void cu_watch_wake(struct cu_watch *watch)
 {
 	watch->pending |= CU_WATCH_WOKEN;

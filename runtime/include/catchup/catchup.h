@@ -127,7 +127,7 @@ enum catchup_synchronous {
 struct catchup_options {
 	size_t size;
 	const char *database;     /* path of the source database; required; never a URI */
-	uint32_t batch_rows;      /* most rows of one transaction, 1 to 10,000,000; 0: 10,000 */
+	uint32_t batch_rows;      /* most rows of one transaction, 1 to 10,000,000; 0: 20,000 */
 	uint32_t batch_ms;        /* longest time under the write lock, ms, 1 to 60,000; 0: 20 */
 	uint32_t ring_slots;      /* of each range ring, 2 to 1,048,576, rounded up to a power of
 	                             two; 0: 256 */
