@@ -198,7 +198,7 @@ static void letters_are_read_by_consumer_and_id(void **state)
 	assert_int_equal(catchup_dead_read(s->database, "rowz", 0, &letters, &error), CATCHUP_USAGE);
 	expect_text(&error, "knows no consumer 'rowz'");
 	assert_null(letters);
-	assert_int_equal(catchup_dead_read("/nowhere/app.db", NULL, 0, &letters, &error), CATCHUP_DATABASE);
+	assert_int_equal(catchup_dead_read("/nowhere/app.db", NULL, 0, &letters, &error), CATCHUP_USAGE);
 }
 
 /* What each kind of consumer does with three letters: one repaired, one still bad, one deleted. */

@@ -169,10 +169,10 @@ static void what_cannot_be_read(void **state)
 	struct catchup_error error = {0};
 	struct catchup_status *status = (void *)1;
 
-	assert_int_equal(catchup_status_read(s->database, &status, &error), CATCHUP_DATABASE);
+	assert_int_equal(catchup_status_read(s->database, &status, &error), CATCHUP_USAGE);
 	assert_null(status);
 	expect_text(&error, "No such file");
-	assert_int_equal(catchup_status_read(s->folder, &status, &error), CATCHUP_DATABASE);
+	assert_int_equal(catchup_status_read(s->folder, &status, &error), CATCHUP_USAGE);
 	assert_int_equal(catchup_status_read("", &status, &error), CATCHUP_USAGE);
 	assert_int_equal(catchup_status_read(NULL, &status, NULL), CATCHUP_USAGE);
 	sql_run(s->database, "CREATE TABLE catchup(name); CREATE TABLE catchup_state(x)");
@@ -201,7 +201,7 @@ static void waits_that_end_at_once(void **state)
 	assert_int_equal(wait_for(s->database, "totals", 1, -1, NULL, &error), CATCHUP_USAGE);
 	expect_text(&error, "knows no consumer 'totals'");
 	assert_int_equal(wait_for(s->database, "", 1, -1, NULL, &error), CATCHUP_USAGE);
-	assert_int_equal(wait_for(s->results, "totals", 1, -1, NULL, &error), CATCHUP_DATABASE);
+	assert_int_equal(wait_for(s->results, "totals", 1, -1, NULL, &error), CATCHUP_USAGE);
 	put_consumer(s, "totals", NULL, 2, false, NULL);
 	assert_int_equal(wait_for(s->database, "totals", 2, -1, NULL, &error), CATCHUP_OK);
 	assert_int_equal(wait_for(s->database, "totals", 3, 0, NULL, &error), CATCHUP_TIMEOUT);
