@@ -164,7 +164,8 @@ int bench_hand_tables(struct bench *b, const char *file, size_t n)
 	return rc;
 }
 
-int bench_hand_open(struct bench *b, struct bench_hand *hand, const char *file, size_t number)
+int bench_hand_open(struct bench *b, struct bench_hand *hand, const char *source,
+	const char *results, size_t number)
 {
 	char insert[96], update[128];
 	const struct {
@@ -182,7 +183,7 @@ int bench_hand_open(struct bench *b, struct bench_hand *hand, const char *file, 
 	snprintf(insert, sizeof(insert), "INSERT INTO copy%zu VALUES (?1, ?2, ?3)", number + 1);
 	snprintf(update, sizeof(update),
 		"UPDATE catchup SET last = ?2 WHERE name = 'copy%zu' AND last = ?1", number + 1);
-	rc = bench_open(b, file, &hand->writer);
+	rc = bench_open(b, results, &hand->writer);
 	/* 4096 pages are the 16 MiB at which catchup begins to checkpoint. */
 	if (rc == 0)
 		rc = bench_exec(b, hand->writer,
@@ -190,7 +191,7 @@ int bench_hand_open(struct bench *b, struct bench_hand *hand, const char *file, 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]) && rc == 0; i++)
 		rc = bench_prepare(b, hand->writer, all[i].sql, all[i].stmt);
 	if (rc == 0)
-		rc = bench_open_reader(b, file, &hand->reader);
+		rc = bench_open_reader(b, source, &hand->reader);
 	if (rc == 0)
 		rc = bench_exec(b, hand->reader, "PRAGMA cache_size = -2048");
 	if (rc == 0)

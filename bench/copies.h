@@ -53,7 +53,9 @@ struct bench_hand {
 };
 
 int bench_hand_tables(struct bench *b, const char *file, size_t n);
-int bench_hand_open(struct bench *b, struct bench_hand *hand, const char *file, size_t number);
+/* source and results may be the same file. */
+int bench_hand_open(struct bench *b, struct bench_hand *hand, const char *source,
+	const char *results, size_t number);
 void bench_hand_close(struct bench_hand *hand);
 
 /* What changes when another connection has committed. */

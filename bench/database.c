@@ -111,6 +111,17 @@ int bench_expect(
 	return rc;
 }
 
+void bench_remove_database(const char *path)
+{
+	static const char *const ends[] = {"", "-wal", "-shm"};
+	char name[4112];
+
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		snprintf(name, sizeof(name), "%s%s", path, ends[i]);
+		remove(name);
+	}
+}
+
 int bench_readings(struct bench *b, const char *name, int64_t rows)
 {
 	char sql[512];

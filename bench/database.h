@@ -43,6 +43,9 @@ int bench_integer_of(struct bench *b, const char *name, const char *sql, int64_t
 int bench_expect(
 	struct bench *b, const char *name, const char *what, const char *sql, int64_t expected);
 
+/* Removes a database file that nobody has open, and what belongs to it. */
+void bench_remove_database(const char *path);
+
 /*
  * Makes readings(id, sensor, value) in a file, or adds to it, up to this many rows: ids 1, 2, 3, ...;
  * BENCH_SENSORS sensors in turn. What was made is checkpointed. Sums of values are known:

@@ -164,7 +164,7 @@ static int loops_side(struct bench *b, void *context)
 
 	for (size_t i = 0; i < EIGHT && rc == 0; i++) {
 		loops[i].b = b;
-		rc = bench_hand_open(b, &loops[i].hand, FILE_NAME, i);
+		rc = bench_hand_open(b, &loops[i].hand, FILE_NAME, FILE_NAME, i);
 	}
 	while (started < EIGHT && rc == 0) {
 		struct loop *loop = &loops[started];

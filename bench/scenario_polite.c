@@ -243,7 +243,7 @@ static int loops(struct polite *p, size_t round, int64_t *inserted)
 
 	for (size_t i = 0; i < EIGHT && rc == 0; i++) {
 		all[i].b = p->b;
-		rc = bench_hand_open(p->b, &all[i].hand, FILE_NAME, i);
+		rc = bench_hand_open(p->b, &all[i].hand, FILE_NAME, FILE_NAME, i);
 	}
 	if (rc == 0)
 		rc = application_start(p->b, p->rows, &a);
