@@ -25,6 +25,7 @@
 	X(dead_retry)                                                                              \
 	X(dead_drop)                                                                               \
 	X(reset)                                                                                   \
+	X(forget)                                                                                  \
 	X(verify)                                                                                  \
 	X(guard)                                                                                   \
 	X(changelog_follow)                                                                        \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * `reset`: a consumer begins again, or goes on elsewhere; all of it or nothing. Through the program, on
- * real files.
+ * `reset`: a consumer begins again, or goes on elsewhere; `forget`: it is no more. All of it or nothing.
+ * Through the program, on real files.
  */
 #include "help.h"
 
@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -216,7 +217,7 @@ static void what_is_running_is_left_alone(void **state)
 	scene_file(s, "sums.sql", HEAD SETUP APPLY "-- reset\nDELETE FROM sums;\n");
 	program_start(&p, "run", s->database, "sums.sql");
 	program_expect_err(&p, "follows");
-	scene_until(s, s->database, "SELECT last = 200 FROM catchup");
+	scene_until(s, s->database, "SELECT EXISTS (SELECT * FROM catchup WHERE last = 200)");
 	refused(s, 5, "runs it; stop that first", "sums", NULL, NULL);
 	program_signal(&p, SIGTERM);
 	program_finish(&p);
@@ -243,6 +244,68 @@ static void check_tries_it_and_changes_nothing(void **state)
 	assert_int_equal(scene_number(s, SUMS_OF(0, 200)), 1);
 }
 
+/* ---- forget ----------------------------------------------------------------------------------- */
+
+static void forget(struct scene *s, int exit_code, const char *said, const char *consumer)
+{
+	struct program p = {.folder = s->folder};
+
+	program_run(&p, "forget", s->database, consumer);
+	if (p.exit_code != exit_code)
+		fail_msg("exit code %d, not %d: %s%s", p.exit_code, exit_code, p.out.text, p.err.text);
+	help_expect(exit_code == 0 ? p.out.text : p.err.text, said);
+	program_free(&p);
+}
+
+static void what_is_forgotten_is_off_the_books_and_its_results_stay(void **state)
+{
+	struct scene *s = *state;
+	struct program p = {.folder = s->folder};
+
+	set_up_rows(s, ROWS);
+	scene_file(s, "sums.sql", HEAD SETUP APPLY);
+	scene_file(s, "far.sql", "-- name: far\n-- source: numbers\n-- into: far.db\n-- on-error: park\n"
+				 "-- setup\nCREATE TABLE IF NOT EXISTS taken(n CHECK(n <> 7));\n"
+				 "-- row\nINSERT INTO taken VALUES(@n);\n");
+	run(s, "sums.sql");
+	run(s, "far.sql");
+	forget(s, 0, "consumer 'far' is forgotten", "far");
+	assert_int_equal(test_number(scene_path(s, "far.db"), "SELECT count(*) FROM catchup"), 0);
+	assert_int_equal(test_number(scene_path(s, "far.db"), "SELECT count(*) FROM catchup_dead"), 0);
+	assert_int_equal(test_number(scene_path(s, "far.db"), "SELECT count(*) FROM taken"), ROWS - 1);
+	program_run(&p, "status", s->database);
+	assert_null(strstr(p.out.text, "far"));
+	help_expect(p.out.text, "sums");
+	program_free(&p);
+	assert_int_equal(help_watermark(s->database, "sums"), ROWS);
+	forget(s, 2, "knows no consumer 'far'", "far");
+	/* Also when its file was thrown away before. */
+	run(s, "far.sql");
+	assert_int_equal(unlink(scene_path(s, "far.db")), 0);
+	forget(s, 0, "consumer 'far' is forgotten", "far");
+	/* What runs again begins at the first row. */
+	forget(s, 0, "consumer 'sums' is forgotten", "sums");
+	run(s, "sums.sql");
+	assert_int_equal(scene_number(s, "SELECT sum(rows) FROM sums"), 2 * ROWS);
+}
+
+static void what_is_running_is_not_forgotten(void **state)
+{
+	struct scene *s = *state;
+	struct program p = {.folder = s->folder};
+
+	set_up_rows(s, ROWS);
+	scene_file(s, "sums.sql", HEAD SETUP APPLY);
+	program_start(&p, "run", s->database, "sums.sql");
+	program_expect_err(&p, "follows");
+	scene_until(s, s->database, "SELECT EXISTS (SELECT * FROM catchup WHERE last = 200)");
+	forget(s, 5, "runs it; stop that first", "sums");
+	program_signal(&p, SIGTERM);
+	assert_int_equal(program_finish(&p), 0);
+	program_free(&p);
+	assert_int_equal(help_watermark(s->database, "sums"), ROWS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -256,6 +319,8 @@ int main(void)
 		SCENE_TEST(an_id_that_was_never_given_is_refused),
 		SCENE_TEST(what_is_running_is_left_alone),
 		SCENE_TEST(check_tries_it_and_changes_nothing),
+		SCENE_TEST(what_is_forgotten_is_off_the_books_and_its_results_stay),
+		SCENE_TEST(what_is_running_is_not_forgotten),
 	};
 
 	return cmocka_run_group_tests_name("reset", tests, NULL, NULL);

@@ -440,6 +440,16 @@ struct catchup_reset_result {
 CATCHUP_API int catchup_reset(const struct catchup_options *options, const char *consumer, int64_t to,
 	unsigned flags, struct catchup_reset_result *result, struct catchup_error *error);
 
+/*
+ * Takes a consumer that is no more off the books: its watermark, counters, dead letters and registration
+ * go, its results stay. Should it run again, it begins at the first row.
+ *
+ * consumer: a name that the database knows. Returns: CATCHUP_OK; CATCHUP_LOCKED while another process
+ * runs it; CATCHUP_USAGE where there is none of that name. Threads: any.
+ */
+CATCHUP_API int catchup_forget(
+	const char *database, const char *consumer, struct catchup_error *error);
+
 /* ---- verifying ----------------------------------------------------------------------------- */
 
 /* What was found out about one consumer. -1: not known. */
