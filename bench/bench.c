@@ -64,6 +64,11 @@ int64_t bench_amount(const struct bench *b, int64_t full, int64_t quick)
 	return b->quick ? quick : full;
 }
 
+bool bench_is_slow(const struct bench *b)
+{
+	return b->stage == BENCH_STAGE_RUN;
+}
+
 int bench_fail(struct bench *b, const char *fmt, ...)
 {
 	va_list ap;

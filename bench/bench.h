@@ -38,6 +38,9 @@ bool bench_quick(const struct bench *b);
 /* The size of the work: `full`, `quick` under --quick, or what --amount says. */
 int64_t bench_amount(const struct bench *b, int64_t full, int64_t quick);
 
+/* Whether instructions are being counted: everything takes some fifty times as long. */
+bool bench_is_slow(const struct bench *b);
+
 /* A fresh, empty folder for database files; removed with its content after each run of a side and
  * after the scenario. Valid until then. */
 const char *bench_folder(const struct bench *b);

@@ -176,6 +176,9 @@ int bench_start(struct bench *b, const char *database, const struct catchup_opti
 	int rc;
 
 	all.size = sizeof(all);
+	/* Batches as large as at full speed. */
+	if (bench_is_slow(b) && all.batch_ms == 0)
+		all.batch_ms = 1000;
 	all.database = full_path(b, path, sizeof(path), database);
 	rc = catchup_open(&all, out, &error);
 	for (size_t i = 0; i < n && rc == CATCHUP_OK; i++) {
