@@ -55,11 +55,12 @@ static int forget_results(struct cu_ledger *ledger, struct catchup_error *error)
 	struct cu_owner self;
 	char other[256] = "";
 	int64_t fence = 0, wait_ns;
+	bool died;
 	int rc;
 
 	cu_owner_self(&self);
 	rc = cu_ledger_take_lease(
-		ledger, &self, LEASE_NS, &fence, other, sizeof(other), &wait_ns, error);
+		ledger, &self, LEASE_NS, &fence, other, sizeof(other), &wait_ns, &died, error);
 	if (rc == CATCHUP_OK && fence == 0)
 		rc = cu_error_set(error, CATCHUP_LOCKED, 0,
 			"consumer '%.200s': %.200s runs it; stop that first", ledger->name, other);
