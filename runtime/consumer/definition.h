@@ -72,6 +72,9 @@ struct cu_context {
 	const struct cu_definition *definition; /* borrowed */
 	const struct cu_logger *logger;         /* borrowed */
 	const _Atomic int *stopping;            /* borrowed */
+	_Atomic uint64_t *calls;                /* borrowed, may be NULL; odd while a call is in hand,
+	                                           and another number for each; written by the worker's
+	                                           thread only */
 
 	/* of the call in hand; the worker's thread only */
 	bool failed;          /* catchup_fail was called */
@@ -92,10 +95,19 @@ void cu_context_init(struct cu_context *context, const struct cu_definition *def
 static inline void cu_context_begin_call(struct cu_context *context)
 {
 	context->failed = false;
+	if (context->calls) {
+		uint64_t calls = atomic_load_explicit(context->calls, memory_order_relaxed);
+
+		atomic_store_explicit(context->calls, (calls | 1) + 2 * (calls & 1), memory_order_relaxed);
+	}
 }
 int cu_context_explain(struct cu_context *context, const char *function, int result);
 static inline int cu_context_result(struct cu_context *context, const char *function, int result)
 {
+	if (context->calls)
+		atomic_store_explicit(context->calls,
+			(atomic_load_explicit(context->calls, memory_order_relaxed) + 1) & ~UINT64_C(1),
+			memory_order_relaxed);
 	/* A function that called catchup_fail and then claims success is not believed: its row would
 	 * be lost in silence. */
 	if (!context->failed && (result == CATCHUP_ROW_APPLIED || result == CATCHUP_ROW_PASSED))

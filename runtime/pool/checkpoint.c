@@ -14,6 +14,8 @@
  *
  * A connection that reads for a long time keeps the log from beginning anew. At the bound, writers
  * wait for it a little each time the log has grown by a quarter, and the log says who it is.
+ *
+ * Having little to do, it is also the one that looks after code that does not come back (watchdog.c).
  */
 #include "pool/runtime.h"
 
@@ -155,13 +157,14 @@ static void checkpoint_main(void *argument)
 	};
 	struct cu_conn conn = {0};
 
-	while (!atomic_load(&c->stopping)) {
+	while (atomic_load(&c->stopping) == 0) {
+		int64_t look_at_ns = cu_watchdog_look(file, cu_os_now_ns());
 		uint32_t ticket = cu_park_prepare(&file->checkpoint_park);
 
 		if (atomic_load(&c->stopping) || atomic_load(&file->checkpoint_due)) {
 			cu_park_cancel(&file->checkpoint_park);
 		} else {
-			cu_park_wait(&file->checkpoint_park, ticket, CU_FOREVER);
+			cu_park_wait(&file->checkpoint_park, ticket, look_at_ns);
 			continue;
 		}
 		atomic_store(&file->checkpoint_due, 0);

@@ -59,6 +59,8 @@ int cu_follower_init(struct cu_follower *f, struct catchup *c, struct cu_definit
 		rc = cu_path_resolve(definition->into, f->source_path, &f->results_path, error);
 	else if (rc == CATCHUP_OK && !(f->results_path = strdup(f->source_path)))
 		rc = cu_error_nomem(error);
+	if (rc == CATCHUP_OK)
+		rc = cu_watchdog_init(f, error);
 	if (rc == CATCHUP_OK) {
 		f->ring = cu_ring_create(c->options.ring_slots, definition->table.map != NULL);
 		if (!f->ring)
@@ -71,6 +73,7 @@ void cu_follower_finish(struct cu_follower *f)
 {
 	CU_CHECK(!f->has_turn && !f->consumer_open && !f->mapper && !f->changes);
 	cu_ring_destroy(f->ring);
+	cu_watchdog_finish(f);
 	cu_definition_free(f->definition);
 	free(f->source_path);
 	free(f->results_path);

@@ -116,6 +116,7 @@ static int open_thread(struct cu_map_thread *t, struct catchup_error *error)
 	cu_context_init(&t->context, f->definition, &c->logger, &c->stopping, t->conn.db, t->number);
 	t->conn.guard.consumer = f->definition->name;
 	t->conn.guard.source = f->definition->source;
+	t->context.calls = &f->calls[t->number];
 	if (table->open) {
 		int result;
 

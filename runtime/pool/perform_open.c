@@ -112,6 +112,7 @@ static int open_consumer(struct cu_follower *f, struct catchup_error *error)
 
 	cu_context_init(&f->context, f->definition, &f->runtime->logger, &f->runtime->stopping,
 		f->writer.db, 0);
+	f->context.calls = &f->calls[0];
 	if (table->open) {
 		cu_context_begin_call(&f->context);
 		cu_conn_guard_enter(&f->writer);
@@ -134,7 +135,7 @@ static int open_consumer(struct cu_follower *f, struct catchup_error *error)
 		cu_context_begin_call(&f->context);
 		result = f->definition->check_columns(
 			&f->context.public, f->state, cu_source_row(&f->rows));
-		if (result != CATCHUP_ROW_APPLIED)
+		if (cu_context_result(&f->context, "check_columns", result) != CATCHUP_ROW_APPLIED)
 			return cu_error_set(error, CATCHUP_CONFIG, f->context.fail_code, "%s",
 				f->context.fail_text);
 	}

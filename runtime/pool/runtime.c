@@ -15,78 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEFAULT_BATCH_ROWS 20000
-#define DEFAULT_BATCH_MS 20
-#define DEFAULT_RING_SLOTS 256
-#define DEFAULT_THREADS 64
-#define DEFAULT_POLL_MS 1000
-#define DEFAULT_BUSY_MS 30000
-#define DEFAULT_LEASE_MS 10000
-#define DEFAULT_WAL_MIB 64
-#define DEFAULT_STOP_DEADLINE_MS 5000
-
-/* ---- options -------------------------------------------------------------------------------- */
-
-struct limit {
-	const char *name;
-	size_t offset;
-	uint32_t minimum, maximum, value_if_zero;
-};
-
-static const struct limit limits[] = {
-#define OPTION(field) #field, offsetof(struct catchup_options, field)
-	{OPTION(batch_rows), 1, CATCHUP_BATCH_ROWS_MAX, DEFAULT_BATCH_ROWS},
-	{OPTION(batch_ms), 1, CATCHUP_BATCH_MS_MAX, DEFAULT_BATCH_MS},
-	{OPTION(ring_slots), 2, CATCHUP_RING_SLOTS_MAX, DEFAULT_RING_SLOTS},
-	{OPTION(threads), 1, CATCHUP_THREADS_MAX, DEFAULT_THREADS},
-	{OPTION(poll_ms), 10, 3600000, DEFAULT_POLL_MS},
-	{OPTION(busy_ms), 1, 3600000, DEFAULT_BUSY_MS},
-	{OPTION(lease_ms), 1000, 3600000, DEFAULT_LEASE_MS},
-	{OPTION(wal_mib), 1, 65536, DEFAULT_WAL_MIB},
-#undef OPTION
-};
-
-static int take_options(struct catchup *c, const struct catchup_options *given,
-	struct catchup_error *error)
-{
-	struct catchup_options *o = &c->options;
-
-	/* A caller built against an older header gives fewer fields; the rest are defaults. */
-	if (given->size < offsetof(struct catchup_options, batch_rows) || given->size > sizeof(*o))
-		return cu_error_set(error, CATCHUP_USAGE, 0,
-			"catchup_options.size is %zu; this library takes %zu to %zu", given->size,
-			offsetof(struct catchup_options, batch_rows), sizeof(*o));
-	memcpy(o, given, given->size);
-	o->size = sizeof(*o);
-	o->database = NULL;
-	o->changelog = NULL;
-	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
-		uint32_t *value = (uint32_t *)(void *)((char *)o + limits[i].offset);
-
-		if (*value == 0)
-			*value = limits[i].value_if_zero;
-		if (*value < limits[i].minimum || *value > limits[i].maximum)
-			return cu_error_set(error, CATCHUP_USAGE, 0,
-				"option '%s': %u is outside %u to %u", limits[i].name, *value,
-				limits[i].minimum, limits[i].maximum);
-	}
-	if (o->synchronous == CATCHUP_SYNCHRONOUS_DEFAULT)
-		o->synchronous = CATCHUP_SYNCHRONOUS_NORMAL;
-	if (o->synchronous < CATCHUP_SYNCHRONOUS_OFF || o->synchronous > CATCHUP_SYNCHRONOUS_FULL)
-		return cu_error_set(error, CATCHUP_USAGE, 0, "option 'synchronous': %d is unknown",
-			(int)o->synchronous);
-	if (o->stop_deadline_ms == 0)
-		o->stop_deadline_ms = DEFAULT_STOP_DEADLINE_MS;
-	if (cu_ring_round_slots(o->ring_slots) != o->ring_slots) {
-		uint32_t rounded = cu_ring_round_slots(o->ring_slots);
-
-		cu_log(&c->logger, CATCHUP_LOG_INFO, "",
-			"ring slots rounded up from %u to %u, a power of two", o->ring_slots, rounded);
-		o->ring_slots = rounded;
-	}
-	return CATCHUP_OK;
-}
-
 static int check_database(struct catchup *c, struct catchup_error *error)
 {
 	struct cu_file_stat stat;
@@ -148,7 +76,7 @@ int catchup_open(
 	c->logger = (struct cu_logger){options->log, options->log_context, options->log_level};
 	c->pid = cu_os_pid();
 	cu_owner_self(&c->owner);
-	rc = take_options(c, options, error);
+	rc = cu_options_take(c, options, error);
 	if (rc == CATCHUP_OK)
 		rc = cu_sqlite_check(error);
 	if (rc == CATCHUP_OK)
@@ -347,12 +275,14 @@ static int start_readers(struct catchup *c, struct catchup_error *error)
 
 static int start_threads(struct catchup *c, struct catchup_error *error)
 {
-	int rc = start_workers(c, error);
+	int rc = CATCHUP_OK;
 
-	if (rc == CATCHUP_OK)
-		rc = start_readers(c, error);
 	for (struct cu_file *file = c->files; file && rc == CATCHUP_OK; file = file->next)
 		rc = cu_checkpoint_start(file, error);
+	if (rc == CATCHUP_OK)
+		rc = start_workers(c, error);
+	if (rc == CATCHUP_OK)
+		rc = start_readers(c, error);
 	if (rc == CATCHUP_OK && atomic_load(&c->stopping))
 		rc = cu_error_set(error, CATCHUP_CANCELED, 0, "the runtime was stopped");
 	if (rc == CATCHUP_OK)

@@ -124,6 +124,10 @@ struct cu_follower {
 		char owner[256];        /* of the lease */
 	} progress;
 
+	/* watchdog (watchdog.c); owned */
+	_Atomic uint64_t *calls;        /* of the worker, then of each map thread; cu_context */
+	struct cu_watched *watched;     /* the same; checkpoint thread of its file only */
+
 	/* worker thread; after its end whoever stopped the runtime */
 	char **written;                 /* tables that its code may write, once it was closed; owned */
 	size_t n_written;
@@ -221,6 +225,10 @@ struct catchup {
 	struct cu_park progress;        /* somebody committed, looked or stopped */
 };
 
+/* Copies what was given, with defaults filled in; without database and changelog (options.c). */
+int cu_options_take(struct catchup *c, const struct catchup_options *given,
+	struct catchup_error *error);
+
 /* ---- consumer set-up (setup.c) ------------------------------------------------------------- */
 
 /* Creates tables, runs `setup`, checks the source and registers each consumer, in order. */
@@ -282,6 +290,14 @@ int cu_checkpoint_start(struct cu_file *file, struct catchup_error *error);
 void cu_checkpoint_stop(struct cu_file *file);
 /* Other processes that hold the log back, as "pid 12, pid 34"; "" for none known. */
 void cu_checkpoint_blame(const char *shm_path, char *to, size_t bytes);
+
+/* ---- watchdog (watchdog.c) ------------------------------------------------------------------- */
+
+int cu_watchdog_init(struct cu_follower *f, struct catchup_error *error);
+void cu_watchdog_finish(struct cu_follower *f);
+/* Says of each follower that writes the file when a call of its code does not come back. Returns when to
+ * look again. */
+int64_t cu_watchdog_look(const struct cu_file *file, int64_t now_ns);
 
 /* ---- turns to write (turn.c) ----------------------------------------------------------------- */
 

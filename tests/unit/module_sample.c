@@ -15,7 +15,10 @@
  */
 #include <catchup/consumer.h>
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #ifdef OWN_SQLITE
 const char sample_own_sqlite[] = "SQLite format 3";
@@ -35,6 +38,22 @@ struct sample {
 	sqlite3_stmt *insert;
 	int64_t step;
 };
+
+/* Stays inside the call as long as the file is there, after it has made another that says so. */
+static void hold(const char *path)
+{
+	char inside[4096];
+	FILE *file;
+
+	if (*path == '\0' || access(path, F_OK) != 0)
+		return;
+	snprintf(inside, sizeof(inside), "%s.inside", path);
+	file = fopen(inside, "w");
+	if (file)
+		fclose(file);
+	while (access(path, F_OK) == 0)
+		usleep(1000);
+}
 
 static int on_step(void *argument)
 {
@@ -134,6 +153,7 @@ static int row(struct catchup_context *ctx, void *state, sqlite3_stmt *row)
 	struct sample *sample = state;
 	int rc;
 
+	hold(catchup_option_text(ctx, "hold"));
 	sqlite3_bind_int64(sample->insert, 1, sqlite3_column_int64(row, 0) * sample->step);
 	rc = sqlite3_step(sample->insert);
 	sqlite3_reset(sample->insert);
@@ -152,6 +172,8 @@ static void close_sample(struct catchup_context *ctx, void *state)
 static const struct catchup_option options[] = {
 	{.name = "step", .kind = CATCHUP_OPTION_INT, .default_value = "1", .minimum = 1, .maximum = 1000,
 		.help = "multiplies ids"},
+	{.name = "hold", .kind = CATCHUP_OPTION_TEXT, .default_value = "",
+		.help = "a file; rows wait as long as it is there"},
 	{.name = NULL},
 };
 
