@@ -371,6 +371,20 @@ int cu_source_highest(struct cu_source *source, int64_t *highest, struct catchup
 	return CATCHUP_OK;
 }
 
+/* SQLite walks the tree of a damaged file without a look at the order of its ids. */
+static int take_end(struct cu_source *source, int64_t lo, int64_t newest, int64_t id, int64_t *hi,
+	struct catchup_error *error)
+{
+	if (id > lo && id <= newest) {
+		*hi = id;
+		return CATCHUP_OK;
+	}
+	cu_error_set(error, CATCHUP_DATABASE, SQLITE_CORRUPT,
+		"cutting a range: id %lld came between %lld and %lld; the database is damaged",
+		(long long)id, (long long)lo, (long long)newest);
+	return cu_source_prefix(source, CATCHUP_DATABASE, error);
+}
+
 /* The id of the row that ends a range of max_rows rows, where there are so many: half the work of
  * counting them. */
 static int skip_rows(struct cu_source *source, int64_t lo, int64_t newest, uint32_t max_rows,
@@ -402,7 +416,7 @@ static int skip_rows(struct cu_source *source, int64_t lo, int64_t newest, uint3
 	if (*found && sqlite3_column_type(stmt, 0) != SQLITE_INTEGER)
 		rc = cu_source_bad_value(source, stmt, 0, "next", error);
 	else if (*found && sqlite3_column_int64(stmt, 0) <= newest)
-		*hi = sqlite3_column_int64(stmt, 0);
+		rc = take_end(source, lo, newest, sqlite3_column_int64(stmt, 0), hi, error);
 	else
 		*found = false;
 	sqlite3_reset(stmt);
@@ -449,7 +463,7 @@ int cu_source_cut(struct cu_source *source, int64_t lo, int64_t newest, uint32_t
 	/* With fewer rows than asked for, what is left up to the newest id holds none. */
 	if (*rows == max_rows) {
 		if (sqlite3_column_type(stmt, 1) == SQLITE_INTEGER)
-			*hi = sqlite3_column_int64(stmt, 1);
+			rc = take_end(source, lo, newest, sqlite3_column_int64(stmt, 1), hi, error);
 		else
 			rc = cu_source_bad_value(source, stmt, 1, "next", error);
 	}
