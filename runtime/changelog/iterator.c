@@ -73,6 +73,7 @@ static int fall_behind(struct catchup_iterator *it)
 	cu_follow_take_resume(it->changelog, &it->sub, &it->place);
 	it->own = true;
 	it->order = it->place.order;
+	it->at_limit.last = -1;
 	it->joined = false;
 	it->limit = 0;
 	return cu_own_seek(it);

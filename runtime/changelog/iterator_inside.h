@@ -27,7 +27,7 @@ struct catchup_iterator {
 	bool own;
 	struct cu_place place;   /* offset: see split */
 	int64_t limit;           /* read up to here */
-	struct cu_order at_limit; /* one that drops: what the reader knew there */
+	struct cu_order at_limit; /* what the reader knew at the first limit */
 	bool seeking;            /* the place is still to be gone to */
 	struct cu_split split;
 	struct cu_line_parser parser;

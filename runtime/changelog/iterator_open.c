@@ -122,9 +122,6 @@ int catchup_iterator_open(const struct catchup_iterator_options *given,
 	it->told = atomic_load(&it->changelog->troubles);
 	cu_follow_subscribe(it->changelog, &it->sub, !it->own, &it->place, &it->limit,
 		&it->at_limit);
-	/* In a file without a line, the reader's order is that of the files before it. */
-	if (it->own && it->limit == 0 && !it->skipping)
-		it->order = it->at_limit;
 	if (it->own && cu_own_seek(it) != CU_NEXT_AGAIN) {
 		if (error)
 			*error = it->next.error;

@@ -184,6 +184,10 @@ static int go_on(struct catchup_iterator *it, bool lost)
 		it->order = (struct cu_order){-1, false};
 		return cu_iterator_raise_sync(it, CATCHUP_SYNC_LOST_FILE, cu_order_expected(&reader), -1);
 	}
+	/* Where this one found no sequence, the reader may know it from the file before. */
+	if (!lost && it->order.last < 0)
+		it->order = it->at_limit;
+	it->at_limit.last = -1;
 	it->place.offset = it->split.line_at;
 	switch (cu_follow_onward(it->changelog, &it->sub, &it->place, lost, &it->limit, &reader)) {
 	case CU_ONWARD_READ:
