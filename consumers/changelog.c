@@ -12,7 +12,7 @@
  * Lines are written and flushed before the transaction commits. So after a crash in between the same
  * rows are written again, as new events: a reader may hear of a change twice, never not at all. The
  * sequence goes on after what the database remembers or the file ends with, whichever is greater, and
- * never begins anew. There must be one writer for a file: run it under one name.
+ * never begins anew. There must be one writer for a file: a second one waits until the first has ended.
  *
  * Passed over: rows in which a key column is a blob (the format has no word for it).
  */
@@ -27,7 +27,7 @@
 #define KEYS_MAX 16
 
 struct writer {
-	struct catchup_changelog_writer *file;
+	struct catchup_changelog_writer *file; /* owned; NULL while another writer has the file */
 	sqlite3_stmt *save;
 	const char *family, *table;
 	char *names;               /* owned; the option `key`, cut at its commas */
@@ -77,11 +77,12 @@ static int read_sequence(struct catchup_context *ctx, int64_t *sequence)
 }
 
 /* An error of the file: a full disk is the machine's, and so is what the system says (detail) and may
- * pass. What the file is (a folder, a database) does not. */
+ * pass, as does another writer. What the file is (a folder, a database) does not. */
 static int fail_file(struct catchup_context *ctx, const struct catchup_error *error)
 {
 	int code = error->code == CATCHUP_FULL    ? SQLITE_FULL
 		   : error->code == CATCHUP_NOMEM ? SQLITE_NOMEM
+		   : error->code == CATCHUP_LOCKED                     ? SQLITE_IOERR
 		   : error->code == CATCHUP_IO && error->detail != 0 ? SQLITE_IOERR
 								     : 0;
 
@@ -99,7 +100,8 @@ static void writer_close(struct catchup_context *ctx, void *state)
 	free(w);
 }
 
-static int open_all(struct catchup_context *ctx, struct writer *w)
+/* Becomes the file's writer. may_wait: unless there is one already. */
+static int open_file(struct catchup_context *ctx, struct writer *w, bool may_wait)
 {
 	const char *databases[] = {sqlite3_db_filename(ctx->db, "main"),
 		sqlite3_db_filename(ctx->db, "source"), NULL};
@@ -112,9 +114,22 @@ static int open_all(struct catchup_context *ctx, struct writer *w)
 		.databases = databases,
 	};
 	struct catchup_error error;
+	int rc;
 
-	if (cut_keys(ctx, w) != CATCHUP_ROW_APPLIED ||
-		read_sequence(ctx, &options.after_sequence) != CATCHUP_ROW_APPLIED)
+	if (read_sequence(ctx, &options.after_sequence) != CATCHUP_ROW_APPLIED)
+		return CATCHUP_ROW_FAILED;
+	rc = catchup_changelog_writer_open(&options, &w->file, &error);
+	if (rc == CATCHUP_OK || (rc == CATCHUP_LOCKED && may_wait))
+		return CATCHUP_ROW_APPLIED;
+	/* A folder that is not there is a wrong path. */
+	if (error.detail == ENOENT || error.detail == ENOTDIR)
+		error.detail = 0;
+	return fail_file(ctx, &error);
+}
+
+static int open_all(struct catchup_context *ctx, struct writer *w)
+{
+	if (cut_keys(ctx, w) != CATCHUP_ROW_APPLIED)
 		return CATCHUP_ROW_FAILED;
 	if (sqlite3_prepare_v2(ctx->db,
 		    "INSERT INTO changelog_sequence(consumer, sequence) VALUES (?1, ?2)"
@@ -122,13 +137,8 @@ static int open_all(struct catchup_context *ctx, struct writer *w)
 		    -1, &w->save, NULL) != SQLITE_OK ||
 		sqlite3_bind_text(w->save, 1, ctx->name, -1, SQLITE_STATIC) != SQLITE_OK)
 		return catchup_fail_db(ctx, "cannot prepare");
-	if (catchup_changelog_writer_open(&options, &w->file, &error) != CATCHUP_OK) {
-		/* A folder that is not there is a wrong path. */
-		if (error.detail == ENOENT || error.detail == ENOTDIR)
-			error.detail = 0;
-		return fail_file(ctx, &error);
-	}
-	return CATCHUP_ROW_APPLIED;
+	/* Another process may run this consumer, and end before it is this one's turn. */
+	return open_file(ctx, w, true);
 }
 
 static int writer_open(struct catchup_context *ctx, void **state)
@@ -220,7 +230,8 @@ static int writer_begin(struct catchup_context *ctx, void *state)
 {
 	struct writer *w = state;
 
-	(void)ctx;
+	if (!w->file)
+		return open_file(ctx, w, false);
 	catchup_changelog_writer_discard(w->file);
 	return CATCHUP_ROW_APPLIED;
 }

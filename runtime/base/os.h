@@ -142,6 +142,9 @@ int cu_file_sync(int fd);
 int cu_file_truncate(int fd, int64_t size);
 int cu_file_stat_fd(int fd, struct cu_file_stat *out);
 int cu_file_stat_path(const char *path, struct cu_file_stat *out); /* follows links */
+/* Takes the file for its descriptor alone, against all others who ask so: those of this process too.
+ * -EAGAIN: another one has it. It is given back when the descriptor is closed. */
+int cu_file_lock(int fd);
 int cu_file_rename(const char *from, const char *to);
 int cu_file_remove(const char *path);
 /* Makes a new name durable. */

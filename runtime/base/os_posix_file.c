@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -104,6 +105,13 @@ int cu_file_stat_fd(int fd, struct cu_file_stat *out)
 int cu_file_stat_path(const char *path, struct cu_file_stat *out)
 {
 	return stat_at(AT_FDCWD, path, 0, out);
+}
+
+int cu_file_lock(int fd)
+{
+	/* Not a POSIX lock: that would be the process's, and gone as soon as a reader in it closes the
+	 * same file. */
+	return flock(fd, LOCK_EX | LOCK_NB) == 0 ? 0 : -errno;
 }
 
 int cu_file_rename(const char *from, const char *to)

@@ -10,163 +10,18 @@
  * under the name is never empty, so its end always says where the sequence stands. Files that are
  * kept move up first, PATH.1 to PATH.2 and so on.
  */
+#include "changelog/writer_inside.h"
+
 #include "base/check.h"
 #include "base/error.h"
 #include "changelog/open.h"
-#include "changelog/split.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define BATCH_BYTES_MAX ((size_t)1024 * 1024)
-#define SCAN_LINE_MAX ((size_t)64 * 1024 * 1024)
-
-struct catchup_changelog_writer {
-	/* constant after open */
-	char *path; /* owned */
-	char **databases; /* owned, may be NULL */
-	int64_t rotate_bytes; /* 0: never */
-	uint32_t keep;
-	bool sync;
-
-	int fd;         /* of the file under the name */
-	int64_t size;   /* its size as far as we wrote it */
-	bool torn;      /* its last line has no end: close it off first */
-	int64_t last;   /* the last sequence given */
-	int64_t written; /* the last sequence written */
-
-	char *batch; /* owned */
-	size_t batch_bytes, batch_capacity;
-};
-
-/* ---- names -------------------------------------------------------------------------------- */
-
-/* PATH.N, or PATH.new for 0; PATH itself for -1. Owned by the caller, NULL without memory. */
-static char *name_of(const struct catchup_changelog_writer *w, long number)
-{
-	size_t bytes = strlen(w->path) + 24;
-	char *name = malloc(bytes);
-
-	if (!name)
-		return NULL;
-	if (number < 0)
-		snprintf(name, bytes, "%s", w->path);
-	else if (number == 0)
-		snprintf(name, bytes, "%s.new", w->path);
-	else
-		snprintf(name, bytes, "%s.%ld", w->path, number);
-	return name;
-}
-
-static int fail(const struct catchup_changelog_writer *w, int rc, const char *what,
-	struct catchup_error *error)
-{
-	int code = rc == -ENOSPC || rc == -EDQUOT ? CATCHUP_FULL
-		   : rc == -ENOMEM		  ? CATCHUP_NOMEM
-						  : CATCHUP_IO;
-
-	return cu_error_errno(error, code, -rc, "changelog '%s': %s", w->path, what);
-}
-
-/* ---- where the sequence stands ------------------------------------------------------------ */
-
-/* Takes the greatest sequence of a file's lines, the torn last one counted if it is a whole event.
- * Returns 0 or a negative errno. */
-static int scan(int fd, int64_t *newest, bool *torn)
-{
-	struct cu_line_parser parser = {0};
-	struct cu_split split;
-	struct cu_span text;
-	struct cu_line line;
-	enum cu_split_got got;
-	int64_t at;
-	ssize_t n;
-
-	cu_split_init(&split, SCAN_LINE_MAX);
-	n = cu_split_seek(&split, fd, 0);
-	while (n >= 0) {
-		while ((got = cu_split_next(&split, &text, &at, NULL)) != CU_SPLIT_NONE)
-			if (got == CU_SPLIT_LINE &&
-				cu_line_parse(&parser, text.bytes, text.n, &line, NULL) ==
-					CATCHUP_OK &&
-				line.sequence > *newest)
-				*newest = line.sequence;
-		n = cu_split_read(&split, fd, INT64_MAX);
-		if (n == 0)
-			break;
-	}
-	*torn = cu_split_pending(&split) || split.too_long;
-	text = (struct cu_span){split.buffer + split.start, split.used - split.start};
-	if (n == 0 && text.n > 0 &&
-		cu_line_parse(&parser, text.bytes, text.n, &line, NULL) == CATCHUP_OK &&
-		line.sequence > *newest)
-		*newest = line.sequence;
-	cu_line_parser_finish(&parser);
-	cu_split_finish(&split);
-	return n == CU_SPLIT_CHANGED ? -EBUSY : (int)n;
-}
-
-/* Asks a file that need not be there. */
-static int scan_kept(struct catchup_changelog_writer *w, int64_t *newest, struct catchup_error *error)
-{
-	char *name = name_of(w, 1);
-	struct cu_file_stat stat;
-	bool torn;
-	int fd, rc;
-
-	if (!name)
-		return cu_error_nomem(error);
-	if (cu_file_stat_path(name, &stat) != 0) {
-		free(name);
-		return CATCHUP_OK;
-	}
-	rc = cu_open_read(name, (const char *const *)w->databases, &fd, &stat, error);
-	free(name);
-	if (rc != CATCHUP_OK)
-		return rc;
-	rc = scan(fd, newest, &torn);
-	cu_file_close(fd);
-	return rc == 0 ? CATCHUP_OK : fail(w, rc, "reading the file rotated last", error);
-}
-
-/* Opens or makes the file and finds its last sequence. */
-static int take_up(struct catchup_changelog_writer *w, int64_t after, struct catchup_error *error)
-{
-	struct cu_file_stat stat;
-	struct catchup_error why = {0};
-	int64_t newest = -1;
-	int fd, rc;
-
-	rc = cu_open_read(w->path, (const char *const *)w->databases, &fd, &stat, &why);
-	if (rc == CATCHUP_OK) {
-		rc = scan(fd, &newest, &w->torn);
-		cu_file_close(fd);
-		if (rc != 0)
-			return fail(w, rc, "reading its end", error);
-	} else if (why.detail != ENOENT) {
-		if (error)
-			*error = why;
-		return why.code;
-	}
-	if (newest < 0) {
-		rc = scan_kept(w, &newest, error);
-		if (rc != CATCHUP_OK)
-			return rc;
-	}
-	w->last = w->written = newest > after ? newest : after;
-	w->fd = cu_file_open(w->path, CU_OPEN_APPEND);
-	if (w->fd < 0)
-		return fail(w, w->fd, "cannot be appended to", error);
-	rc = cu_file_stat_fd(w->fd, &stat);
-	if (rc != 0)
-		return fail(w, rc, "cannot be looked at", error);
-	w->size = stat.size;
-	return CATCHUP_OK;
-}
 
 /* ---- the batch ---------------------------------------------------------------------------- */
 
@@ -341,7 +196,7 @@ static int look(struct catchup_changelog_writer *w, struct catchup_error *error)
 	int fd;
 
 	if (rc != 0)
-		return fail(w, rc, "cannot be looked at", error);
+		return cu_writer_fail(w, rc, "cannot be looked at", error);
 	rc = cu_open_check(w->path, (const char *const *)w->databases, &named, &why);
 	if (rc != CATCHUP_OK && why.detail != ENOENT) {
 		if (error)
@@ -349,14 +204,14 @@ static int look(struct catchup_changelog_writer *w, struct catchup_error *error)
 		return rc;
 	}
 	if (rc != CATCHUP_OK || !cu_file_same(&named.id, &ours.id)) {
-		fd = cu_file_open(w->path, CU_OPEN_APPEND);
-		if (fd < 0)
-			return fail(w, fd, "cannot be appended to", error);
+		rc = cu_writer_take_name(w, &fd, error);
+		if (rc != CATCHUP_OK)
+			return rc;
 		cu_file_close(w->fd);
 		w->fd = fd;
 		rc = cu_file_stat_fd(fd, &ours);
 		if (rc != 0)
-			return fail(w, rc, "cannot be looked at", error);
+			return cu_writer_fail(w, rc, "cannot be looked at", error);
 	} else if (ours.size == w->size) {
 		return CATCHUP_OK;
 	}
@@ -369,15 +224,15 @@ static int look(struct catchup_changelog_writer *w, struct catchup_error *error)
 static int move_up(struct catchup_changelog_writer *w, struct catchup_error *error)
 {
 	for (long number = (long)w->keep; number > 0; number--) {
-		char *to = name_of(w, number);
-		char *from = name_of(w, number == 1 ? -1 : number - 1);
+		char *to = cu_writer_name(w, number);
+		char *from = cu_writer_name(w, number == 1 ? -1 : number - 1);
 		int rc = to && from ? cu_file_rename(from, to) : -ENOMEM;
 
 		free(from);
 		free(to);
 		/* Not all of them need to be there yet. */
 		if (rc != 0 && rc != -ENOENT)
-			return fail(w, rc, "keeping the file that is full", error);
+			return cu_writer_fail(w, rc, "keeping the file that is full", error);
 	}
 	return CATCHUP_OK;
 }
@@ -385,7 +240,7 @@ static int move_up(struct catchup_changelog_writer *w, struct catchup_error *err
 /* Puts the batch into a new file and gives that the name. */
 static int rotate(struct catchup_changelog_writer *w, struct catchup_error *error)
 {
-	char *name = name_of(w, 0);
+	char *name = cu_writer_name(w, 0);
 	int fd, rc;
 
 	if (!name)
@@ -394,20 +249,21 @@ static int rotate(struct catchup_changelog_writer *w, struct catchup_error *erro
 	cu_file_remove(name);
 	fd = cu_file_open(name, CU_OPEN_APPEND | CU_OPEN_CREATE_NEW);
 	if (fd < 0) {
-		rc = fail(w, fd, "the file to rotate to", error);
+		rc = cu_writer_fail(w, fd, "the file to rotate to", error);
 		goto out;
 	}
 	write_all(fd, w->batch, w->batch_bytes, &rc);
 	if (rc == 0 && w->sync)
 		rc = cu_file_sync(fd);
-	rc = rc == 0 ? CATCHUP_OK : fail(w, rc, "the file to rotate to", error);
+	rc = rc == 0 ? cu_writer_lock(w, fd, error)
+		     : cu_writer_fail(w, rc, "the file to rotate to", error);
 	if (rc == CATCHUP_OK)
 		rc = move_up(w, error);
 	if (rc == CATCHUP_OK) {
 		int moved = cu_file_rename(name, w->path);
 
 		if (moved != 0)
-			rc = fail(w, moved, "rotating", error);
+			rc = cu_writer_fail(w, moved, "rotating", error);
 	}
 	if (rc != CATCHUP_OK) {
 		cu_file_remove(name);
@@ -452,7 +308,7 @@ static int append_batch(struct catchup_changelog_writer *w, struct catchup_error
 
 	if (w->torn) {
 		if (write_all(w->fd, "\n", 1, &rc) != 1)
-			return fail(w, rc, "closing off a torn line", error);
+			return cu_writer_fail(w, rc, "closing off a torn line", error);
 		w->size++;
 		w->torn = false;
 	}
@@ -460,7 +316,7 @@ static int append_batch(struct catchup_changelog_writer *w, struct catchup_error
 	keep_rest(w, done);
 	if (rc == 0 && w->sync)
 		rc = cu_file_sync(w->fd);
-	return rc == 0 ? CATCHUP_OK : fail(w, rc, "writing", error);
+	return rc == 0 ? CATCHUP_OK : cu_writer_fail(w, rc, "writing", error);
 }
 
 int catchup_changelog_writer_flush(struct catchup_changelog_writer *w, struct catchup_error *error)
@@ -476,74 +332,4 @@ int catchup_changelog_writer_flush(struct catchup_changelog_writer *w, struct ca
 		w->size + (int64_t)w->batch_bytes > w->rotate_bytes)
 		return rotate(w, error);
 	return append_batch(w, error);
-}
-
-/* ---- opening and closing ------------------------------------------------------------------ */
-
-static int check_options(
-	const struct catchup_changelog_writer_options *options, struct catchup_error *error)
-{
-	if (!options->path || !*options->path)
-		return cu_error_set(error, CATCHUP_USAGE, 0, "changelog: the path is empty");
-	if (options->rotate_bytes != 0 && options->rotate_bytes < CATCHUP_ROTATE_BYTES_MIN)
-		return cu_error_set(error, CATCHUP_USAGE, 0,
-			"option 'rotate_bytes': %" PRId64 " is below the minimum %d",
-			options->rotate_bytes, CATCHUP_ROTATE_BYTES_MIN);
-	if (options->keep > CATCHUP_ROTATE_KEEP_MAX)
-		return cu_error_set(error, CATCHUP_USAGE, 0,
-			"option 'keep': %u is above the maximum %d", options->keep,
-			CATCHUP_ROTATE_KEEP_MAX);
-	if (options->after_sequence < 0)
-		return cu_error_set(error, CATCHUP_USAGE, 0,
-			"option 'after_sequence': %" PRId64 " is below the minimum 0",
-			options->after_sequence);
-	return CATCHUP_OK;
-}
-
-int catchup_changelog_writer_open(const struct catchup_changelog_writer_options *given,
-	struct catchup_changelog_writer **out, struct catchup_error *error)
-{
-	struct catchup_changelog_writer_options options = {0};
-	struct catchup_changelog_writer *w;
-	int rc;
-
-	*out = NULL;
-	if (!given || given->size < sizeof(size_t) || given->size > sizeof(options))
-		return cu_error_set(error, CATCHUP_USAGE, 0,
-			"changelog writer options: size %zu is not within %zu to %zu",
-			given ? given->size : 0, sizeof(size_t), sizeof(options));
-	memcpy(&options, given, given->size);
-	rc = check_options(&options, error);
-	if (rc != CATCHUP_OK)
-		return rc;
-	w = calloc(1, sizeof(*w));
-	if (!w)
-		return cu_error_nomem(error);
-	w->fd = -1;
-	w->rotate_bytes = options.rotate_bytes;
-	w->keep = options.keep;
-	w->sync = options.sync != 0;
-	w->path = strdup(options.path);
-	if (!w->path || !cu_open_copy_list(options.databases, &w->databases))
-		rc = cu_error_nomem(error);
-	else
-		rc = take_up(w, options.after_sequence, error);
-	if (rc != CATCHUP_OK) {
-		catchup_changelog_writer_close(w);
-		return rc;
-	}
-	*out = w;
-	return CATCHUP_OK;
-}
-
-void catchup_changelog_writer_close(struct catchup_changelog_writer *w)
-{
-	if (!w)
-		return;
-	if (w->fd >= 0)
-		cu_file_close(w->fd);
-	free(w->batch);
-	free(w->databases);
-	free(w->path);
-	free(w);
 }

@@ -39,7 +39,7 @@ static void keep_written(struct cu_follower *f)
 	}
 }
 
-void cu_follower_close(struct cu_follower *f)
+static void close_consumer(struct cu_follower *f)
 {
 	if (f->consumer_open) {
 		cu_conn_guard_enter(&f->writer);
@@ -49,6 +49,11 @@ void cu_follower_close(struct cu_follower *f)
 		f->consumer_open = false;
 	}
 	f->state = NULL;
+}
+
+void cu_follower_close(struct cu_follower *f)
+{
+	close_consumer(f);
 	f->mapped = NULL;
 	f->change = NULL;
 	cu_changes_destroy(f->changes);
@@ -240,6 +245,11 @@ bool cu_perform_lease(struct cu_follower *f, struct cu_event *event)
 	cu_mutex_unlock(&f->mu);
 	if (event->fence != 0) {
 		f->waits_for_lease = false;
+		/* What it read when it was opened first may be long past. */
+		if (!f->consumer_open && open_consumer(f, &f->fault) != CATCHUP_OK) {
+			name_fault(f);
+			return cu_perform_fault(f, event, false, 0);
+		}
 		event->kind = CU_EVENT_LEASED;
 		return true;
 	}
@@ -247,7 +257,9 @@ bool cu_perform_lease(struct cu_follower *f, struct cu_event *event)
 		cu_log(&f->runtime->logger, CATCHUP_LOG_INFO, f->definition->name,
 			"is run by process %s; waiting until it ends", other);
 	f->waits_for_lease = true;
-	/* Files are not kept open for one who does not read. */
+	/* One who does not run keeps nothing that the other process may need: no file open, and no lock
+	 * of the consumer's own. */
+	close_consumer(f);
 	if (f->changes)
 		cu_changes_stop(f->changes);
 	/* Who waits for this consumer is told how far the other process gets with it. */

@@ -623,6 +623,36 @@ static void a_second_process_takes_over(void **state)
 	catch_up(u);
 }
 
+/* The one that waits neither holds the file nor goes on with a sequence of long ago. */
+static void a_second_process_takes_the_writing_over(void **state)
+{
+	struct users *u = *state;
+	struct program first = {0}, second = {0}, cache = {0};
+
+	users_work(u, 10);
+	program_start(&first, "run", u->database, u->writer, "--progress", "never");
+	program_expect_err(&first, "follows 'user_changes'");
+	program_start(&second, "run", u->database, u->writer, "--progress", "never");
+	program_expect_err(&second, "waiting until it ends");
+	START_CACHE(u, &cache, "user_names");
+	users_work(u, 50);
+	users_wait(u);
+	program_signal(&first, SIGKILL);
+	program_finish(&first);
+	users_work(u, 50);
+	users_wait(u);
+	program_signal(&second, SIGTERM);
+	assert_int_equal(program_finish(&second), 0);
+	program_signal(&cache, SIGTERM);
+	assert_int_equal(program_finish(&cache), 0);
+	assert_int_equal(users_newest(u->log), users_number(u, "SELECT count(*) FROM user_changes"));
+	expect_no_text(cache.err.text, "out of sync with the changelog (gap");
+	program_free(&first);
+	program_free(&second);
+	program_free(&cache);
+	catch_up(u);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -650,6 +680,7 @@ int main(void)
 		USERS_TEST(checking_an_event_consumer_runs_nothing),
 		USERS_TEST(status_shows_what_is_known),
 		USERS_TEST(a_second_process_takes_over),
+		USERS_TEST(a_second_process_takes_the_writing_over),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

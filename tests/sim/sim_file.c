@@ -17,6 +17,7 @@ void posix_file_close(int fd);
 ssize_t posix_file_read_at(int fd, void *to, size_t bytes, int64_t offset);
 ssize_t posix_file_write(int fd, const void *from, size_t bytes);
 int posix_file_truncate(int fd, int64_t size);
+int posix_file_lock(int fd);
 int posix_file_stat_fd(int fd, struct cu_file_stat *out);
 int posix_file_rename(const char *from, const char *to);
 int posix_file_remove(const char *path);
@@ -317,6 +318,13 @@ int cu_file_truncate(int fd, int64_t size)
 	if (rc == 0)
 		sim_file_changed(path_of(fd));
 	return rc;
+}
+
+int cu_file_lock(int fd)
+{
+	SIM_CHECK(path_of(fd), "descriptor %d is locked, and not open", fd);
+	cu_os_point();
+	return posix_file_lock(fd);
 }
 
 int cu_file_stat_fd(int fd, struct cu_file_stat *out)

@@ -11,6 +11,7 @@
 #define cu_file_write posix_file_write
 #define cu_file_sync posix_file_sync
 #define cu_file_truncate posix_file_truncate
+#define cu_file_lock posix_file_lock
 #define cu_file_stat_fd posix_file_stat_fd
 #define cu_file_stat_path posix_file_stat_path
 #define cu_file_rename posix_file_rename

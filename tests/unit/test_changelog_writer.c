@@ -323,6 +323,88 @@ static void what_is_no_changelog_is_not_written(void **state)
 		"'after_sequence': -5");
 }
 
+static void expect_locked(void)
+{
+	expect_refused(OPTIONS(.path = in_folder("log")), CATCHUP_LOCKED, "another writer has it open");
+}
+
+static void there_is_one_writer_at_a_time(void **state)
+{
+	struct catchup_changelog_writer *w = open_writer(OPTIONS(.rotate_bytes = 4096, .keep = 2));
+	struct catchup_iterator *it;
+
+	(void)state;
+	expect_locked();
+	append(w, 1);
+	flush(w);
+	/* A reader is not kept out, and takes nothing of the lock with it when it goes. */
+	it = open_log((struct catchup_iterator_options){0});
+	expect_story(it, "1");
+	catchup_iterator_close(it);
+	expect_locked();
+	/* Over into other files. */
+	for (int64_t i = 2; i <= 200; i++) {
+		append(w, i);
+		flush(w);
+	}
+	assert_int_equal(access(in_folder("log.2"), F_OK), 0);
+	expect_locked();
+	catchup_changelog_writer_close(w);
+	w = open_writer(OPTIONS(0));
+	assert_int_equal(append(w, 1), 201);
+	catchup_changelog_writer_close(w);
+}
+
+static void a_name_that_another_writer_took_is_refused(void **state)
+{
+	struct catchup_changelog_writer *w = open_writer(OPTIONS(0)), *other;
+	struct catchup_error error;
+
+	(void)state;
+	append(w, 1);
+	flush(w);
+	/* Somebody moves the file away, and a writer comes that finds none. */
+	rename_file("log", "log.1");
+	other = open_writer(OPTIONS(0));
+	assert_int_equal(append(other, 1), 2);
+	flush(other);
+	append(w, 2);
+	assert_int_equal(catchup_changelog_writer_flush(w, &error), CATCHUP_LOCKED);
+	catchup_changelog_writer_close(other);
+	flush(w);
+	catchup_changelog_writer_close(w);
+}
+
+static void a_writer_that_is_killed_leaves_no_lock(void **state)
+{
+	struct catchup_changelog_writer *w;
+	int ready[2], status;
+	char byte;
+	pid_t child;
+
+	(void)state;
+	assert_int_equal(pipe(ready), 0);
+	child = fork();
+	if (child == 0) {
+		w = open_writer(OPTIONS(0));
+		append(w, 1);
+		flush(w);
+		if (write(ready[1], "", 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	expect_locked();
+	kill(child, SIGKILL);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	close(ready[0]);
+	close(ready[1]);
+	w = open_writer(OPTIONS(0));
+	assert_int_equal(append(w, 1), 2);
+	catchup_changelog_writer_close(w);
+}
+
 static void write_without_end(void)
 {
 	struct catchup_changelog_writer *w =
@@ -389,6 +471,9 @@ int main(void)
 		STORY(a_full_disk_tears_nothing),
 		STORY(what_cannot_be_written_is_refused),
 		STORY(what_is_no_changelog_is_not_written),
+		STORY(there_is_one_writer_at_a_time),
+		STORY(a_name_that_another_writer_took_is_refused),
+		STORY(a_writer_that_is_killed_leaves_no_lock),
 		STORY(killed_anywhere_nothing_is_missing_in_silence),
 	};
 

@@ -235,10 +235,12 @@ struct catchup_changelog_writer_options {
 };
 
 /*
- * Opens a changelog for appending. There must be one writer at a time. A line that a crash left
- * without its end is closed off, so that lines never run together.
+ * Opens a changelog for appending. There must be one writer at a time, in all processes: the file is
+ * locked (flock), which readers are not kept out by, and the lock ends with the writer or its process. A
+ * line that a crash left without its end is closed off, so that lines never run together.
  *
- * Returns: CATCHUP_OK and *out; CATCHUP_IO, CATCHUP_USAGE, CATCHUP_NOMEM.
+ * Returns: CATCHUP_OK and *out; CATCHUP_LOCKED while another writer has the file; CATCHUP_IO,
+ *          CATCHUP_USAGE, CATCHUP_NOMEM.
  * Ownership: the caller closes *out with catchup_changelog_writer_close.
  * Threads: any; a writer is for one thread at a time.
  */
@@ -262,7 +264,8 @@ CATCHUP_API int catchup_changelog_writer_append(struct catchup_changelog_writer 
  * Writes the batch with one write of whole lines, rotating first when it is time.
  *
  * Returns: CATCHUP_OK; CATCHUP_FULL when the disk is full, CATCHUP_IO: whole lines that went stay in
- *          the file, since a reader may have them; the others are kept and may be flushed again.
+ *          the file, since a reader may have them; the others are kept and may be flushed again;
+ *          CATCHUP_LOCKED when the name has gone to another file, and another writer has that.
  */
 CATCHUP_API int catchup_changelog_writer_flush(
 	struct catchup_changelog_writer *writer, struct catchup_error *error);

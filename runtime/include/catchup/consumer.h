@@ -213,7 +213,8 @@ struct catchup_consumer {
 	const char *setup;     /* SQL run once at start, in a transaction; may be NULL */
 
 	/*
-	 * Once per worker thread, after `setup`: prepare statements on ctx->db, allocate *state.
+	 * Once per worker thread, after `setup`: prepare statements on ctx->db, allocate *state. Closed
+	 * while another process runs the consumer, and opened again when its turn has come.
 	 * Returns CATCHUP_ROW_APPLIED, or catchup_fail(...): the consumer does not start.
 	 */
 	int (*open)(struct catchup_context *ctx, void **state);
