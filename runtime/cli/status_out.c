@@ -180,6 +180,12 @@ static void add_detail(struct cli_text *text, const struct catchup_consumer_stat
 		cli_text_show(text, c->into, strlen(c->into), PATH_COLUMNS);
 		cli_text_puts(text, "\n");
 	}
+	if (c->vanished > 0) {
+		cli_text_show(text, c->name, strlen(c->name), NAME_COLUMNS);
+		cli_text_puts(text, ": ");
+		cli_text_grouped(text, c->vanished);
+		cli_text_puts(text, " rows were deleted before they were read\n");
+	}
 	if (*c->last_error) {
 		cli_text_show(text, c->name, strlen(c->name), NAME_COLUMNS);
 		cli_text_printf(text, ": %s", catchup_state_name(c->state));
@@ -222,7 +228,7 @@ void cli_status_table(struct cli_text *text, const struct catchup_status *status
 	for (size_t i = 0; i < status->n_consumers; i++) {
 		const struct catchup_consumer_status *c = &status->consumers[i];
 
-		if (*c->into || *c->last_error) {
+		if (*c->into || *c->last_error || c->vanished > 0) {
 			cli_text_puts(text, "\n");
 			break;
 		}
@@ -287,6 +293,7 @@ static void json_consumer(struct cli_json *json, const struct catchup_consumer_s
 	cli_json_int64(json, "passed", c->passed);
 	cli_json_int64(json, "parked", c->parked);
 	cli_json_int64(json, "retries", c->retries);
+	cli_json_int64(json, "vanished", c->vanished);
 	text_or_null(json, "owner", c->owner);
 	cli_json_end_object(json);
 }

@@ -210,6 +210,7 @@ static struct cu_mapped_range *new_range(struct cu_mapper *m, const struct cu_ri
 		range->lo = of->range.lo;
 		range->hi = of->range.hi;
 		range->epoch = of->range.epoch;
+		range->expected = of->range.rows;
 	}
 	return range;
 }

@@ -139,8 +139,8 @@ void cu_mapper_rewind(struct cu_mapper *m, int64_t from, uint32_t epoch)
 	cu_park_wake(&m->f->map_park);
 }
 
-bool cu_mapper_take(
-	struct cu_mapper *m, int64_t *lo, int64_t *hi, struct catchup_error *error)
+bool cu_mapper_take(struct cu_mapper *m, int64_t *lo, int64_t *hi, uint32_t *expected,
+	struct catchup_error *error)
 {
 	struct cu_mapped_range *range = NULL;
 	bool failed = false;
@@ -174,6 +174,7 @@ bool cu_mapper_take(
 	else
 		m->taken = range;
 	m->last_taken = range;
+	*expected = range->expected;
 	*lo = range->lo;
 	*hi = range->hi;
 	return true;

@@ -50,10 +50,11 @@ void cu_mapper_destroy(struct cu_mapper *mapper);
 /* Forgets all ranges; the next one taken begins at `from` and carries `epoch`. */
 void cu_mapper_rewind(struct cu_mapper *mapper, int64_t from, uint32_t epoch);
 
-/* The next range in id order, if it is mapped: true with (*lo, *hi]. false with error filled when
+/* The next range in id order, if it is mapped: true with (*lo, *hi] and the
+ * rows that were in it when it was cut. false with error filled when
  * reading it failed. */
-bool cu_mapper_take(
-	struct cu_mapper *mapper, int64_t *lo, int64_t *hi, struct catchup_error *error);
+bool cu_mapper_take(struct cu_mapper *mapper, int64_t *lo, int64_t *hi, uint32_t *expected,
+	struct catchup_error *error);
 
 /* The first row above an id among the ranges taken; NULL when there is none. */
 struct cu_mapped_row *cu_mapper_row(struct cu_mapper *mapper, int64_t above);

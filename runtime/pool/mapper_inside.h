@@ -12,6 +12,7 @@ struct cu_mapped_range {
 	struct cu_mapped_range *next;
 	int64_t lo, hi;
 	uint32_t epoch;
+	uint32_t expected;          /* rows in it when it was cut; CU_ROWS_UNKNOWN */
 	struct cu_mapped_row *rows; /* owned */
 	size_t n_rows, room;
 	struct catchup_error error; /* code other than OK: the range could not be read */

@@ -100,6 +100,14 @@ int cu_perform_key_column(const struct cu_follower *f, sqlite3_stmt *row)
 
 /* ---- ranges -------------------------------------------------------------------------------- */
 
+/* Rows that a query of the consumer's own leaves out are not missing. Always true. */
+static bool with_known_rows(const struct cu_follower *f, struct cu_event *event)
+{
+	if (f->definition->next)
+		event->rows = CU_ROWS_UNKNOWN;
+	return true;
+}
+
 /* The next range, out of the ring or, in id order, from the map threads. */
 static bool take_range(struct cu_follower *f, struct cu_event *event, struct catchup_error *error)
 {
@@ -120,9 +128,9 @@ static bool take_range(struct cu_follower *f, struct cu_event *event, struct cat
 	}
 	if (f->mapper) {
 		event->epoch = f->plan.epoch;
-		event->rows = CU_ROWS_UNKNOWN;
 		cu_mapper_be_careful(f->mapper, f->plan.careful);
-		return cu_mapper_take(f->mapper, &event->lo, &event->hi, error);
+		return cu_mapper_take(f->mapper, &event->lo, &event->hi, &event->rows, error) &&
+			with_known_rows(f, event);
 	}
 	if (!f->holds) {
 		if (!cu_ring_pop(f->ring, entry))
@@ -138,7 +146,7 @@ static bool take_range(struct cu_follower *f, struct cu_event *event, struct cat
 	event->hi = entry->range.hi;
 	event->rows = entry->range.rows;
 	event->epoch = entry->range.epoch;
-	return true;
+	return with_known_rows(f, event);
 }
 
 static bool perform_wait(struct cu_follower *f, const struct cu_action *action,

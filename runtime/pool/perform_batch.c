@@ -352,7 +352,7 @@ static int write_ledger(struct cu_follower *f, const struct cu_action *action, b
 {
 	const struct cu_plan_counts *counts = &f->plan.counts;
 	const struct cu_counts add = {counts->offered, counts->applied, counts->passed,
-		counts->parked, counts->retries, action->in_hand};
+		counts->parked, counts->retries, counts->vanished, action->in_hand};
 	int64_t id, hash;
 	int rc;
 
@@ -400,6 +400,7 @@ static void note_commit(struct cu_follower *f, const struct cu_action *action)
 	f->progress.counts.passed += add->passed;
 	f->progress.counts.parked += add->parked;
 	f->progress.counts.retries += add->retries;
+	f->progress.counts.vanished += add->vanished;
 	f->progress.batches++;
 	f->progress.updated_ms = cu_os_wall_ms();
 	cu_mutex_unlock(&f->mu);
@@ -408,6 +409,10 @@ static void note_commit(struct cu_follower *f, const struct cu_action *action)
 	atomic_fetch_add(&f->runtime->commits, 1);
 	atomic_store(&f->watermark, action->hi);
 	cu_park_wake(&f->runtime->progress);
+	if (add->vanished > 0)
+		cu_log(&f->runtime->logger, CATCHUP_LOG_WARN, f->definition->name,
+			"%lld of the rows up to %lld were deleted before they were read, so they were not "
+			"processed", (long long)add->vanished, (long long)action->hi);
 }
 
 bool cu_perform_commit(struct cu_follower *f, const struct cu_action *action,

@@ -7,12 +7,6 @@
 
 #include <string.h>
 
-/* A range consumer starts small and doubles: how long a row takes is not known before. */
-#define FIRST_TARGET_ROWS 256u
-
-/* Rows between two looks at the clock: so many that are suddenly slow go unnoticed. */
-#define CLOCK_EVERY_MAX 16
-
 static const struct {
 	const char *name;
 	uint32_t answers; /* events that may come in this state */
@@ -141,6 +135,10 @@ static struct cu_action do_commit(struct cu_plan *plan, int64_t now_ns)
 	CU_CHECK(plan->goal >= plan->seen && plan->goal >= plan->watermark);
 	CU_CHECK(plan->goal <= plan->available);
 	plan->renewing = renewal_due(plan, now_ns);
+	/* At the end of all ranges no row of theirs can come any more. */
+	if (plan->config.kind == CU_PLAN_ROWS && plan->goal == plan->available &&
+		plan->expected_rows > plan->batch_rows)
+		plan->counts.vanished = plan->expected_rows - plan->batch_rows;
 	return cu_plan_move(plan, CU_STATE_COMMITTING,
 		(struct cu_action){.kind = CU_ACTION_COMMIT,
 			.lo = plan->watermark,
@@ -165,15 +163,6 @@ static void clear_batch(struct cu_plan *plan)
 	plan->rows_since_clock = 0;
 	/* What failed on the way is counted with the batch that commits. */
 	plan->counts = (struct cu_plan_counts){.retries = plan->counts.retries};
-}
-
-/* How large batches are while nothing is known. */
-static uint32_t first_target(const struct cu_plan *plan)
-{
-	uint32_t most = plan->config.batch_rows;
-
-	return plan->config.kind == CU_PLAN_RANGE && most > FIRST_TARGET_ROWS ? FIRST_TARGET_ROWS
-									      : most;
 }
 
 static struct cu_action start_batch(struct cu_plan *plan)
@@ -220,6 +209,10 @@ static void take_range(struct cu_plan *plan, const struct cu_event *event)
 	CU_CHECK(plan->config.kind == CU_PLAN_ROWS || event->rows != UINT32_MAX);
 	plan->available = event->hi;
 	plan->available_rows += event->rows;
+	if (event->rows == UINT32_MAX)
+		plan->expected_rows = -1;
+	else if (plan->expected_rows >= 0)
+		plan->expected_rows += event->rows;
 }
 
 bool cu_plan_wants_range(const struct cu_plan *plan)
@@ -285,22 +278,6 @@ static struct cu_action at_begun(struct cu_plan *plan, const struct cu_event *ev
 	return do_commit(plan, event->now_ns);
 }
 
-/* Time is up when a sixteenth of the batch's time is left: the commit needs some too. */
-static bool time_is_up(struct cu_plan *plan, const struct cu_event *event)
-{
-	int64_t elapsed, per_row, every;
-
-	if (++plan->rows_since_clock < plan->clock_every)
-		return false;
-	plan->rows_since_clock = 0;
-	elapsed = event->now_ns - plan->began_ns;
-	per_row = elapsed / plan->batch_rows + 1;
-	every = plan->hold_ns / 32 / per_row;
-	every = every > CLOCK_EVERY_MAX ? CLOCK_EVERY_MAX : every;
-	plan->clock_every = every < 1 ? 1 : (uint32_t)every;
-	return elapsed >= plan->hold_ns / 16 * 15;
-}
-
 static struct cu_action at_delivered(struct cu_plan *plan, const struct cu_event *event)
 {
 	CU_CHECK(event->id == 0 || event->id > plan->row);
@@ -313,35 +290,9 @@ static struct cu_action at_delivered(struct cu_plan *plan, const struct cu_event
 	plan->counts.passed += event->outcome == CU_OUTCOME_PASSED;
 	plan->counts.parked += event->outcome == CU_OUTCOME_PARKED;
 	plan->row = event->id;
-	if (time_is_up(plan, event) || plan->alone)
+	if (cu_plan_time_is_up(plan, event) || plan->alone)
 		return do_commit(plan, event->now_ns);
 	return plan->row == 0 ? at_end(plan, event) : at_row(plan, event);
-}
-
-/* Range batches grow while they are quick and shrink when they are slow. */
-static void adapt(struct cu_plan *plan)
-{
-	uint32_t most = plan->config.batch_rows;
-	int64_t elapsed_ns = plan->applied_ns - plan->began_ns;
-
-	if (plan->failed_hi != 0) {
-		if (plan->watermark < plan->failed_hi)
-			return;
-		plan->failed_hi = 0;
-		plan->target_rows = first_target(plan);
-		return;
-	}
-	if (plan->config.kind == CU_PLAN_ROWS || plan->batch_rows == 0)
-		return;
-	if (elapsed_ns > plan->hold_ns) {
-		int64_t fewer = (int64_t)plan->batch_rows * (plan->hold_ns / 4 * 3 / 1024) /
-				(elapsed_ns / 1024 + 1);
-
-		plan->target_rows = fewer < 1 ? 1 : (uint32_t)fewer;
-	} else if (plan->batch_rows >= plan->target_rows / 2 &&
-		   elapsed_ns < plan->hold_ns / 2) {
-		plan->target_rows = plan->target_rows > most / 2 ? most : plan->target_rows * 2;
-	}
 }
 
 static struct cu_action at_committed(struct cu_plan *plan, const struct cu_event *event)
@@ -357,9 +308,14 @@ static struct cu_action at_committed(struct cu_plan *plan, const struct cu_event
 	plan->available_rows -= plan->batch_rows;
 	if (plan->available_rows < 0 || plan->available == plan->watermark)
 		plan->available_rows = 0;
+	if (plan->available == plan->watermark)
+		plan->expected_rows = 0;
+	else if (plan->expected_rows >= 0)
+		plan->expected_rows = plan->expected_rows > plan->batch_rows
+			? plan->expected_rows - plan->batch_rows : 0;
 	if (plan->renewing)
 		plan->renew_at_ns = cu_deadline(event->now_ns, plan->config.lease_ns / 3);
-	adapt(plan);
+	cu_plan_adapt(plan);
 	cu_plan_crash_committed(plan);
 	plan->counts = (struct cu_plan_counts){0};
 	clear_batch(plan);
@@ -371,9 +327,10 @@ static struct cu_action at_loaded(struct cu_plan *plan, const struct cu_event *e
 	plan->watermark = event->watermark;
 	plan->available = event->watermark;
 	plan->available_rows = 0;
+	plan->expected_rows = 0;
 	plan->barrier = 0;
 	plan->failed_hi = 0;
-	plan->target_rows = first_target(plan);
+	plan->target_rows = cu_plan_first_target(plan);
 	plan->park = 0;
 	plan->blamed = 0;
 	plan->attempts = 0;
@@ -450,7 +407,7 @@ struct cu_action cu_plan_first(struct cu_plan *plan, const struct cu_plan_config
 	plan->config = *config;
 	plan->random = config->seed ? config->seed : 1;
 	plan->clock_every = 1;
-	plan->target_rows = first_target(plan);
+	plan->target_rows = cu_plan_first_target(plan);
 	cu_plan_crash_first(plan);
 	return do_open(plan);
 }

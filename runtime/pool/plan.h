@@ -147,6 +147,7 @@ struct cu_event {
 
 struct cu_plan_counts {
 	int64_t offered, applied, passed, parked, retries;
+	int64_t vanished;       /* in a range when it was cut, and not any more when it was read */
 };
 
 struct cu_plan {
@@ -177,6 +178,8 @@ struct cu_plan {
 	int64_t watermark;
 	int64_t available;      /* ids up to here were fed; >= watermark */
 	int64_t available_rows; /* RANGE: rows in (watermark, available], an upper bound */
+	int64_t expected_rows;  /* ROWS: rows in (watermark, available] when they were counted; -1: some
+	                           were not */
 	uint32_t epoch;
 	int64_t fence;
 	int64_t renew_at_ns;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * plan_inside.h - what plan.c, plan_fault.c and plan_crash.c share.
+ * plan_inside.h - what the files of the plan share.
  */
 #ifndef CU_POOL_PLAN_INSIDE_H
 #define CU_POOL_PLAN_INSIDE_H
@@ -34,5 +34,12 @@ struct cu_action cu_plan_crash_marked(struct cu_plan *plan);
 
 /* The action in hand went through. */
 void cu_plan_note_success(struct cu_plan *plan);
+
+/* How many rows a batch has while nothing is known. */
+uint32_t cu_plan_first_target(const struct cu_plan *plan);
+/* Whether the batch in hand has had its time; a row of it was delivered. */
+bool cu_plan_time_is_up(struct cu_plan *plan, const struct cu_event *event);
+/* Takes the batch that was committed as the measure of the next. */
+void cu_plan_adapt(struct cu_plan *plan);
 
 #endif

@@ -97,6 +97,13 @@ static bool half_empty(const struct cu_follower *f)
 	return cu_ring_count(f->ring) <= cu_ring_room(f->ring);
 }
 
+/* Of what has just come the rows are counted for a consumer that reads them one by one: so it can tell
+ * how many were deleted before it came to them. Counting a backlog would read it twice. */
+static bool count_is_cheap(const struct cu_follower *f, int64_t newest)
+{
+	return f->definition->source && !f->definition->next && newest - f->feed.pushed <= RANGE_ROWS;
+}
+
 /* Fills a follower's ring as far as there is room. */
 static int feed(struct cu_reader *reader, struct cu_follower *f, int64_t newest,
 	struct catchup_error *error)
@@ -120,9 +127,12 @@ static int feed(struct cu_reader *reader, struct cu_follower *f, int64_t newest,
 			rc = cu_source_cut(&reader->source, f->feed.pushed, newest,
 				table->map ? CU_MAP_ROWS : RANGE_ROWS, &entry.range.hi,
 				&entry.range.rows, error);
-			if (rc != CATCHUP_OK)
-				break;
+		} else if (count_is_cheap(f, newest)) {
+			rc = cu_source_cut(&reader->source, f->feed.pushed, newest, RANGE_ROWS,
+				&entry.range.hi, &entry.range.rows, error);
 		}
+		if (rc != CATCHUP_OK)
+			break;
 		CU_CHECK(cu_ring_push(f->ring, &entry));
 		cu_feed_pushed(&f->feed, entry.range.hi);
 		/* The first range sets the follower going while the others are being cut; each one

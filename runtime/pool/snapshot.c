@@ -53,6 +53,7 @@ static bool add_follower(struct catchup_status *status, struct cu_follower *f)
 		.passed = p.counts.passed,
 		.parked = p.counts.parked,
 		.retries = p.counts.retries,
+		.vanished = p.counts.vanished,
 		.batches = p.batches,
 		.updated_ms = p.updated_ms,
 		.owner = p.owner,

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "store/ledger_inside.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* `catchup` is a contract with other programs; everything else may grow. */
@@ -32,7 +33,8 @@ static const char *const tables[] = {
 	/* The row that is in hand since a crash was noticed, and at which try; and how many rows are in
 	 * hand otherwise. */
 	" attempt_row INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,"
-	" attempt_fence INTEGER NOT NULL DEFAULT 0, in_hand INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID",
+	" attempt_fence INTEGER NOT NULL DEFAULT 0, in_hand INTEGER NOT NULL DEFAULT 0,"
+	" vanished INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID",
 
 	"CREATE TABLE IF NOT EXISTS main.catchup_dead(consumer TEXT NOT NULL, id INTEGER NOT NULL,"
 	" key TEXT, code INTEGER NOT NULL, message TEXT NOT NULL, attempts INTEGER NOT NULL,"
@@ -172,21 +174,24 @@ static int states_are_whole(struct cu_conn *conn, bool *whole, struct catchup_er
 {
 	return schema_is(conn,
 		"SELECT count(*) FROM pragma_table_xinfo('catchup_state', 'main')"
-		" WHERE name IN ('attempt_fence', 'in_hand')", "2", whole, error);
+		" WHERE name IN ('attempt_fence', 'in_hand', 'vanished')", "3", whole, error);
 }
 
 static int grow_states(struct cu_conn *conn, struct catchup_error *error)
 {
-	bool whole = false;
-	int rc = states_are_whole(conn, &whole, error);
+	static const char *const columns[] = {"attempt_fence", "in_hand", "vanished"};
+	int rc = CATCHUP_OK;
 
-	if (rc != CATCHUP_OK || whole)
-		return rc;
-	rc = cu_conn_exec(conn, "ALTER TABLE main.catchup_state"
-		" ADD COLUMN attempt_fence INTEGER NOT NULL DEFAULT 0", NULL, 0, error);
-	if (rc == CATCHUP_OK)
-		rc = cu_conn_exec(conn, "ALTER TABLE main.catchup_state"
-			" ADD COLUMN in_hand INTEGER NOT NULL DEFAULT 0", NULL, 0, error);
+	for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]) && rc == CATCHUP_OK; i++) {
+		char sql[128];
+
+		if (sqlite3_table_column_metadata(conn->db, "main", "catchup_state", columns[i], NULL,
+			    NULL, NULL, NULL, NULL) == SQLITE_OK)
+			continue;
+		snprintf(sql, sizeof(sql), "ALTER TABLE main.catchup_state ADD COLUMN %s"
+			" INTEGER NOT NULL DEFAULT 0", columns[i]);
+		rc = cu_conn_exec(conn, sql, NULL, 0, error);
+	}
 	return rc;
 }
 
@@ -310,6 +315,21 @@ static int add_counts(struct cu_ledger *ledger, int64_t from, int64_t to,
 	return cu_ledger_run(ledger, stmt, "saving the counters", NULL, error);
 }
 
+/* Rarely there is something to add, so it has a statement of its own. */
+static int add_vanished(struct cu_ledger *ledger, int64_t vanished, struct catchup_error *error)
+{
+	sqlite3_stmt *stmt = NULL;
+	int rc = cu_ledger_ready(ledger, &stmt,
+		"UPDATE main.catchup_state SET vanished = vanished + ?2 WHERE name = ?1", error);
+
+	if (rc == CATCHUP_OK) {
+		sqlite3_bind_int64(stmt, 2, vanished);
+		rc = cu_ledger_run(ledger, stmt, "saving the counters", NULL, error);
+	}
+	sqlite3_finalize(stmt);
+	return rc;
+}
+
 static int move_watermark(struct cu_ledger *ledger, int64_t expected, int64_t next, int64_t fence,
 	bool *lost, struct catchup_error *error)
 {
@@ -337,7 +357,10 @@ int cu_ledger_save(struct cu_ledger *ledger, int64_t expected, int64_t next, int
 	/* Going back would offer rows again whose effects are committed. */
 	CU_CHECK(next >= expected);
 	rc = move_watermark(ledger, expected, next, fence, lost, error);
-	return rc == CATCHUP_OK && add && !*lost ? add_counts(ledger, expected, next, add, error) : rc;
+	if (rc != CATCHUP_OK || !add || *lost)
+		return rc;
+	rc = add_counts(ledger, expected, next, add, error);
+	return rc == CATCHUP_OK && add->vanished > 0 ? add_vanished(ledger, add->vanished, error) : rc;
 }
 
 int cu_ledger_restart(struct cu_ledger *ledger, int64_t expected, int64_t next, int64_t fence,

@@ -37,6 +37,7 @@ int cu_ledger_load(struct cu_ledger *ledger, int64_t *watermark, struct catchup_
 /* What a fence means: the lease that this process holds on the consumer, 0 for none. */
 struct cu_counts {
 	int64_t offered, applied, passed, parked, retries;
+	int64_t vanished;
 	int64_t in_hand; /* rows to expect in hand at a crash; 0: not known, -1: as many as before */
 };
 

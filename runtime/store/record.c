@@ -73,9 +73,11 @@ static int read_state(struct cu_conn *conn, const char *name, struct cu_record *
 {
 	struct catchup_consumer_status *status = &record->status;
 	sqlite3_stmt *stmt;
+	/* The inner `vanished` is the table's where it has the column, which older ones have not. */
 	int rc = ask(conn, "catchup_state", "SELECT offered, applied, passed, parked, retries, updated_ms,"
 		" state, code, error_row, message, since_ms, category, counted_from, counted_to, counted,"
-		" mark_id, mark_hash FROM main.catchup_state WHERE name = ?1", name, &stmt, error);
+		" mark_id, mark_hash, (SELECT vanished FROM main.catchup_state AS s WHERE s.name = ?1)"
+		" FROM main.catchup_state, (SELECT 0 AS vanished) WHERE name = ?1", name, &stmt, error);
 
 	if (rc != CATCHUP_OK || !stmt)
 		return rc;
@@ -98,6 +100,7 @@ static int read_state(struct cu_conn *conn, const char *name, struct cu_record *
 	record->marked = sqlite3_column_type(stmt, 15) != SQLITE_NULL;
 	record->mark_id = sqlite3_column_int64(stmt, 15);
 	record->mark_hash = sqlite3_column_int64(stmt, 16);
+	status->vanished = sqlite3_column_int64(stmt, 17);
 	sqlite3_finalize(stmt);
 	return CATCHUP_OK;
 }

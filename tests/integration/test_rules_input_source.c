@@ -252,8 +252,8 @@ static void the_table_changes_while_it_is_followed(void **state)
 	}
 }
 
-/* "a row deleted between range and read (counted)": it was never offered, and what was offered is
- * counted. The consumer stays in row 1, of a range of 100 rows, while some of them go. */
+/* "a row deleted between range and read (counted)": it was never offered; how many they were is counted,
+ * logged and shown. The consumer stays in row 1, of a range of 100 rows, while some of them go. */
 static struct scene *deleting;
 
 static int deleting_row(struct catchup_context *ctx, void *state, sqlite3_stmt *row)
@@ -272,6 +272,7 @@ static void a_row_deleted_between_range_and_read_was_not_offered(void **state)
 	const struct catchup_options options = {.batch_rows = 1};
 	struct scene *s = *state;
 	struct catchup_status *status;
+	struct program p = {0};
 
 	deleting = s;
 	scene_sql(s, "PRAGMA journal_mode = WAL;"
@@ -286,8 +287,29 @@ static void a_row_deleted_between_range_and_read_was_not_offered(void **state)
 	assert_int_equal(status->consumers[0].watermark, 100);
 	assert_int_equal(status->consumers[0].offered, 88);
 	assert_int_equal(status->consumers[0].applied, 88);
+	assert_int_equal(status->consumers[0].vanished, 12);
 	catchup_status_free(status);
 	assert_int_equal(scene_close(s, NULL), CATCHUP_OK);
+	scene_expect_log(s, "deletes: 12 of the rows up to 100 were deleted before they were read");
+	assert_int_equal(program_run(&p, "status", s->database), 0);
+	help_expect(p.out.text, "deletes: 12 rows were deleted before they were read\n");
+	program_free(&p);
+	assert_int_equal(program_run(&p, "status", s->database, "--json"), 0);
+	test_json_is(p.out.text, "$.consumers[0].vanished", "12");
+	program_free(&p);
+	/* Of a database that an earlier version has made nothing is known. */
+	test_sql(scene_path(s, "results.db"), "ALTER TABLE catchup_state DROP COLUMN vanished");
+	assert_int_equal(program_run(&p, "status", s->database, "--json"), 0);
+	test_json_is(p.out.text, "$.consumers[0].offered", "88");
+	test_json_is(p.out.text, "$.consumers[0].vanished", "0");
+	program_free(&p);
+	scene_open(s, &options);
+	scene_add_table(s, &table);
+	scene_start(s);
+	scene_sql(s, "INSERT INTO numbers(n) VALUES(1)");
+	scene_wait(s);
+	assert_int_equal(scene_close(s, NULL), CATCHUP_OK);
+	assert_int_equal(test_number(scene_path(s, "results.db"), "SELECT vanished FROM catchup_state"), 0);
 }
 
 /* "2,000 columns", "invalid UTF-8 and NUL in text (passed through byte for byte)" */

@@ -317,6 +317,10 @@ struct catchup_consumer_status {
 	const char *owner;    /* who holds the lease ("host:pid"), "" for nobody */
 	const char *error_category; /* of last_error: "row", "busy", "full", "io", "memory", "schema",
 	                         "database", "slow", "gone"; "" when there is none */
+	int64_t vanished;     /* rows that were there when they were announced to the consumer and were
+	                         deleted before it read them, so they were not offered; of a backlog of
+	                         a consumer that reads row by row they are not known. A set-based one
+	                         reads by itself: such rows are among those offered */
 };
 
 struct catchup_status {
