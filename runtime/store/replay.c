@@ -101,8 +101,8 @@ static int put_aside(struct cu_conn *conn, const char *table, size_t i, struct c
 	int rc = line_of(conn, table, &line, error);
 
 	if (rc == CATCHUP_OK && line[0])
-		rc = exec_owned(conn, sqlite3_mprintf("CREATE TABLE saved.t%zu AS SELECT %s AS line FROM"
-			" main.\"%w\"; DELETE FROM main.\"%w\"", i, line, table, table), error);
+		rc = exec_owned(conn, sqlite3_mprintf("CREATE TABLE saved.t%d AS SELECT %s AS line FROM"
+			" main.\"%w\"; DELETE FROM main.\"%w\"", (int)i, line, table, table), error);
 	/* Ids that count up by themselves begin anew. */
 	if (rc == CATCHUP_OK)
 		rc = ask(conn, &counted, error, sqlite3_mprintf(
@@ -246,9 +246,9 @@ static int compare_table(struct cu_conn *conn, const char *table, size_t i,
 
 	if (rc == CATCHUP_OK)
 		rc = ask(conn, &was_there, error, sqlite3_mprintf(
-			"SELECT name FROM saved.sqlite_schema WHERE name = 't%zu'", i));
+			"SELECT name FROM saved.sqlite_schema WHERE name = 't%d'", (int)i));
 	if (rc == CATCHUP_OK && line[0] && was_there[0]) {
-		was = sqlite3_mprintf("SELECT line FROM saved.t%zu", i);
+		was = sqlite3_mprintf("SELECT line FROM saved.t%d", (int)i);
 		is = sqlite3_mprintf("SELECT %s AS line FROM main.\"%w\"", line, table);
 		rc = was && is ? compare_sides(conn, table, was, is, verification, verdict, error)
 			       : cu_error_nomem(error);

@@ -219,6 +219,31 @@ static void recomputing_compares_row_by_row(void **state)
 	assert_int_equal(scene_number(s, "SELECT count(*) FROM numbers"), ROWS + 10);
 }
 
+static void recomputing_compares_each_table_of_a_consumer(void **state)
+{
+	struct scene *s = *state;
+	struct program p = {0};
+
+	set_up_run(s);
+	scene_file(s, "three.sql", "-- name: three\n-- source: numbers\n-- setup\n"
+				   "CREATE TABLE IF NOT EXISTS one(n); CREATE TABLE IF NOT EXISTS two(n);\n"
+				   "CREATE TABLE IF NOT EXISTS three(n);\n"
+				   "-- row\nINSERT INTO one VALUES(@n); INSERT INTO two VALUES(2 * @n);\n"
+				   "INSERT INTO three VALUES(3 * @n);\n");
+	p.folder = s->folder;
+	assert_int_equal(program_run(&p, "run", s->database, "three.sql", "--until-caught-up"), 0);
+	program_free(&p);
+	p.folder = s->folder;
+	verify(s, &p, 0, "three", "--recompute");
+	help_expect(p.out.text, "  recomputed: the same 1500 rows in 3 tables\n");
+	program_free(&p);
+	scene_sql(s, "DELETE FROM two WHERE n = 4; DELETE FROM three WHERE n = 9");
+	verify(s, &p, 1, "three", "--recompute");
+	help_expect(p.out.text, "table 'two': 1 rows that it should have are not there, the first is (4)");
+	help_expect(p.out.text, "table 'three': 1 rows that it should have are not there, the first is (9)");
+	program_free(&p);
+}
+
 static void recomputing_takes_the_consumer_that_is_named(void **state)
 {
 	struct scene *s = *state;
@@ -394,6 +419,7 @@ int main(void)
 		SCENE_TEST(a_watermark_that_another_program_moved_is_no_lie),
 		SCENE_TEST(a_damaged_file_is_found),
 		SCENE_TEST(recomputing_compares_row_by_row),
+		SCENE_TEST(recomputing_compares_each_table_of_a_consumer),
 		SCENE_TEST(recomputing_takes_the_consumer_that_is_named),
 		SCENE_TEST(recomputing_while_it_runs_sees_one_moment),
 		SCENE_TEST(a_guarded_source_only_grows),
