@@ -8,6 +8,7 @@
 #include "changelog/follow.h"
 
 #include "base/error.h"
+#include "changelog/tail.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -220,7 +221,7 @@ static void publish(struct catchup_changelog *c)
 static void pass_over(struct catchup_changelog *c)
 {
 	struct catchup_error error;
-	struct cu_span last[CU_PASSED_LINES], text;
+	struct cu_span last[CU_TAIL_LINES], text;
 	struct cu_line line;
 	size_t n = 0;
 	int64_t at;
@@ -228,15 +229,15 @@ static void pass_over(struct catchup_changelog *c)
 
 	while ((got = cu_split_next(&c->split, &text, &at, &error)) != CU_SPLIT_NONE)
 		if (got == CU_SPLIT_LINE)
-			last[n++ % CU_PASSED_LINES] = text;
-	for (size_t back = 1; back <= n && back <= CU_PASSED_LINES; back++) {
-		text = last[(n - back) % CU_PASSED_LINES];
+			last[n++ % CU_TAIL_LINES] = text;
+	for (size_t back = 1; back <= n && back <= CU_TAIL_LINES; back++) {
+		text = last[(n - back) % CU_TAIL_LINES];
 		if (cu_line_parse(&c->parser, text.bytes, text.n, &line, &error) != CATCHUP_OK)
 			continue;
 		c->order = (struct cu_order){line.sequence, false};
 		return;
 	}
-	if (n > CU_PASSED_LINES)
+	if (n > CU_TAIL_LINES)
 		c->order = (struct cu_order){-1, false};
 }
 

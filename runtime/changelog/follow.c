@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "changelog/decide.h"
 #include "changelog/open.h"
+#include "changelog/tail.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -340,75 +341,6 @@ static void read_changelog(void *argument)
 
 /* ---- opening and closing ------------------------------------------------------------------ */
 
-/* The offset behind the last newline of the first `size` bytes. */
-static int find_line_start(int fd, int64_t size, int64_t *out)
-{
-	char block[16 * 1024];
-
-	while (size > 0) {
-		int64_t from = size > (int64_t)sizeof(block) ? size - (int64_t)sizeof(block) : 0;
-		size_t bytes = (size_t)(size - from);
-		ssize_t n = cu_file_read_least(fd, block, bytes, bytes, from);
-		const char *newline;
-
-		if (n < 0)
-			return (int)n;
-		newline = memrchr(block, '\n', (size_t)n);
-		if (newline) {
-			*out = from + (newline - block) + 1;
-			return 0;
-		}
-		size = from;
-	}
-	*out = 0;
-	return 0;
-}
-
-/* The sequence of the line from..to (its newline), behind a hole perhaps; -1 when it has none. Returns
- * 0 or a negative errno. */
-static int read_sequence(
-	struct catchup_changelog *c, int fd, int64_t from, int64_t to, int64_t *sequence)
-{
-	struct cu_line line;
-	size_t n, hole = 0;
-	ssize_t got;
-	char *text;
-
-	if (to - from > c->max_line)
-		from = to - c->max_line;
-	n = (size_t)(to - from);
-	text = malloc(n + 1);
-	if (!text)
-		return -ENOMEM;
-	got = cu_file_read_least(fd, text, n, n, from);
-	while (got > 0 && hole < (size_t)got && text[hole] == '\0')
-		hole++;
-	if (got == (ssize_t)n && cu_line_parse(&c->parser, text + hole, n - hole, &line, NULL) ==
-					 CATCHUP_OK)
-		*sequence = line.sequence;
-	free(text);
-	return got < 0 ? (int)got : 0;
-}
-
-/*
- * The newest sequence before `at`, so that a subscriber that begins there knows which one should come:
- * otherwise what is lost before the first event that it gets would be lost in silence. -1 when there
- * is none, or too many bad lines stand behind it.
- */
-static int find_sequence(struct catchup_changelog *c, int fd, int64_t at, int64_t *sequence)
-{
-	int64_t from;
-	int rc = 0;
-
-	*sequence = -1;
-	for (int i = 0; i < CU_PASSED_LINES && at > 0 && *sequence < 0 && rc == 0; i++, at = from) {
-		rc = find_line_start(fd, at - 1, &from);
-		if (rc == 0)
-			rc = read_sequence(c, fd, from, at - 1, sequence);
-	}
-	return rc;
-}
-
 /* A watch on the folder that holds the name. */
 static struct cu_watch *watch_name(const char *path)
 {
@@ -462,11 +394,12 @@ static int open_first(struct catchup_changelog *c, uint32_t wait_ms, struct catc
 		cu_watch_works(c->watch);
 		cu_watch_wait(c->watch, next < deadline ? next : deadline);
 	}
-	rc = find_line_start(file->fd, stat.size, &at);
+	rc = cu_tail_find_start(file->fd, stat.size, &at);
 	if (rc == 0)
 		rc = cu_split_seek(&c->split, file->fd, at);
 	if (rc == 0)
-		rc = find_sequence(c, file->fd, at, &c->order.last);
+		rc = cu_tail_find_sequence(
+			file->fd, at, c->max_line, &c->parser, &c->order.last);
 	if (rc != 0) {
 		cu_log_file_release(file);
 		return cu_error_errno(error, rc == -ENOMEM ? CATCHUP_NOMEM : CATCHUP_IO, -rc,

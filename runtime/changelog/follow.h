@@ -24,9 +24,6 @@
 #include "changelog/split.h"
 
 #define CU_FOLLOW_GENERATIONS_MAX 64
-/* Lines that are looked at for the newest sequence of what is passed over; when all of them are bad,
- * the order is not known. */
-#define CU_PASSED_LINES 8
 
 /* An open file, shared by those who read it. */
 struct cu_log_file {

@@ -336,6 +336,23 @@ void cu_changes_stop(struct cu_changes *c)
 	atomic_store(&c->f->out_of_sync, c->f->owed.reason != 0);
 }
 
+void cu_changes_stand_by(struct cu_changes *c)
+{
+	struct cu_follower *f = c->f;
+	uint64_t wanted = atomic_load(&f->runtime->looks_wanted);
+	int64_t newest;
+
+	cu_changes_stop(c);
+	/* What is owed is for the other process to answer, as long as it runs this. */
+	atomic_store(&f->out_of_sync, 0);
+	if (cu_changes_newest(f->runtime, &newest) != CATCHUP_OK)
+		return;
+	/* The sequence began anew: what was waited for says nothing. */
+	if (newest < atomic_exchange(&f->brought, newest))
+		atomic_fetch_add(&f->restarts, 1);
+	atomic_store(&f->looks_done, wanted);
+}
+
 int cu_changes_create(struct cu_changes **out, struct cu_follower *f, struct catchup_error *error)
 {
 	struct cu_changes *c = calloc(1, sizeof(*c));

@@ -51,6 +51,9 @@ int cu_changes_rewind(struct cu_changes *changes, int64_t after, struct catchup_
 /* Stops bringing until the next rewind. */
 void cu_changes_stop(struct cu_changes *changes);
 
+/* As that; and notes how far the file goes, for who waits until another process has come there. */
+void cu_changes_stand_by(struct cu_changes *changes);
+
 /* The next change in order, which stays with the follower until it is released; NULL: none yet. */
 struct cu_change *cu_changes_take(struct cu_changes *changes);
 

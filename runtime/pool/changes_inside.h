@@ -12,6 +12,9 @@ int cu_changes_take_source(
 /* What cu_changes_create checks. */
 int cu_changes_check(const struct catchup *c, struct catchup_error *error);
 
+/* The newest sequence in the file, -1 for none. A code when it cannot be known now. */
+int cu_changes_newest(const struct catchup *c, int64_t *sequence);
+
 /* An iterator on the runtime's changelog. Fails when the file is not there. */
 int cu_changes_open(struct catchup *c, const char *family, const char *table, int64_t after,
 	struct catchup_iterator **out, struct catchup_error *error);

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "changelog/open.h"
+#include "changelog/tail.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,8 @@
 
 /* A missing file is not waited for here, where it would hold up a worker: the plan comes again. */
 #define OPEN_WAIT_MS 1
+
+#define LINE_BYTES_MAX (8u * 1024 * 1024) /* as a changelog's reader has it */
 
 int cu_changes_take_source(
 	const char *source, char **family, char **table, struct catchup_error *error)
@@ -76,6 +79,28 @@ int cu_changes_check(const struct catchup *c, struct catchup_error *error)
 	if (rc == CATCHUP_OK || why.detail != 0)
 		return CATCHUP_OK;
 	return cu_error_set(error, CATCHUP_USAGE, 0, "%s", why.message);
+}
+
+int cu_changes_newest(const struct catchup *c, int64_t *sequence)
+{
+	const char **databases = list_databases(c);
+	struct cu_line_parser parser = {0};
+	struct cu_file_stat stat;
+	int64_t at;
+	int fd, rc;
+
+	if (!databases)
+		return CATCHUP_NOMEM;
+	rc = cu_open_read(c->options.changelog, databases, &fd, &stat, NULL);
+	free(databases);
+	if (rc != CATCHUP_OK)
+		return rc;
+	rc = cu_tail_find_start(fd, stat.size, &at);
+	if (rc == 0)
+		rc = cu_tail_find_sequence(fd, at, LINE_BYTES_MAX, &parser, sequence);
+	cu_line_parser_finish(&parser);
+	cu_file_close(fd);
+	return rc == 0 ? CATCHUP_OK : CATCHUP_IO;
 }
 
 /* The runtime's changelog, opened by whoever needs it first. */

@@ -261,7 +261,7 @@ bool cu_perform_lease(struct cu_follower *f, struct cu_event *event)
 	 * of the consumer's own. */
 	close_consumer(f);
 	if (f->changes)
-		cu_changes_stop(f->changes);
+		cu_changes_stand_by(f->changes);
 	/* Who waits for this consumer is told how far the other process gets with it. */
 	if (cu_ledger_load(&f->ledger, &watermark, NULL) == CATCHUP_OK) {
 		atomic_store(&f->watermark, watermark);

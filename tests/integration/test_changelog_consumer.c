@@ -623,6 +623,37 @@ static void a_second_process_takes_over(void **state)
 	catch_up(u);
 }
 
+static void who_waits_is_told_when_another_process_has_caught_up(void **state)
+{
+	struct users *u = *state;
+	struct program first = {0}, second = {0};
+
+	users_work(u, 50);
+	write_on(u);
+	START_CACHE(u, &first, "user_names");
+	users_wait(u);
+	for (int i = 0; i < 3; i++) {
+		char line[96];
+
+		users_work(u, 50);
+		write_on(u);
+		/* A line that is not for it counts as well. */
+		snprintf(line, sizeof(line),
+			"{\"seq\":%lld,\"family\":\"app\",\"table\":\"others\",\"key\":[]}\n",
+			users_newest(u->log) + 1);
+		test_append_file(u->log, line);
+		RUN_CACHE(u, &second, "user_names");
+		expect_exit(&second, 0);
+		expect_text(second.err.text, "waiting until it ends");
+		assert_int_equal(users_stale(u), 0);
+		assert_int_equal(users_watermark(u, "user_names"), users_newest(u->log));
+		program_free(&second);
+	}
+	program_signal(&first, SIGTERM);
+	assert_int_equal(program_finish(&first), 0);
+	program_free(&first);
+}
+
 /* The one that waits neither holds the file nor goes on with a sequence of long ago. */
 static void a_second_process_takes_the_writing_over(void **state)
 {
@@ -681,6 +712,7 @@ int main(void)
 		USERS_TEST(status_shows_what_is_known),
 		USERS_TEST(a_second_process_takes_over),
 		USERS_TEST(a_second_process_takes_the_writing_over),
+		USERS_TEST(who_waits_is_told_when_another_process_has_caught_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
