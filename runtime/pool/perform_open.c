@@ -336,6 +336,27 @@ bool cu_perform_load(struct cu_follower *f, struct cu_event *event)
 }
 
 /* Only an idle consumer renews by itself; one that works does it with its commits. */
+/* Whether another consumer of the file has renewed all leases in it not long ago. */
+static bool is_renewed(const struct cu_file *file, int64_t now_ns, int64_t life_ns)
+{
+	int64_t renewed_ns = atomic_load(&file->renewed_ns);
+
+	return renewed_ns != 0 && now_ns - renewed_ns < life_ns / 6;
+}
+
+/* One who had nothing to do since the last renewal. */
+static void give_memory_back(struct cu_follower *f)
+{
+	if (f->batches_at_renewal != f->progress.batches) {
+		f->batches_at_renewal = f->progress.batches;
+		f->memory_given_back = false;
+	} else if (!f->memory_given_back) {
+		cu_conn_give_memory_back(&f->writer);
+		cu_conn_give_memory_back(&f->fetcher);
+		f->memory_given_back = true;
+	}
+}
+
 bool cu_perform_renew(struct cu_follower *f, struct cu_event *event)
 {
 	int64_t life_ns = f->plan.config.lease_ns;
@@ -343,22 +364,20 @@ bool cu_perform_renew(struct cu_follower *f, struct cu_event *event)
 	bool lost = false;
 	int rc = CATCHUP_OK;
 
-	cu_turn_take(f);
-	/* Another consumer of this file has done it for all: not before the next time. */
-	if (file->renewed_ns == 0 || event->now_ns - file->renewed_ns >= life_ns / 6) {
-		rc = cu_ledger_renew_all(&f->ledger, &f->runtime->owner, f->plan.fence, life_ns,
-			&lost, &f->fault);
-		if (rc == CATCHUP_OK && !lost)
-			file->renewed_ns = event->now_ns;
+	/* Asked for without the turn first: of a hundred that are idle one has to do something. */
+	if (!is_renewed(file, event->now_ns, life_ns)) {
+		cu_turn_take(f);
+		if (!is_renewed(file, event->now_ns, life_ns)) {
+			rc = cu_ledger_renew_all(&f->ledger, &f->runtime->owner, f->plan.fence,
+				life_ns, &lost, &f->fault);
+			if (rc == CATCHUP_OK && !lost)
+				atomic_store(&file->renewed_ns, event->now_ns);
+		}
+		cu_turn_give(f, 0);
 	}
-	cu_turn_give(f, 0);
 	if (rc != CATCHUP_OK)
 		return cu_perform_fault(f, event, false, 0);
-	if (f->batches_at_renewal == f->progress.batches) {
-		cu_conn_give_memory_back(&f->writer);
-		cu_conn_give_memory_back(&f->fetcher);
-	}
-	f->batches_at_renewal = f->progress.batches;
+	give_memory_back(f);
 	event->kind = lost ? CU_EVENT_LOST : CU_EVENT_DONE;
 	return true;
 }

@@ -39,7 +39,9 @@ struct cu_file {
 	/* who has the turn only */
 	struct cu_manners manners;
 	struct cu_file_stat wal; /* when our last turn ended */
-	int64_t renewed_ns;      /* all leases in it, the last time; 0: never */
+
+	/* atomic; written by who has the turn */
+	_Atomic int64_t renewed_ns; /* all leases in it, the last time; 0: never */
 
 	/* checkpointer (checkpoint.c) */
 	struct cu_thread checkpointer;
@@ -174,6 +176,7 @@ struct cu_follower {
 	int64_t wake_at_ns;             /* nothing to do before; CU_FOREVER: until woken */
 	bool waits_for_lease;           /* told once */
 	int64_t batches_at_renewal;     /* none since: it is idle, and holds no memory it can do without */
+	bool memory_given_back;         /* and has done nothing since */
 };
 
 struct cu_worker {
