@@ -66,7 +66,7 @@ int64_t bench_amount(const struct bench *b, int64_t full, int64_t quick)
 
 bool bench_is_slow(const struct bench *b)
 {
-	return b->stage == BENCH_STAGE_RUN;
+	return b && b->stage == BENCH_STAGE_RUN;
 }
 
 int bench_fail(struct bench *b, const char *fmt, ...)
@@ -319,6 +319,7 @@ static int run_scenarios(struct bench *b, const struct bench_scenario *const *ch
 	for (size_t i = 0; i < n; i++) {
 		b->result = &results[i];
 		run_scenario(b, chosen[i]);
+		bench_wait_if_ending(b);
 		failed |= b->result->failed;
 		if (text)
 			bench_print_text(b->result, stdout);

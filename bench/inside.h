@@ -7,6 +7,7 @@
 
 #include "bench.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 
 enum bench_record_kind {
@@ -68,6 +69,8 @@ struct bench {
 	const char *stage_side;
 	size_t stage_comparison;
 
+	_Atomic int ending; /* a signal has come: what fails now fails because of it */
+
 	/* of the scenario in hand */
 	struct bench_result *result;
 	size_t n_comparisons;
@@ -84,6 +87,7 @@ void bench_folder_remove(struct bench *b);
 /* stop.c */
 int bench_stop_on_signals(struct bench *b);
 void bench_signals_free(void); /* for what is started */
+void bench_wait_if_ending(struct bench *b);
 void bench_remove_tree(const char *path);
 void bench_progress_end(const struct bench *b);
 

@@ -41,13 +41,14 @@ void bench_remove_tree(const char *path)
 
 static void *wait_for_signal(void *argument)
 {
-	const struct bench *b = argument;
+	struct bench *b = argument;
 	sigset_t set;
 	int number = 0;
 
 	ending_signals(&set);
 	if (sigwait(&set, &number) != 0)
 		return NULL;
+	atomic_store(&b->ending, 1);
 	bench_progress_end(b);
 	if (b->root[0])
 		bench_remove_tree(b->root);
@@ -70,6 +71,12 @@ int bench_stop_on_signals(struct bench *b)
 		return -1;
 	pthread_detach(thread);
 	return 0;
+}
+
+void bench_wait_if_ending(struct bench *b)
+{
+	while (atomic_load(&b->ending))
+		pause();
 }
 
 void bench_signals_free(void)
