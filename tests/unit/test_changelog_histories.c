@@ -398,6 +398,8 @@ static void come(struct history *h, struct reader *r)
 	}
 	r->anywhere = !alone;
 	/* A reader that is shared may know the order from files that are gone. */
+	if (r->options.start == CATCHUP_START_BEGINNING && r->options.changelog && !holds_any(h, named))
+		r->sequence = h->shared->order.last;
 	r->blank = r->options.start != CATCHUP_START_AFTER && !holds_any(h, h->first_in_named) &&
 		   (!r->options.changelog || h->shared->order.last < 0);
 	history_tell(h, "      %td opens at %d, after %" PRId64 ", ring %u, %s%s", r - h->readers,
