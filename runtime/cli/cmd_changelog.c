@@ -209,8 +209,10 @@ const struct cli_command cli_command_changelog_follow = {
 		 "\"seq\":\"M\"}\n"
 		 "where events may have been missed (null: not known); {\"bad_line\":true,\"message\":\"...\"}\n"
 		 "for a line that is no event. Flags and bad lines are not counted by --count.\n"
-		 "Follows rotation. SIGINT, SIGTERM and SIGHUP end it with exit code 0.\n",
+		 "Follows rotation. Ends with exit code 0 after --count events, or by SIGINT, SIGTERM or\n"
+		 "SIGHUP, also when it has told of a gap: that is its output, and it has gone on.\n",
 	.examples = "  catchup changelog follow /var/lib/app/changelog --table users | jq .key\n"
-		    "  catchup changelog follow ctl.log --after-seq 1200 --count 10\n",
+		    "  catchup changelog follow ctl.log --after-seq 1200 --count 10\n"
+		    "  catchup changelog follow ctl.log | jq 'if .out_of_sync then halt_error(6) else . end'\n",
 	.run = follow,
 };
