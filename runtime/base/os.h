@@ -199,6 +199,9 @@ void cu_os_boot_id(char *to, size_t bytes);
 /* Start time of a process in clock ticks since boot, -1 when there is no such process. With the pid
  * it names a process for good, since pids are used again. */
 int64_t cu_os_process_start(pid_t pid);
+/* The name of a process's program as ps shows it, cut to fit; "" when there is none, or it is not
+ * printable. */
+void cu_os_process_name(pid_t pid, char *to, size_t bytes);
 /* Names the set of processes that a pid is unique in (Linux: the pid namespace); 0 when unknown. Two
  * processes of one machine that differ in it cannot tell whether the other one lives. */
 int64_t cu_os_pid_space(void);

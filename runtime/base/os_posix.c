@@ -226,6 +226,19 @@ int64_t cu_os_process_start(pid_t pid)
 	return p ? strtoll(p, NULL, 10) : -1;
 }
 
+void cu_os_process_name(pid_t pid, char *to, size_t bytes)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%ld/comm", (long)pid);
+	if (read_small(path, to, bytes) < 0)
+		to[0] = '\0';
+	to[strcspn(to, "\n")] = '\0';
+	for (const char *p = to; *p; p++)
+		if (*p < ' ' || *p > '~')
+			to[0] = '\0';
+}
+
 int64_t cu_os_pid_space(void)
 {
 	struct stat st;

@@ -216,6 +216,8 @@ void cli_status_table(struct cli_text *text, const struct catchup_status *status
 	else if (status->wal_bytes > 0)
 		cli_text_printf(text, ", write-ahead log %.1f KiB",
 			(double)status->wal_bytes / 1024.0);
+	if (status->wal_held_by[0] != '\0')
+		cli_text_printf(text, ", held back by %s", status->wal_held_by);
 	cli_text_puts(text, "\n\n");
 	if (status->n_consumers == 0) {
 		cli_text_puts(text, "no consumer has run on this database\n");
@@ -308,6 +310,7 @@ void cli_status_json(struct cli_text *text, const struct catchup_status *status)
 	cli_json_text(&json, "version", status->sqlite_version);
 	cli_json_end_object(&json);
 	cli_json_int64(&json, "wal_bytes", status->wal_bytes);
+	cli_json_text(&json, "wal_held_by", status->wal_held_by);
 	cli_json_array(&json, "sources");
 	for (size_t i = 0; i < status->n_sources; i++) {
 		const struct catchup_source_status *s = &status->sources[i];

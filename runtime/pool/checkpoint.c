@@ -27,12 +27,6 @@
 
 #define WORTH_IT_BYTES (INT64_C(16) << 20)
 
-/* Bytes of the -shm file that readers lock (walformat: WAL_READ_LOCK). */
-#define SHM_READ_FIRST 123
-#define SHM_READ_LAST 127
-
-#define MOST_BLAMED 8
-
 static int64_t bound_of(const struct cu_file *file)
 {
 	return (int64_t)file->runtime->options.wal_mib << 20;
@@ -57,26 +51,11 @@ void cu_checkpoint_note(struct cu_file *file, int64_t log_bytes)
 		cu_park_wake(&file->checkpoint_park);
 }
 
-void cu_checkpoint_blame(const char *shm_path, char *to, size_t bytes)
-{
-	struct cu_file_stat shm;
-	pid_t pids[MOST_BLAMED];
-	size_t n, used = 0;
-
-	to[0] = '\0';
-	if (cu_file_stat_path(shm_path, &shm) != 0)
-		return;
-	n = cu_os_lock_holders(&shm.id, SHM_READ_FIRST, SHM_READ_LAST, pids, MOST_BLAMED);
-	for (size_t i = 0; i < n && used < bytes; i++)
-		used += (size_t)snprintf(to + used, bytes - used, "%spid %ld", i ? ", " : "",
-			(long)pids[i]);
-}
-
 static void warn(struct cu_file *file, int64_t bytes)
 {
 	char blamed[256];
 
-	cu_checkpoint_blame(file->shm_path, blamed, sizeof(blamed));
+	cu_conn_wal_readers(file->path, NULL, 0, blamed, sizeof(blamed));
 	cu_log(&file->runtime->logger, CATCHUP_LOG_WARN, file->path,
 		"the write-ahead log has %lld MiB, above the bound of %u: a read transaction holds it "
 		"back (%s); end it, and the log is cut",

@@ -291,8 +291,6 @@ void cu_checkpoint_note(struct cu_file *file, int64_t log_bytes);
 int cu_checkpoint_start(struct cu_file *file, struct catchup_error *error);
 /* Ends the thread, after all others; stopping is set. */
 void cu_checkpoint_stop(struct cu_file *file);
-/* Other processes that hold the log back, as "pid 12, pid 34"; "" for none known. */
-void cu_checkpoint_blame(const char *shm_path, char *to, size_t bytes);
 
 /* ---- watchdog (watchdog.c) ------------------------------------------------------------------- */
 

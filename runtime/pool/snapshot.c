@@ -91,12 +91,11 @@ int catchup_status(struct catchup *c, struct catchup_status **out, struct catchu
 	*out = cu_status_create(c->path);
 	if (!*out)
 		return cu_error_nomem(error);
-	(*out)->wal_bytes = cu_conn_wal_bytes(c->path);
 	for (struct cu_reader *r = c->readers; r && complete; r = r->next)
 		complete = add_reader(*out, r);
 	for (size_t i = 0; i < c->n_followers && complete; i++)
 		complete = add_follower(*out, c->followers[i]);
-	if (complete)
+	if (complete && cu_status_add_log(*out, (int64_t)c->options.wal_mib << 20))
 		return CATCHUP_OK;
 	catchup_status_free(*out);
 	*out = NULL;

@@ -194,6 +194,11 @@ int cu_conn_checkpoint(struct cu_conn *conn, bool full, int *log_frames, int *do
 /* Bytes of the write-ahead log beside a database (0: none), by stat, never opening it. */
 int64_t cu_conn_wal_bytes(const char *database);
 
+/* Other processes that read from that log and so hold it back, as "pid 12 (python3), pid 34"; "" for none
+ * that is known. except: pids that are known to read for moments only. */
+void cu_conn_wal_readers(const char *database, const int64_t *except, size_t n_except, char *to,
+	size_t bytes);
+
 /* Checks of the library in this process: thread-safe build, version. */
 int cu_sqlite_check(struct catchup_error *error);
 

@@ -173,8 +173,6 @@ int catchup_status_read(const char *database, struct catchup_status **out, struc
 	rc = open_to_look(&look.conn, path, error);
 	if (rc == CATCHUP_OK && !(look.status = cu_status_create(path)))
 		rc = cu_error_nomem(error);
-	if (rc == CATCHUP_OK)
-		look.status->wal_bytes = cu_conn_wal_bytes(path);
 	/* One moment of the database for everything that is in it. */
 	if (rc == CATCHUP_OK)
 		rc = cu_conn_exec(&look.conn, "BEGIN", NULL, 0, error);
@@ -185,6 +183,8 @@ int catchup_status_read(const char *database, struct catchup_status **out, struc
 		rc = cu_error_nomem(error);
 	for (size_t i = 0; i < look.entries.n && rc == CATCHUP_OK; i++)
 		rc = look_at(&look, &look.entries.items[i], error);
+	if (rc == CATCHUP_OK && !cu_status_add_log(look.status, 0))
+		rc = cu_error_nomem(error);
 	for (size_t i = 0; i < look.n_sources; i++)
 		if (look.sources[i].open)
 			cu_source_close(&look.sources[i].source);

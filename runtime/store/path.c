@@ -185,13 +185,3 @@ char *cu_path_uri(const char *path, const char *mode)
 	memcpy(to + 6, mode, strlen(mode) + 1);
 	return uri;
 }
-
-int64_t cu_conn_wal_bytes(const char *database)
-{
-	char path[PATH_MAX + 8];
-	struct cu_file_stat st;
-
-	if (snprintf(path, sizeof(path), "%s-wal", database) >= (int)sizeof(path))
-		return 0;
-	return cu_file_stat_path(path, &st) == 0 ? st.size : 0;
-}

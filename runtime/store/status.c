@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "store/status.h"
 
+#include "store/connection.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,11 +42,36 @@ struct catchup_status *cu_status_create(const char *database)
 		return NULL;
 	whole->status.sqlite_version = catchup_sqlite_version();
 	whole->status.database = keep(whole, database);
+	whole->status.wal_held_by = "";
 	if (!whole->status.database) {
 		catchup_status_free(&whole->status);
 		return NULL;
 	}
 	return &whole->status;
+}
+
+bool cu_status_add_log(struct catchup_status *status, int64_t small)
+{
+	struct whole *whole = (struct whole *)(void *)status;
+	int64_t *consumers;
+	char readers[512];
+
+	status->wal_bytes = cu_conn_wal_bytes(status->database);
+	if (status->wal_bytes <= small)
+		return true;
+	consumers = calloc(status->n_consumers + 1, sizeof(*consumers));
+	if (!consumers)
+		return false;
+	for (size_t i = 0; i < status->n_consumers; i++) {
+		const char *pid = strrchr(status->consumers[i].owner, ':');
+
+		consumers[i] = pid ? strtoll(pid + 1, NULL, 10) : 0;
+	}
+	cu_conn_wal_readers(
+		status->database, consumers, status->n_consumers, readers, sizeof(readers));
+	free(consumers);
+	status->wal_held_by = keep(whole, readers);
+	return status->wal_held_by != NULL;
 }
 
 struct catchup_source_status *cu_status_add_source(

@@ -183,6 +183,11 @@ void cu_os_host_name(char *to, size_t bytes)
 	snprintf(to, bytes, "sim");
 }
 
+void cu_os_process_name(pid_t pid, char *to, size_t bytes)
+{
+	snprintf(to, bytes, "program%ld", (long)pid);
+}
+
 int cu_os_network_fs(const char *path)
 {
 	(void)path;

@@ -9,6 +9,8 @@
 #include "store/status.h"
 
 #include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define ORDERS                                                                                     \
 	"CREATE TABLE orders(id INTEGER PRIMARY KEY AUTOINCREMENT);"                               \
@@ -163,6 +165,67 @@ static void sources_and_results_that_are_gone(void **state)
 	catchup_status_free(status);
 }
 
+/* Reads from the database in another process until its input ends. */
+static pid_t read_elsewhere(const char *database, int *end)
+{
+	int ready[2], go[2];
+	pid_t pid;
+	char byte;
+
+	assert_int_equal(pipe(ready), 0);
+	assert_int_equal(pipe(go), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		sqlite3 *db;
+
+		close(go[1]);
+		if (sqlite3_open(database, &db) == SQLITE_OK &&
+			sqlite3_exec(db, "BEGIN; SELECT count(*) FROM orders", NULL, NULL, NULL) ==
+				SQLITE_OK &&
+			write(ready[1], "r", 1) == 1)
+			(void)!read(go[0], &byte, 1);
+		_exit(0);
+	}
+	close(ready[1]);
+	close(go[0]);
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	close(ready[0]);
+	*end = go[1];
+	return pid;
+}
+
+static void who_holds_the_log_back_is_named(void **state)
+{
+	struct scratch *s = *state;
+	struct catchup_status *status;
+	char expected[64];
+	sqlite3 *writer;
+	int end, result;
+	pid_t pid;
+
+	assert_int_equal(sqlite3_open(s->database, &writer), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(writer, "PRAGMA journal_mode=WAL;" ORDERS, NULL, NULL, NULL),
+		SQLITE_OK);
+	status = look(s->database);
+	assert_true(status->wal_bytes > 0);
+	assert_string_equal(status->wal_held_by, "");
+	catchup_status_free(status);
+
+	pid = read_elsewhere(s->database, &end);
+	status = look(s->database);
+	snprintf(expected, sizeof(expected), "pid %ld (", (long)pid);
+	assert_non_null(strstr(status->wal_held_by, expected));
+	catchup_status_free(status);
+
+	close(end);
+	assert_int_equal(waitpid(pid, &result, 0), pid);
+	status = look(s->database);
+	assert_string_equal(status->wal_held_by, "");
+	catchup_status_free(status);
+	sqlite3_close(writer);
+}
+
 static void what_cannot_be_read(void **state)
 {
 	struct scratch *s = *state;
@@ -287,6 +350,7 @@ int main(void)
 		SCRATCH_TEST(a_database_without_our_tables),
 		SCRATCH_TEST(consumers_of_every_state),
 		SCRATCH_TEST(sources_and_results_that_are_gone),
+		SCRATCH_TEST(who_holds_the_log_back_is_named),
 		SCRATCH_TEST(what_cannot_be_read),
 		SCRATCH_TEST(waits_that_end_at_once),
 		SCRATCH_TEST(a_commit_ends_the_wait),

@@ -331,6 +331,10 @@ struct catchup_status {
 	const struct catchup_consumer_status *consumers;
 	size_t n_consumers;
 	int64_t wal_bytes; /* size of the database's write-ahead log, 0 when there is none */
+	const char *wal_held_by; /* other processes whose open reads keep that log from beginning anew,
+	                            as "pid 12 (python3), pid 34 (sqlite3)", "" for none; consumers
+	                            read for moments only and are left out. A running runtime looks
+	                            only when the log is above its bound */
 };
 
 /*
