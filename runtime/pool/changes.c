@@ -3,6 +3,7 @@
 
 #include "pool/changes_inside.h"
 #include "pool/runtime.h"
+#include "pool/trouble.h"
 
 #include "base/check.h"
 #include "base/error.h"
@@ -228,8 +229,7 @@ static bool handle(struct cu_changes *c, int result, const struct catchup_next *
 			next->error.message);
 		return true;
 	case CATCHUP_NEXT_ERROR:
-		cu_log(logger, CATCHUP_LOG_WARN, name, "the changelog cannot be read: %s; trying again",
-			next->error.message);
+		cu_trouble_starve(c->f, &next->error);
 		return true;
 	default:
 		return false;
@@ -252,6 +252,8 @@ static void changes_main(void *argument)
 			cu_iterator_ask(c->iterator);
 		}
 		result = catchup_iterator_next(c->iterator, timeout_ms, &next);
+		if (result != CATCHUP_NEXT_ERROR)
+			cu_trouble_feed(f);
 		if (!handle(c, result, next))
 			break;
 		if (result == CATCHUP_NEXT_TIMEOUT && cu_iterator_answered(c->iterator) &&

@@ -100,46 +100,6 @@ bool cu_follower_looked(struct cu_follower *f, uint64_t request)
 	return atomic_load(f->reader ? &f->reader->looks_done : &f->looks_done) >= request;
 }
 
-void cu_follower_note(struct cu_follower *f, int state, const struct catchup_error *trouble)
-{
-	struct cu_progress *p = &f->progress;
-	bool news;
-
-	cu_mutex_lock(&f->mu);
-	/* Told once, not at every try. */
-	news = trouble && (p->code == 0 || strcmp(p->message, trouble->message) != 0);
-	p->state = state;
-	if (news) {
-		p->code = trouble->code;
-		p->row = f->fault_row;
-		p->since_ms = cu_os_wall_ms();
-		p->category = cu_fault_name(cu_perform_fault_of(f, trouble));
-		memcpy(p->message, trouble->message, sizeof(p->message));
-	}
-	cu_mutex_unlock(&f->mu);
-	if (news && state == CATCHUP_STATE_PAUSED)
-		cu_log(&f->runtime->logger, CATCHUP_LOG_WARN, f->definition->name,
-			"paused at watermark %lld: %s; trying again until it is over",
-			(long long)f->plan.watermark, trouble->message);
-}
-
-void cu_follower_note_recovery(struct cu_follower *f)
-{
-	bool was;
-
-	cu_mutex_lock(&f->mu);
-	was = f->progress.code != 0;
-	f->progress.code = 0;
-	f->progress.row = 0;
-	f->progress.since_ms = 0;
-	f->progress.category = NULL;
-	f->progress.message[0] = '\0';
-	cu_mutex_unlock(&f->mu);
-	if (was)
-		cu_log(&f->runtime->logger, CATCHUP_LOG_INFO, f->definition->name,
-			"goes on; watermark %lld", (long long)atomic_load(&f->watermark));
-}
-
 void cu_follower_open(struct cu_follower *f)
 {
 	const struct catchup_options *o = &f->runtime->options;
@@ -187,7 +147,7 @@ bool cu_follower_run(struct cu_follower *f)
 			return false;
 		f->action = cu_plan_step(&f->plan, &event);
 		if (event.kind == CU_EVENT_COMMITTED) {
-			cu_follower_note_recovery(f);
+			cu_trouble_committed(f);
 			done = true;
 		}
 	}

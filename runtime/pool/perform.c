@@ -184,7 +184,7 @@ static bool perform_wait(struct cu_follower *f, const struct cu_action *action,
 		event->kind = CU_EVENT_TIME;
 		return true;
 	}
-	cu_follower_note(f, CATCHUP_STATE_CAUGHT_UP, NULL);
+	cu_trouble_idle(f);
 	if (f->reader)
 		cu_reader_run_dry(f);
 	f->wake_at_ns = action->until_ns;
@@ -236,37 +236,9 @@ static bool perform_sleep(struct cu_follower *f, const struct cu_action *action,
 		return true;
 	}
 	if (!f->waits_for_lease)
-		cu_follower_note(f, CATCHUP_STATE_PAUSED, &f->fault);
+		cu_trouble_pause(f);
 	f->wake_at_ns = action->until_ns;
 	return false;
-}
-
-/* Writes why it stopped beside the watermark; when that fails too, the log has it. */
-static void save_stop(struct cu_follower *f, int64_t row)
-{
-	const struct cu_trouble trouble = {
-		.state = CATCHUP_STATE_STOPPED,
-		.code = f->fault.code,
-		.category = cu_fault_name(cu_perform_fault_of(f, &f->fault)),
-		.row = row,
-		.message = f->fault.message,
-		.fence = f->plan.fence,
-	};
-
-	if (f->fault.code == CATCHUP_LOCKED || !cu_conn_is_open(&f->writer))
-		return;
-	cu_turn_take(f);
-	cu_ledger_save_trouble(&f->ledger, &trouble, NULL);
-	cu_turn_give(f, 0);
-}
-
-/* A row that killed those who processed it: nothing failed that could say so. */
-void cu_perform_blame(struct cu_follower *f, uint32_t crashes)
-{
-	cu_error_set(&f->fault, CATCHUP_CONSUMER, 0,
-		"the process ended %u times with this row in hand; it was not tried again",
-		(unsigned)crashes);
-	f->row_fault = f->fault;
 }
 
 /* The fault without the consumer's name in front, which some have and some have not. */
@@ -287,12 +259,10 @@ static void perform_stop(struct cu_follower *f, const struct cu_action *action)
 	struct catchup_error told;
 
 	if (action->crashes != 0)
-		cu_perform_blame(f, action->crashes);
+		cu_trouble_blame(f, action->crashes);
 	if (action->stop_code != CATCHUP_OK) {
 		f->fault.code = action->stop_code;
-		save_stop(f, action->id);
-		f->fault_row = action->id;
-		cu_follower_note(f, CATCHUP_STATE_STOPPED, &f->fault);
+		cu_trouble_stop(f, action->id);
 		copy_nameless(f, &told);
 		if (action->id)
 			cu_error_prefix(&told, "consumer '%.200s' stopped at row %lld (watermark "
@@ -303,7 +273,7 @@ static void perform_stop(struct cu_follower *f, const struct cu_action *action)
 				f->definition->name, (long long)f->plan.watermark);
 		cu_runtime_note_error(f->runtime, &told);
 	} else {
-		cu_follower_note(f, CATCHUP_STATE_IDLE, NULL);
+		cu_trouble_leave(f);
 	}
 	if (cu_conn_is_open(&f->writer) && f->plan.fence != 0) {
 		cu_turn_take(f);

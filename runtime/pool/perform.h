@@ -9,12 +9,10 @@
 #define CU_POOL_PERFORM_H
 
 #include "pool/runtime.h"
+#include "pool/trouble.h"
 
 /* Makes f->fault the event. row: the one that was being processed, 0 for none. Returns true. */
 bool cu_perform_fault(struct cu_follower *f, struct cu_event *event, bool of_row, int64_t row);
-
-/* Makes it the fault, of the consumer and of the row, that a row was in hand at so many crashes. */
-void cu_perform_blame(struct cu_follower *f, uint32_t crashes);
 
 /* Makes what the consumer's function said the fault in f->fault. */
 void cu_perform_take_failure(struct cu_follower *f);

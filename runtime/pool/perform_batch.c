@@ -104,7 +104,7 @@ bool cu_perform_begin(struct cu_follower *f, struct cu_event *event)
 {
 	int rc;
 
-	cu_follower_note(f, CATCHUP_STATE_RUNNING, NULL);
+	cu_trouble_note_state(f, CATCHUP_STATE_RUNNING);
 	rc = take_turn(f, &f->fault);
 	if (rc == CATCHUP_OK)
 		rc = cu_conn_begin(&f->writer, &f->fault);
@@ -332,7 +332,7 @@ bool cu_perform_park(struct cu_follower *f, const struct cu_action *action,
 	if (action->crashes != 0) {
 		if (look_up_key(f, action->id) != CATCHUP_OK)
 			return cu_perform_fault(f, event, false, 0);
-		cu_perform_blame(f, action->crashes);
+		cu_trouble_blame(f, action->crashes);
 	}
 	letter.key = f->fault_key;
 	letter.key_bytes = f->fault_key_bytes;
@@ -369,6 +369,8 @@ static int write_ledger(struct cu_follower *f, const struct cu_action *action, b
 	}
 	if (action->unmark)
 		rc = cu_ledger_unmark(&f->ledger, &f->fault);
+	if (rc == CATCHUP_OK)
+		rc = cu_trouble_clear_with(f);
 	if (rc == CATCHUP_OK && action->renew)
 		rc = cu_ledger_renew_lease(
 			&f->ledger, f->plan.fence, f->plan.config.lease_ns, lost, &f->fault);
@@ -404,6 +406,7 @@ static void note_commit(struct cu_follower *f, const struct cu_action *action)
 	f->progress.batches++;
 	f->progress.updated_ms = cu_os_wall_ms();
 	cu_mutex_unlock(&f->mu);
+	cu_trouble_cleared(f);
 	/* In this order: who finds the watermark reached knows of the commit, and that a chain has more
 	 * to do. */
 	atomic_fetch_add(&f->runtime->commits, 1);

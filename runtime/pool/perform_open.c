@@ -310,14 +310,8 @@ bool cu_perform_load(struct cu_follower *f, struct cu_event *event)
 
 	if (rc == CATCHUP_OK)
 		rc = check_mark(f, &f->fault);
-	if (rc == CATCHUP_OK && !f->started) {
-		const struct cu_trouble none = {.state = CATCHUP_STATE_RUNNING, .category = "",
-			.message = ""};
-
-		cu_turn_take(f);
-		rc = cu_ledger_save_trouble(&f->ledger, &none, &f->fault);
-		cu_turn_give(f, 0);
-	}
+	if (rc == CATCHUP_OK)
+		rc = cu_trouble_begin(f);
 	if (rc != CATCHUP_OK)
 		return cu_perform_fault(f, event, false, 0);
 	atomic_store(&f->watermark, event->watermark);

@@ -40,7 +40,7 @@ static void note_rebuilt(struct cu_follower *f, int64_t to)
 	cu_changes_synced(f->changes);
 	cu_log(&f->runtime->logger, CATCHUP_LOG_INFO, f->definition->name,
 		"rebuilt; goes on after sequence %lld", (long long)to);
-	cu_follower_note_recovery(f);
+	cu_trouble_over(f);
 }
 
 /*
@@ -55,7 +55,7 @@ bool cu_perform_resync(struct cu_follower *f, struct cu_event *event)
 	bool rebuilt = true, lost = false;
 	int rc;
 
-	cu_follower_note(f, CATCHUP_STATE_RUNNING, NULL);
+	cu_trouble_note_state(f, CATCHUP_STATE_RUNNING);
 	cu_turn_take(f);
 	/* No deadline: a rebuilding is as long as its tables; a stop interrupts it. */
 	cu_conn_set_deadline(&f->writer, CU_FOREVER);

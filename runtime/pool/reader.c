@@ -11,6 +11,7 @@
  * their own commits. Then the thread rests: it looks once in a while, or when one has run dry.
  */
 #include "pool/runtime.h"
+#include "pool/trouble.h"
 
 #include "base/check.h"
 #include "base/error.h"
@@ -40,6 +41,19 @@ static void fail_follower(struct cu_follower *f, const struct catchup_error *err
 	f->feed.started = false;
 	atomic_store(&f->reader_failed, 1);
 	cu_park_wake(&f->worker->park);
+}
+
+/* Until it can be read again. */
+static void starve_all(struct cu_reader *reader, const struct catchup_error *error)
+{
+	for (size_t i = 0; i < reader->n_followers; i++)
+		cu_trouble_starve(reader->followers[i], error);
+}
+
+static void feed_all(struct cu_reader *reader)
+{
+	for (size_t i = 0; i < reader->n_followers; i++)
+		cu_trouble_feed(reader->followers[i]);
 }
 
 static void fail_all(struct cu_reader *reader, const struct catchup_error *error)
@@ -233,8 +247,11 @@ static int64_t look_or_recover(struct cu_reader *reader)
 		rc = look(reader, &error);
 	if (rc == CATCHUP_OK) {
 		if (reader->faults > 0)
+			feed_all(reader);
+		if (reader->told)
 			cu_log(&reader->runtime->logger, CATCHUP_LOG_INFO, reader->path,
 				"the source can be read again");
+		reader->told = false;
 		reader->faults = 0;
 		return CU_FOREVER;
 	}
@@ -256,9 +273,13 @@ static int64_t look_or_recover(struct cu_reader *reader)
 			error.code = CATCHUP_CONSUMER;
 		fail_all(reader, &error);
 	}
-	if (reader->faults == 0)
+	if (passes(&error)) {
+		starve_all(reader, &error);
+	} else if (reader->faults == 0) {
 		cu_log(&reader->runtime->logger, CATCHUP_LOG_WARN, reader->path,
 			"the source cannot be read: %s; trying again", error.message);
+		reader->told = true;
+	}
 	reader->faults++;
 	pause = cu_policy_pause_ns(RETRY_BASE_NS, RETRY_MAX_NS, reader->faults, cu_os_random());
 	return cu_deadline(cu_os_now_ns(), pause);

@@ -71,6 +71,7 @@ struct cu_reader {
 	int64_t version;        /* data_version at the last look */
 	bool looked;            /* version is known */
 	uint32_t faults;        /* in a row */
+	bool told;              /* that it cannot be read */
 	bool moved;             /* other files are at the path: nothing is opened any more */
 	int64_t changed_ns;     /* of the last notice */
 
@@ -110,6 +111,7 @@ struct cu_follower {
 	struct cu_mutex mu;
 	struct cu_feed_request request;
 	struct catchup_error reader_error; /* code other than OK: the source cannot go on */
+	struct catchup_error starved_by;   /* why the source cannot be read for now */
 	struct catchup_iterator *iterator; /* borrowed from changes, to be poked; NULL: none */
 	struct cu_progress {
 		int64_t watermark;
@@ -136,6 +138,7 @@ struct cu_follower {
 
 	/* atomic */
 	_Atomic int reader_failed;      /* reader_error is set */
+	_Atomic int starved;            /* starved_by is set */
 	_Atomic int placed;             /* has asked to be fed, or another process runs it */
 	_Atomic int wants_room;         /* the reader found the ring full: wake it at half */
 	_Atomic int64_t watermark;
@@ -164,7 +167,13 @@ struct cu_follower {
 	void *state;                    /* the consumer's own */
 	bool consumer_open;
 	bool opened_once;
-	bool started;                   /* has said good-bye to an earlier run's trouble */
+	enum {
+		CU_TROUBLE_NONE,
+		CU_TROUBLE_EARLIER,     /* of an earlier process */
+		CU_TROUBLE_OURS,
+	} trouble_stored;               /* beside the watermark; the next commit clears it */
+	bool trouble_owed;              /* could not be stored yet */
+	bool started;                   /* has had its watermark read */
 	bool has_turn;
 	struct cu_ring_entry held;      /* a range that did not fit into the last batch */
 	bool holds;
@@ -267,10 +276,6 @@ int64_t cu_follower_newest(struct cu_follower *f);
 bool cu_follower_looked(struct cu_follower *f, uint64_t request);
 /* Closes what OPEN opened. */
 void cu_follower_close(struct cu_follower *f);
-/* Notes a state for status; trouble NULL: none. */
-void cu_follower_note(struct cu_follower *f, int state, const struct catchup_error *trouble);
-/* A commit has shown that the trouble is over. */
-void cu_follower_note_recovery(struct cu_follower *f);
 
 /* ---- threads (reader.c, worker.c) and checkpoints (checkpoint.c) ----------------------------- */
 

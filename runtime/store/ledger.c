@@ -333,7 +333,7 @@ static int add_vanished(struct cu_ledger *ledger, int64_t vanished, struct catch
 static int move_watermark(struct cu_ledger *ledger, int64_t expected, int64_t next, int64_t fence,
 	bool *lost, struct catchup_error *error)
 {
-	int changes, rc;
+	int changes = 0, rc;
 
 	cu_conn_check_owner(ledger->conn);
 	CU_CHECK(cu_conn_in_transaction(ledger->conn) && !ledger->conn->guard.active);
@@ -413,6 +413,23 @@ int cu_ledger_load_mark(struct cu_ledger *ledger, int64_t *id, int64_t *hash, bo
 	return rc;
 }
 
+int cu_ledger_has_trouble(struct cu_ledger *ledger, bool *has, struct catchup_error *error)
+{
+	sqlite3_stmt *stmt = NULL;
+	int rc = cu_ledger_ready(ledger, &stmt,
+		"SELECT 1 FROM main.catchup_state WHERE name = ?1 AND code <> 0", error);
+
+	*has = false;
+	if (rc != CATCHUP_OK)
+		return rc;
+	rc = sqlite3_step(stmt);
+	*has = rc == SQLITE_ROW;
+	rc = rc == SQLITE_ROW || rc == SQLITE_DONE ? CATCHUP_OK
+		: cu_ledger_failed(ledger, stmt, "reading the state", error);
+	sqlite3_finalize(stmt);
+	return rc;
+}
+
 int cu_ledger_save_trouble(struct cu_ledger *ledger, const struct cu_trouble *trouble,
 	struct catchup_error *error)
 {
@@ -440,7 +457,8 @@ int cu_ledger_save_trouble(struct cu_ledger *ledger, const struct cu_trouble *tr
 	sqlite3_bind_int(stmt, 2, cleared ? CATCHUP_STATE_IDLE : trouble->state);
 	sqlite3_bind_int(stmt, 3, trouble->code);
 	sqlite3_bind_int64(stmt, 5, cleared ? 0 : trouble->row);
-	sqlite3_bind_int64(stmt, 7, cleared ? 0 : cu_os_wall_ms());
+	sqlite3_bind_int64(stmt, 7, cleared ? 0
+		: trouble->since_ms ? trouble->since_ms : cu_os_wall_ms());
 	sqlite3_bind_int64(stmt, 8, trouble->fence);
 	rc = cu_ledger_bind_text(
 		ledger, stmt, 4, cleared ? NULL : category, strlen(category), error);

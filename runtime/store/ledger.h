@@ -93,8 +93,10 @@ struct cu_trouble {
 	const char *category; /* cu_fault_name */
 	int64_t row;          /* 0: about no row */
 	const char *message;
+	int64_t since_ms;     /* Unix time; 0: now */
 	int64_t fence;        /* written only while the lease is ours; 0: in any case */
 };
+int cu_ledger_has_trouble(struct cu_ledger *ledger, bool *has, struct catchup_error *error);
 int cu_ledger_save_trouble(struct cu_ledger *ledger, const struct cu_trouble *trouble,
 	struct catchup_error *error);
 

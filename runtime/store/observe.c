@@ -96,9 +96,10 @@ static struct seen_source *find_source(struct look *look, const struct cu_entry 
 
 static void set_state(struct catchup_consumer_status *status, bool held, bool abandoned)
 {
-	/* Trouble that is written down wins; but who died while it paused does not pause any more. */
+	/* Trouble that is written down wins; but who died while it paused does not pause any more, and
+	 * who has stopped does not have the lease. */
 	if ((status->state == CATCHUP_STATE_PAUSED && !abandoned) ||
-		status->state == CATCHUP_STATE_STOPPED)
+		(status->state == CATCHUP_STATE_STOPPED && !held))
 		return;
 	if (!held)
 		status->state = CATCHUP_STATE_IDLE;
@@ -252,7 +253,7 @@ static struct cu_watch *watch_file(const char *path)
 /* Looks once, with a connection that is opened when it is not and closed when the file is another. A
  * results database that is missing or locked is no error: it is about to be made, or free again. */
 static int look_once(struct cu_conn *conn, const char *results, const char *consumer,
-	struct cu_record *record, struct catchup_error *error)
+	const struct cu_owner *self, struct cu_record *record, struct catchup_error *error)
 {
 	struct catchup_error why = {0};
 	struct cu_file_stat st;
@@ -267,7 +268,7 @@ static int look_once(struct cu_conn *conn, const char *results, const char *cons
 		rc = open_to_look(conn, results, &why);
 	}
 	if (rc == CATCHUP_OK)
-		rc = cu_record_read(conn, consumer, &(struct cu_owner){0}, record, &why);
+		rc = cu_record_read(conn, consumer, self, record, &why);
 	if (rc == CATCHUP_OK || cu_fault_of(why.detail) == CU_FAULT_BUSY)
 		return CATCHUP_OK;
 	if (error)
@@ -284,6 +285,7 @@ int catchup_wait_watermark(const char *database, const char *consumer, int64_t u
 	struct cu_watch *watch = NULL;
 	struct cu_record record = {0};
 	struct cu_conn conn = {0};
+	struct cu_owner self;
 	char *results = NULL;
 	int settle = 0;
 	int rc;
@@ -293,6 +295,7 @@ int catchup_wait_watermark(const char *database, const char *consumer, int64_t u
 	rc = find_results(database, consumer, &results, error);
 	if (rc != CATCHUP_OK)
 		return rc;
+	cu_owner_self(&self);
 	/* Watching begins before the first look, so that no commit falls between. */
 	watch = watch_file(results);
 	if (!watch)
@@ -300,10 +303,11 @@ int catchup_wait_watermark(const char *database, const char *consumer, int64_t u
 	while (rc == CATCHUP_OK) {
 		int64_t now, next;
 
-		rc = look_once(&conn, results, consumer, &record, error);
+		rc = look_once(&conn, results, consumer, &self, &record, error);
 		if (rc != CATCHUP_OK || record.status.watermark >= until)
 			break;
-		if (record.status.state == CATCHUP_STATE_STOPPED) {
+		/* Somebody may have taken it up again. */
+		if (record.status.state == CATCHUP_STATE_STOPPED && !record.held) {
 			rc = cu_error_set(error, CATCHUP_CONSUMER, 0,
 				"consumer '%.200s' has stopped at id %lld: %s", consumer,
 				(long long)record.status.watermark, record.message);

@@ -97,9 +97,10 @@ static void consumers_of_every_state(void **state)
 
 	sql_run(s->database, ORDERS);
 	put_consumer(s, "a-idle", NULL, 2, false, NULL);
-	put_consumer(s, "b-running", NULL, 2, true, NULL);
+	/* Who has the lease goes on, whatever an earlier one has stopped for. */
+	put_consumer(s, "b-running", NULL, 2, true, &stopped);
 	put_consumer(s, "c-caught-up", s->results, 9, true, NULL);
-	put_consumer(s, "d-stopped", NULL, 2, true, &stopped);
+	put_consumer(s, "d-stopped", NULL, 2, false, &stopped);
 	put_consumer(s, "e-paused", NULL, 0, false, &paused);
 	sql_run(s->database, "INSERT INTO catchup VALUES ('f-foreign', 77)");
 	status = look(s->database);

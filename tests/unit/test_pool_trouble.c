@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Why a consumer pauses is stored beside its watermark, as soon as that is possible. The linker puts this
+ * file between the runtime and what it calls; what is stored is read as another process would.
+ */
+#include "runtime_help.h"
+
+#include "base/error.h"
+#include "store/ledger.h"
+#include "store/source.h"
+
+#include <stdatomic.h>
+
+#define NUMBERS "CREATE TABLE numbers(id INTEGER PRIMARY KEY AUTOINCREMENT, n); INSERT INTO numbers(n) VALUES(1);"
+
+/* ---- what is in between ---------------------------------------------------------------------------- */
+
+static _Atomic int unreadable;  /* the source is locked */
+static _Atomic int unwritable;  /* what is wrong cannot be stored */
+static _Atomic int refused;     /* so often it could not */
+static _Atomic int failure;     /* what the consumer fails with; 0: nothing */
+
+int __real_cu_source_newest(struct cu_source *, int64_t *, bool *, struct catchup_error *);
+int __wrap_cu_source_newest(struct cu_source *source, int64_t *newest, bool *empty,
+	struct catchup_error *error);
+int __real_cu_ledger_save_trouble(
+	struct cu_ledger *, const struct cu_trouble *, struct catchup_error *);
+int __wrap_cu_ledger_save_trouble(struct cu_ledger *ledger, const struct cu_trouble *trouble,
+	struct catchup_error *error);
+
+int __wrap_cu_source_newest(struct cu_source *source, int64_t *newest, bool *empty,
+	struct catchup_error *error)
+{
+	if (atomic_load(&unreadable))
+		return cu_error_set(error, CATCHUP_LOCKED, SQLITE_BUSY, "the test has locked it");
+	return __real_cu_source_newest(source, newest, empty, error);
+}
+
+int __wrap_cu_ledger_save_trouble(struct cu_ledger *ledger, const struct cu_trouble *trouble,
+	struct catchup_error *error)
+{
+	if (trouble->code != CATCHUP_OK && atomic_load(&unwritable)) {
+		atomic_fetch_add(&refused, 1);
+		return cu_error_set(error, CATCHUP_FULL, SQLITE_FULL, "the test has no room");
+	}
+	return __real_cu_ledger_save_trouble(ledger, trouble, error);
+}
+
+/* ---- a runtime ------------------------------------------------------------------------------------- */
+
+static int row(struct catchup_context *ctx, void *state, sqlite3_stmt *row)
+{
+	(void)state, (void)row;
+	if (atomic_load(&failure))
+		return catchup_fail(ctx, atomic_load(&failure), "the test says so");
+	return CATCHUP_ROW_APPLIED;
+}
+
+static const struct catchup_consumer plain = {CATCHUP_CONSUMER_ABI, .name = "plain",
+	.summary = "fails as it is told", .source = "numbers", .row = row};
+
+/* What another process sees. */
+static int seen_state(struct scratch *s, char *message, size_t bytes)
+{
+	struct catchup_status *status;
+	struct catchup_error error;
+	int state;
+
+	assert_ok(catchup_status_read(s->database, &status, &error));
+	assert_int_equal(status->n_consumers, 1);
+	state = status->consumers[0].state;
+	if (message)
+		snprintf(message, bytes, "%s (%s)", status->consumers[0].last_error,
+			status->consumers[0].error_category);
+	catchup_status_free(status);
+	return state;
+}
+
+static void seen(struct scratch *s, int state, const char *expected)
+{
+	char message[300];
+
+	UNTIL(seen_state(s, message, sizeof(message)) == state);
+	assert_string_equal(message, expected);
+}
+
+static struct catchup *start(struct scratch *s, struct kept_log *log)
+{
+	const struct catchup_options options = {.size = sizeof(options), .database = s->database,
+		.log = keep_line, .log_context = log, .log_level = CATCHUP_LOG_INFO, .poll_ms = 10};
+	struct catchup_error error = {0};
+	struct catchup *c;
+
+	keep_log(log);
+	sql_run(s->database, "PRAGMA journal_mode=WAL;" NUMBERS);
+	c = runtime_open(&options, NULL, &plain);
+	assert_ok(catchup_start(c, &error));
+	return c;
+}
+
+static void stop(struct catchup *c, struct kept_log *log)
+{
+	struct catchup_error error = {0};
+
+	assert_ok(catchup_stop(c, &error));
+	catchup_close(c);
+	cu_mutex_finish(&log->mu);
+}
+
+/* ---- tests ----------------------------------------------------------------------------------------- */
+
+static void a_source_that_cannot_be_read_pauses_who_follows_it(void **state)
+{
+	struct scratch *s = *state;
+	struct catchup_error error = {0};
+	struct kept_log log;
+	struct catchup *c = start(s, &log);
+
+	assert_ok(catchup_wait(c, -1, &error));
+	atomic_store(&unreadable, 1);
+	sql_run(s->database, "INSERT INTO numbers(n) VALUES(2)");
+	seen(s, CATCHUP_STATE_PAUSED, "the test has locked it (busy)");
+	expect_logged(&log, "plain: paused at watermark 1: the test has locked it; trying again");
+	atomic_store(&unreadable, 0);
+	UNTIL(sql_int(s->database, "SELECT last FROM catchup") == 2);
+	seen(s, CATCHUP_STATE_CAUGHT_UP, " ()");
+	expect_logged(&log, "plain: goes on");
+	/* And when nothing is new, so that nothing is committed. */
+	atomic_store(&unreadable, 1);
+	sql_run(s->database, "CREATE TABLE other(x)");
+	seen(s, CATCHUP_STATE_PAUSED, "the test has locked it (busy)");
+	atomic_store(&unreadable, 0);
+	seen(s, CATCHUP_STATE_CAUGHT_UP, " ()");
+	stop(c, &log);
+}
+
+static void what_cannot_be_stored_is_stored_as_soon_as_it_can(void **state)
+{
+	static const int codes[] = {SQLITE_FULL, SQLITE_IOERR_FSYNC};
+	struct scratch *s = *state;
+	struct catchup_error error = {0};
+
+	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+		struct kept_log log;
+		struct catchup *c;
+
+		sql_run(s->database, "DROP TABLE IF EXISTS numbers");
+		atomic_store(&failure, codes[i]);
+		atomic_store(&unwritable, 1);
+		atomic_store(&refused, 0);
+		c = start(s, &log);
+		/* Tried at each pause. */
+		UNTIL(atomic_load(&refused) >= 2);
+		expect_logged(&log, "plain: paused at watermark 0: the test says so; trying again");
+		assert_int_equal(seen_state(s, NULL, 0), CATCHUP_STATE_RUNNING);
+		atomic_store(&unwritable, 0);
+		seen(s, CATCHUP_STATE_PAUSED, i == 0 ? "the test says so (full)" : "the test says so (io)");
+		atomic_store(&failure, 0);
+		assert_ok(catchup_wait(c, -1, &error));
+		seen(s, CATCHUP_STATE_CAUGHT_UP, " ()");
+		stop(c, &log);
+		sql_run(s->database, "DELETE FROM catchup");
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		SCRATCH_TEST(a_source_that_cannot_be_read_pauses_who_follows_it),
+		SCRATCH_TEST(what_cannot_be_stored_is_stored_as_soon_as_it_can),
+	};
+
+	return cmocka_run_group_tests_name("trouble", tests, NULL, NULL);
+}
