@@ -38,7 +38,7 @@ bool bench_quick(const struct bench *b);
 /* The size of the work: `full`, `quick` under --quick, or what --amount says. */
 int64_t bench_amount(const struct bench *b, int64_t full, int64_t quick);
 
-/* Whether instructions are being counted: everything takes some fifty times as long. */
+/* Whether instructions are being counted: everything takes some fifty times as long. b may be NULL. */
 bool bench_is_slow(const struct bench *b);
 
 /* A fresh, empty folder for database files; removed with its content after each run of a side and

@@ -23,7 +23,7 @@
 
 #define FILE_NAME "many.db"
 #define EIGHT 8
-#define BATCH_ROWS 10000 /* by hand; catchup's default */
+#define BATCH_ROWS 20000 /* by hand; catchup's default */
 #define LEASE_MS 1500    /* short, so that what is done at rest is done soon */
 
 /* ---- turns -------------------------------------------------------------------------------- */
