@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Who runs a consumer: a second process takes over from one that is gone or does not answer, and one that
+ * wakes up late commits nothing any more. Through the program.
+ */
+#include "help.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+static const char copies[] = "-- name: copies\n-- source: numbers\n-- setup\n"
+			     "CREATE TABLE IF NOT EXISTS copy(id INTEGER);\n"
+			     "-- row\nINSERT INTO copy VALUES(@id);\n";
+
+static void insert_rows(struct scene *s, int rows)
+{
+	scene_sql(s, "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c LIMIT %d)"
+		     " INSERT INTO numbers(n) SELECT i FROM c", rows);
+}
+
+static void all_copied_once(struct scene *s)
+{
+	scene_until(s, s->database, "SELECT last = (SELECT max(id) FROM numbers) FROM catchup");
+	assert_int_equal(scene_number(s, "SELECT count(*) FROM copy"),
+		scene_number(s, "SELECT count(*) FROM numbers"));
+	assert_int_equal(scene_number(s, "SELECT count(DISTINCT id) FROM copy"),
+		scene_number(s, "SELECT count(*) FROM numbers"));
+}
+
+/* One runs the consumer, the other waits for it. */
+static void start_both(struct scene *s, struct program *one, struct program *two, const char *lease_ms)
+{
+	char *file = scene_file(s, "copies.sql", copies);
+
+	scene_sql(s, "PRAGMA journal_mode = WAL;"
+		     "CREATE TABLE numbers(id INTEGER PRIMARY KEY AUTOINCREMENT, n INTEGER)");
+	program_start(one, "run", s->database, file, "--lease-ms", lease_ms);
+	program_expect_err(one, "follows 'numbers'");
+	program_start(two, "run", s->database, file, "--lease-ms", lease_ms);
+	program_expect_err(two, "is run by process ");
+	insert_rows(s, 50);
+	all_copied_once(s);
+}
+
+static void end(struct program *p)
+{
+	program_signal(p, SIGTERM);
+	assert_int_equal(program_finish(p), 0);
+	program_free(p);
+}
+
+/* What status calls the owner ends with the pid. */
+static void owner_is(struct scene *s, const struct program *expected)
+{
+	struct program p = {0};
+	char *owner, pid[32];
+
+	snprintf(pid, sizeof(pid), ":%d", (int)expected->pid);
+	assert_int_equal(program_run(&p, "status", s->database, "--json"), 0);
+	owner = test_json(p.out.text, "$.consumers[0].owner");
+	help_expect(owner, pid);
+	free(owner);
+	program_free(&p);
+	assert_int_equal(program_run(&p, "status", s->database), 0);
+	help_expect(p.out.text, pid);
+	program_free(&p);
+}
+
+/* ---- tests ----------------------------------------------------------------------------------- */
+
+/* That it is gone is seen; nobody waits for the lease to expire, which is an hour away. */
+static void who_takes_over_from_a_killed_process_waits_for_no_expiry(void **state)
+{
+	struct scene *s = *state;
+	struct program one = {0}, two = {0};
+
+	start_both(s, &one, &two, "3600000");
+	owner_is(s, &one);
+	program_signal(&one, SIGKILL);
+	assert_int_equal(program_finish(&one), 128 + SIGKILL);
+	program_free(&one);
+	insert_rows(s, 50);
+	all_copied_once(s);
+	owner_is(s, &two);
+	end(&two);
+}
+
+static void who_slept_past_its_lease_commits_nothing_any_more(void **state)
+{
+	struct scene *s = *state;
+	struct program one = {0}, two = {0};
+	sqlite3 *db;
+
+	start_both(s, &one, &two, "2000");
+	/* One has rows in hand and waits for the lock when it is stopped. */
+	db = help_connect(s->database);
+	help_exec(db, "BEGIN IMMEDIATE; INSERT INTO numbers(n) VALUES(1); COMMIT; BEGIN IMMEDIATE");
+	program_signal(&one, SIGSTOP);
+	help_exec(db, "COMMIT");
+	sqlite3_close(db);
+	insert_rows(s, 50);
+	program_expect_err(&two, "follows 'numbers'");
+	all_copied_once(s);
+	owner_is(s, &two);
+	assert_true(scene_number(s, "SELECT fence FROM catchup_lease") >= 2);
+	program_signal(&one, SIGCONT);
+	program_expect_err(&one, "is run by process ");
+	insert_rows(s, 50);
+	all_copied_once(s);
+	owner_is(s, &two);
+	/* And back again. */
+	end(&two);
+	insert_rows(s, 50);
+	all_copied_once(s);
+	owner_is(s, &one);
+	end(&one);
+	all_copied_once(s);
+}
+
+/* Then only the watermark decides, and nobody is the owner. */
+static void without_leases_both_work_and_nothing_is_done_twice(void **state)
+{
+	struct scene *s = *state;
+	struct program one = {0}, two = {0}, p = {0};
+	char *file = scene_file(s, "copies.sql", copies);
+
+	scene_sql(s, "PRAGMA journal_mode = WAL;"
+		     "CREATE TABLE numbers(id INTEGER PRIMARY KEY AUTOINCREMENT, n INTEGER)");
+	program_start(&one, "run", s->database, file, "--no-lease", "--batch-rows", "5");
+	program_expect_err(&one, "follows 'numbers'");
+	program_start(&two, "run", s->database, file, "--no-lease", "--batch-rows", "5");
+	program_expect_err(&two, "follows 'numbers'");
+	for (int i = 0; i < 20; i++)
+		insert_rows(s, 20);
+	all_copied_once(s);
+	assert_int_equal(program_run(&p, "status", s->database, "--json"), 0);
+	test_json_is(p.out.text, "$.consumers[0].owner", NULL);
+	program_free(&p);
+	end(&one);
+	end(&two);
+	all_copied_once(s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		SCENE_TEST(who_takes_over_from_a_killed_process_waits_for_no_expiry),
+		SCENE_TEST(who_slept_past_its_lease_commits_nothing_any_more),
+		SCENE_TEST(without_leases_both_work_and_nothing_is_done_twice),
+	};
+
+	return cmocka_run_group_tests_name("fencing", tests, NULL, NULL);
+}
