@@ -11,15 +11,23 @@
 
 #include <stdatomic.h>
 
-#define NUMBERS "CREATE TABLE numbers(id INTEGER PRIMARY KEY AUTOINCREMENT, n); INSERT INTO numbers(n) VALUES(1);"
+#define NUMBERS "CREATE TABLE numbers(id INTEGER PRIMARY KEY AUTOINCREMENT, n);" \
+	"CREATE TABLE IF NOT EXISTS seen(id INTEGER); INSERT INTO numbers(n) VALUES(1);"
 
 /* ---- what is in between ---------------------------------------------------------------------------- */
 
 static _Atomic int unreadable;  /* the source is locked */
 static _Atomic int unwritable;  /* what is wrong cannot be stored */
 static _Atomic int refused;     /* so often it could not */
+static _Atomic int opened;      /* connections that write */
+static _Atomic int doubtful;    /* the next commit fails: 1: it is undone; 2: it is done all the same */
 static _Atomic int failure;     /* what the consumer fails with; 0: nothing */
 
+int __real_cu_conn_open(struct cu_conn *, const struct cu_conn_options *, struct catchup_error *);
+int __wrap_cu_conn_open(struct cu_conn *conn, const struct cu_conn_options *options,
+	struct catchup_error *error);
+int __real_cu_conn_commit(struct cu_conn *, struct catchup_error *);
+int __wrap_cu_conn_commit(struct cu_conn *conn, struct catchup_error *error);
 int __real_cu_source_newest(struct cu_source *, int64_t *, bool *, struct catchup_error *);
 int __wrap_cu_source_newest(struct cu_source *source, int64_t *newest, bool *empty,
 	struct catchup_error *error);
@@ -46,13 +54,42 @@ int __wrap_cu_ledger_save_trouble(struct cu_ledger *ledger, const struct cu_trou
 	return __real_cu_ledger_save_trouble(ledger, trouble, error);
 }
 
+int __wrap_cu_conn_open(struct cu_conn *conn, const struct cu_conn_options *options,
+	struct catchup_error *error)
+{
+	if (options->role == CU_ROLE_WRITER)
+		atomic_fetch_add(&opened, 1);
+	return __real_cu_conn_open(conn, options, error);
+}
+
+int __wrap_cu_conn_commit(struct cu_conn *conn, struct catchup_error *error)
+{
+	int doubt = atomic_exchange(&doubtful, 0);
+	int rc = CATCHUP_OK;
+
+	if (doubt == 1)
+		cu_conn_rollback(conn);
+	else
+		rc = __real_cu_conn_commit(conn, error);
+	return doubt ? cu_error_set(error, CATCHUP_IO, SQLITE_IOERR_FSYNC, "the test cannot sync") : rc;
+}
+
 /* ---- a runtime ------------------------------------------------------------------------------------- */
+
+static _Atomic int doubt_at_row; /* what becomes of the commit of the next row */
 
 static int row(struct catchup_context *ctx, void *state, sqlite3_stmt *row)
 {
-	(void)state, (void)row;
+	char sql[64];
+
+	(void)state;
 	if (atomic_load(&failure))
 		return catchup_fail(ctx, atomic_load(&failure), "the test says so");
+	snprintf(sql, sizeof(sql), "INSERT INTO seen VALUES(%lld)",
+		(long long)sqlite3_column_int64(row, 0));
+	if (sqlite3_exec(ctx->db, sql, NULL, NULL, NULL) != SQLITE_OK)
+		return catchup_fail_db(ctx, "seeing");
+	atomic_store(&doubtful, atomic_exchange(&doubt_at_row, 0));
 	return CATCHUP_ROW_APPLIED;
 }
 
@@ -163,11 +200,39 @@ static void what_cannot_be_stored_is_stored_as_soon_as_it_can(void **state)
 	}
 }
 
+/* Nobody knows whether such a commit is there: the connection is closed, and a fresh one is asked for the
+ * watermark. */
+static void a_failed_sync_is_final_for_its_connection(void **state)
+{
+	struct scratch *s = *state;
+	struct catchup_error error = {0};
+	struct kept_log log;
+	struct catchup *c = start(s, &log);
+	int before;
+
+	assert_ok(catchup_wait(c, -1, &error));
+	for (int doubt = 1; doubt <= 2; doubt++) {
+		before = atomic_load(&opened);
+		atomic_store(&doubt_at_row, doubt);
+		sql_run(s->database, "INSERT INTO numbers(n) VALUES(2)");
+		assert_ok(catchup_wait(c, -1, &error));
+		assert_int_equal(atomic_load(&doubt_at_row), 0);
+		UNTIL(atomic_load(&opened) == before + 1);
+		expect_logged(&log, "the test cannot sync; trying again");
+		UNTIL(sql_int(s->database, "SELECT last FROM catchup") == doubt + 1);
+		assert_int_equal(sql_int(s->database, "SELECT count(*) FROM seen"), doubt + 1);
+		assert_int_equal(sql_int(s->database, "SELECT count(DISTINCT id) FROM seen"), doubt + 1);
+	}
+	seen(s, CATCHUP_STATE_CAUGHT_UP, " ()");
+	stop(c, &log);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SCRATCH_TEST(a_source_that_cannot_be_read_pauses_who_follows_it),
 		SCRATCH_TEST(what_cannot_be_stored_is_stored_as_soon_as_it_can),
+		SCRATCH_TEST(a_failed_sync_is_final_for_its_connection),
 	};
 
 	return cmocka_run_group_tests_name("trouble", tests, NULL, NULL);
