@@ -16,27 +16,31 @@ if [ -n "${SKIP:-}" ]; then
 fi
 cd "${BUILD:?}" || exit 1
 folder=$(mktemp -d "${TMPDIR:-/tmp}/catchup-planted.XXXXXX") || exit 1
-trap 'rm -rf "$folder"' EXIT
-planted=0 found=0 failed=0
+# Tests that fail leave their files, which are in memory where that can be (proof_use_memory).
+files=$(mktemp -d /dev/shm/catchup-planted.XXXXXX 2>/dev/null) || files=$folder
+trap 'rm -rf "$folder" "$files"' EXIT
+planted=0
+
+# A mistake is often found by something that never comes, so they are tried side by side.
+AT_ONCE=8
+PATIENCE_S=30
 
 # The power is cut so often: enough for what is planted, by far.
-unset PROOF PROOF_SEED
+unset PROOF PROOF_SEED PROOF_RECORD
 export PROOF_COUNT=120
 
-# NAME SOURCE TEST SED-SCRIPT: what is wrong, in which file of runtime/, and which test has to see it.
-plant() {
-	local name=$1 source=$2 test=$3 script=$4
-	local object="runtime/libcore.a.p/${source/\//_}.o" mine="$folder/$planted" compile link
+# NUMBER NAME SOURCE TEST SED-SCRIPT: one mistake, in a folder of its own. Says what came of it.
+try() {
+	local mine="$folder/$1" mine_too="$files/$1.files" name=$2 source=$3 test=$4 script=$5
+	local object="runtime/libcore.a.p/${source/\//_}.o" compile link
 
-	planted=$((planted + 1))
-	mkdir "$mine"
+	mkdir "$mine" "$mine_too"
 	sed -E "$script" "$top/runtime/$source" >"$mine/planted.c"
 	if cmp -s "$mine/planted.c" "$top/runtime/$source"; then
 		echo "FAILED $name: runtime/$source no longer has what is to be changed"
-		failed=$((failed + 1))
 		return
 	fi
-	compile=$(ninja -t commands -s "$object") && link=$(ninja -t commands -s "$test") || exit 1
+	compile=$(ninja -t commands -s "$object") && link=$(ninja -t commands -s "$test") || return
 	# The compiler's own words: what it reads and writes is ours.
 	compile=${compile/ -MD -MQ $object -MF $object.d/}
 	compile=${compile/ -o $object/ -o $mine/planted.o -w -Wno-error}
@@ -45,19 +49,25 @@ plant() {
 	if ! eval "$compile && $link" >"$mine/output" 2>&1; then
 		echo "FAILED $name: the change does not compile"
 		cat "$mine/output"
-		failed=$((failed + 1))
 		return
 	fi
 	# cmocka's XML goes where the test run keeps that of its own tests.
-	if (env -u CMOCKA_XML_FILE CMOCKA_MESSAGE_OUTPUT=stdout timeout 60 "$mine/test" || exit 1) \
-		>"$mine/output" 2>&1; then
+	if (env -u CMOCKA_XML_FILE CMOCKA_MESSAGE_OUTPUT=stdout TMPDIR="$mine_too" \
+		timeout "$PATIENCE_S" "$mine/test" || exit 1) >"$mine/output" 2>&1; then
 		echo "FAILED $name: $(basename "$test") did not find it"
-		failed=$((failed + 1))
 	else
 		echo "found  $name: $(basename "$test")"
-		found=$((found + 1))
 	fi
-	rm -rf "$mine"
+	rm -rf "$mine" "$mine_too"
+}
+
+# NAME SOURCE TEST SED-SCRIPT: what is wrong, in which file of runtime/, and which test has to see it.
+plant() {
+	planted=$((planted + 1))
+	while [ "$(jobs -rp | wc -l)" -ge $AT_ONCE ]; do
+		wait -n
+	done
+	try $planted "$@" >"$folder/$planted.said" &
 }
 
 power=tests/crash/test_crash_power
@@ -69,6 +79,41 @@ rotation=tests/unit/test_changelog_rotation
 iterator=tests/unit/test_changelog_iterator
 connection=tests/unit/test_store_connection
 ledger=tests/unit/test_store_ledger
+
+# ---- the changelog
+
+plant 'the inode alone says which file it is' base/os_posix_file.c $faults '
+s/ && a->birth_ns == b->birth_ns//'
+
+plant 'the name alone says which file it is' base/os_posix_file.c $rotation '
+s/return a->device == b->device .*/return a->device == b->device;/'
+
+plant 'a file that was truncated is read on' changelog/split.c $rotation '
+s/return n < 0 \? n : CU_SPLIT_CHANGED;/return n < 0 ? n : 0;/
+s/return rc < 0 \? rc : CU_SPLIT_CHANGED;/return rc < 0 ? rc : 0;/'
+
+plant 'a line without its end is taken' changelog/split.c $iterator '
+s/^\t\tnewline = n == split->searched/\t\tif (n > 0 \&\& !memchr(p, 10, n)) {\
+			line->bytes = p;\
+			line->n = n;\
+			*at = split->line_at;\
+			split->start += n;\
+			split->line_at += (int64_t)n;\
+			split->searched = 0;\
+			return CU_SPLIT_LINE;\
+		}\
+&/'
+
+plant 'the out-of-sync flag comes down before the cache is rebuilt' changelog/iterator.c $iterator '
+s/return CATCHUP_NEXT_OUT_OF_SYNC;/atomic_store(\&it->sub.rebuilt, it->next.ticket);\
+	&/'
+
+plant 'a gap before a row that a filter drops is not told' changelog/deliver.c $iterator '
+s/^\tif \(line->why\)/\tif (line->why \&\& matches)/
+s/\} else if \(line->why\) \{/} else if (line->why \&\& matches) {/'
+
+plant 'a ring that overflowed raises no flag' changelog/deliver.c $iterator '
+s/cu_subscriber_raise\(sub\);/;/'
 
 # ---- results and watermark
 
@@ -135,42 +180,10 @@ s/if \(plan->config.requery && plan->since_fetch > 0 && !event->stopping\)/if (0
 s/plan->goal = plan->config.requery && plan->since_fetch > 0 \?.*/plan->goal = plan->available;/'
 
 plant 'rows in the wrong order are taken' store/fetch.c tests/unit/test_store_source '
-s/if \(\*id > source->seen && /if (/'
+s/return id > source->seen && /return id > source->last \&\& /'
 
-# ---- the changelog
-
-plant 'the inode alone says which file it is' base/os_posix_file.c $faults '
-s/ && a->birth_ns == b->birth_ns//'
-
-plant 'the name alone says which file it is' base/os_posix_file.c $rotation '
-s/return a->device == b->device .*/return a->device == b->device;/'
-
-plant 'a file that was truncated is read on' changelog/split.c $rotation '
-s/return n < 0 \? n : CU_SPLIT_CHANGED;/return n < 0 ? n : 0;/
-s/return rc < 0 \? rc : CU_SPLIT_CHANGED;/return rc < 0 ? rc : 0;/'
-
-plant 'a line without its end is taken' changelog/split.c $iterator '
-s/^\t\tnewline = n == split->searched/\t\tif (n > 0 \&\& !memchr(p, 10, n)) {\
-			line->bytes = p;\
-			line->n = n;\
-			*at = split->line_at;\
-			split->start += n;\
-			split->line_at += (int64_t)n;\
-			split->searched = 0;\
-			return CU_SPLIT_LINE;\
-		}\
-&/'
-
-plant 'the out-of-sync flag comes down before the cache is rebuilt' changelog/iterator.c $iterator '
-s/return CATCHUP_NEXT_OUT_OF_SYNC;/atomic_store(\&it->sub.rebuilt, it->next.ticket);\
-	&/'
-
-plant 'a gap before a row that a filter drops is not told' changelog/deliver.c $iterator '
-s/^\tif \(line->why\)/\tif (line->why \&\& matches)/
-s/\} else if \(line->why\) \{/} else if (line->why \&\& matches) {/'
-
-plant 'a ring that overflowed raises no flag' changelog/deliver.c $iterator '
-s/cu_subscriber_raise\(sub\);/;/'
-
+wait
+cat "$folder"/*.said
+found=$(grep -c '^found ' < <(cat "$folder"/*.said))
 echo "$planted mistakes planted, $found found"
-[ "$failed" -eq 0 ] && [ "$found" -eq "$planted" ]
+[ "$found" -eq "$planted" ]

@@ -121,8 +121,11 @@ bool proof_steps_next(struct proof_steps *steps, long *step)
 
 void proof_use_memory(void)
 {
+	const char *already = getenv("TMPDIR");
 	struct statvfs room;
 
+	if (already && strncmp(already, "/dev/shm", strlen("/dev/shm")) == 0)
+		return;
 	if (access("/dev/shm", W_OK | X_OK) == 0 &&
 		statvfs("/dev/shm", &room) == 0 &&
 		(uint64_t)room.f_bavail * room.f_frsize > MEMORY_ROOM_BYTES)
