@@ -262,6 +262,21 @@ void cu_deliver_buffer(struct catchup_changelog *c)
 	publish(c);
 }
 
+void cu_deliver_pending(struct catchup_changelog *c)
+{
+	struct catchup_error error;
+	const struct line line = {.at = c->split.line_at, .before = c->order, .bad = &error};
+
+	cu_mutex_check_held(&c->mu);
+	c->unsaid = false;
+	for (struct cu_subscriber *sub = c->subscribers; sub; sub = sub->next) {
+		if (sub->attached && sub->within && cu_split_passing(&c->split, &error))
+			deliver_bad(c, sub, &line);
+		sub->within = false;
+	}
+	publish(c);
+}
+
 void cu_deliver_end(struct catchup_changelog *c)
 {
 	struct catchup_error error;

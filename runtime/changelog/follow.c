@@ -227,6 +227,8 @@ static enum cu_step look(struct catchup_changelog *c, struct looking *looking)
 	cu_mutex_lock(&c->mu);
 	if (c->prunable)
 		prune(c);
+	if (c->unsaid)
+		cu_deliver_pending(c);
 	if (n > 0) {
 		cu_deliver_buffer(c);
 		keep_head(c);

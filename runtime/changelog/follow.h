@@ -78,6 +78,7 @@ struct cu_subscriber {
 	bool join;              /* the reader did not know the order when this one was attached: tell
 	                           it the first sequence, to be compared with what it has read */
 	bool cut;               /* and the file was truncated since then */
+	bool within;            /* was attached within a bad line that others were told of before */
 	int64_t dropped;        /* overflowed: the sequence that should have come, -1 unknown */
 	uint64_t reading;       /* the generation it reads by itself, UINT64_MAX for none */
 	struct cu_place resume; /* behind: where to read on; taken by the subscriber */
@@ -117,6 +118,7 @@ struct catchup_changelog {
 	size_t n_generations;
 	size_t current;        /* the one the reader reads */
 	bool prunable;         /* the reader should look for generations that nobody needs */
+	bool unsaid;           /* ... and for those who were attached within a bad line */
 	struct cu_order order; /* what the reader has seen */
 	struct cu_subscriber *subscribers;
 	struct catchup_error trouble; /* the newest */
@@ -178,5 +180,7 @@ bool cu_follow_take_trouble(
 /* Within the follower: handing out what the reader's buffer holds. mu is held. */
 void cu_deliver_buffer(struct catchup_changelog *c);
 void cu_deliver_end(struct catchup_changelog *c); /* the file is over */
+/* What those were not told who were attached within a bad line. Before the buffer. */
+void cu_deliver_pending(struct catchup_changelog *c);
 
 #endif

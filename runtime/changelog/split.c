@@ -295,6 +295,13 @@ enum cu_split_got cu_split_next(struct cu_split *split, struct cu_span *line, in
 	}
 }
 
+bool cu_split_passing(const struct cu_split *split, struct catchup_error *error)
+{
+	if (split->too_long)
+		bad_length(split, error);
+	return split->too_long;
+}
+
 bool cu_split_pending(const struct cu_split *split)
 {
 	return split->used > split->start || split->nuls > 0 || split->too_long;

@@ -67,6 +67,9 @@ enum cu_split_got {
 enum cu_split_got cu_split_next(struct cu_split *split, struct cu_span *line, int64_t *at,
 	struct catchup_error *error);
 
+/* Whether the pending line was told already, and is being thrown away: then *error is what was told. */
+bool cu_split_passing(const struct cu_split *split, struct catchup_error *error);
+
 /* Whether a line without its end, or a hole, is pending. */
 bool cu_split_pending(const struct cu_split *split);
 

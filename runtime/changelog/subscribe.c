@@ -18,6 +18,18 @@ static void let_prune(struct catchup_changelog *c)
 	}
 }
 
+/* The pending line may be a bad one that the reader has told of already. */
+static void note_within(struct catchup_changelog *c, struct cu_subscriber *sub)
+{
+	struct catchup_error error;
+
+	sub->within = cu_split_passing(&c->split, &error);
+	if (!sub->within)
+		return;
+	c->unsaid = true;
+	cu_watch_wake(c->watch);
+}
+
 void cu_follow_subscribe(struct catchup_changelog *c, struct cu_subscriber *sub, bool at_end,
 	struct cu_place *place, int64_t *limit, struct cu_order *order)
 {
@@ -39,6 +51,8 @@ void cu_follow_subscribe(struct catchup_changelog *c, struct cu_subscriber *sub,
 	}
 	sub->next = c->subscribers;
 	c->subscribers = sub;
+	if (sub->attached)
+		note_within(c, sub);
 	cu_mutex_unlock(&c->mu);
 }
 
@@ -117,6 +131,7 @@ static enum cu_onward onward(struct catchup_changelog *c, struct cu_subscriber *
 	sub->join = c->order.last < 0;
 	sub->reading = UINT64_MAX;
 	atomic_store(&sub->feed.seen, c->order.last);
+	note_within(c, sub);
 	let_prune(c);
 	return CU_ONWARD_ATTACHED;
 }

@@ -401,8 +401,12 @@ void fake_name(struct fake_file *file, bool keep)
 
 void fake_write(struct fake_file *file, size_t offset, const char *bytes, size_t n)
 {
-	size_t end = offset + n;
+	size_t end;
 
+	CU_CHECK(file->fill == 0 || offset >= file->fill_at + file->fill);
+	file->size -= file->fill;
+	offset -= file->fill;
+	end = offset + n;
 	if (end > file->capacity) {
 		file->capacity = end < 2048 ? 4096 : 2 * end;
 		file->bytes = realloc(file->bytes, file->capacity);
@@ -413,11 +417,22 @@ void fake_write(struct fake_file *file, size_t offset, const char *bytes, size_t
 	memcpy(file->bytes + offset, bytes, n);
 	if (end > file->size)
 		file->size = end;
+	file->size += file->fill;
+	notice();
+}
+
+void fake_fill(struct fake_file *file, size_t n)
+{
+	CU_CHECK(file->fill == 0);
+	file->fill_at = file->size;
+	file->fill = n;
+	file->size += n;
 	notice();
 }
 
 void fake_truncate(struct fake_file *file, size_t size)
 {
+	CU_CHECK(file->fill == 0);
 	file->size = size;
 	notice();
 }
@@ -435,11 +450,19 @@ void fake_drop(struct fake_file *file)
 
 /* ---- files, as the reader sees them -------------------------------------------------------- */
 
+static uint64_t calls;
+
+uint64_t fake_calls(void)
+{
+	return calls;
+}
+
 /* 0, or what a call fails with. */
 static int trouble(void)
 {
 	static const int errors[] = {-EIO, -EACCES, -EMFILE};
 
+	calls++;
 	perhaps_yield();
 	return chance(fake_knobs.fault_of) ? errors[fake_dice(3)] : 0;
 }
@@ -478,6 +501,26 @@ void cu_file_close(int fd)
 	let_go(file);
 }
 
+static void copy_out(const struct fake_file *file, char *to, size_t bytes, size_t at)
+{
+	size_t end = file->fill_at + file->fill;
+
+	while (bytes > 0) {
+		bool filled = at >= file->fill_at && at < end;
+		size_t n = filled ? end - at : at < file->fill_at ? file->fill_at - at : bytes;
+
+		if (n > bytes)
+			n = bytes;
+		if (filled)
+			memset(to, 'x', n);
+		else
+			memcpy(to, file->bytes + (at < end ? at : at - file->fill), n);
+		to += n;
+		at += n;
+		bytes -= n;
+	}
+}
+
 ssize_t cu_file_read_at(int fd, void *to, size_t bytes, int64_t offset)
 {
 	const struct fake_file *file = descriptors[fd];
@@ -494,7 +537,7 @@ ssize_t cu_file_read_at(int fd, void *to, size_t bytes, int64_t offset)
 		bytes = 1;
 	else if (chance(fake_knobs.short_of))
 		bytes = 1 + fake_dice((uint32_t)bytes);
-	memcpy(to, file->bytes + offset, bytes);
+	copy_out(file, to, bytes, (size_t)offset);
 	return (ssize_t)bytes;
 }
 

@@ -21,6 +21,7 @@
 struct fake_file {
 	char *bytes; /* owned */
 	size_t size, capacity;
+	size_t fill_at, fill; /* so many x stand there, and take no memory */
 	uint64_t inode;
 	int64_t birth_ns;
 	uint32_t opened; /* descriptors */
@@ -48,6 +49,9 @@ const char *fake_end(void);
 uint64_t fake_random(void);
 uint32_t fake_dice(uint32_t n); /* 0 to n - 1 */
 
+/* File calls so far. */
+uint64_t fake_calls(void);
+
 /* Starts a fiber of the test's own. */
 void fake_spawn(void (*main)(void *), void *argument);
 /* Called by such a fiber: sleeps until it is roused. */
@@ -65,6 +69,8 @@ struct fake_file *fake_named(void);
 void fake_name(struct fake_file *file, bool keep);
 /* Writes at an offset; a hole before it is NULs. */
 void fake_write(struct fake_file *file, size_t offset, const char *bytes, size_t n);
+/* Appends so many bytes x, once in a file. */
+void fake_fill(struct fake_file *file, size_t n);
 void fake_truncate(struct fake_file *file, size_t size);
 /* The writer's descriptor. */
 void fake_hold(struct fake_file *file);

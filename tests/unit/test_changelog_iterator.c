@@ -470,11 +470,41 @@ static void a_wait_is_canceled_from_another_thread(void **state)
 	catchup_iterator_close(c.it);
 }
 
+#define CROWD 6
+
+/* What one of the crowd holds, for others to cancel. */
+struct held {
+	pthread_mutex_t mu;
+	struct catchup_iterator *it; /* NULL: none */
+};
+
 struct crowd {
 	struct catchup_changelog *changelog;
+	struct held *all;
 	int turn;
-	long taken;
+	long taken, canceled;
 };
+
+static void hold(struct crowd *crowd, struct catchup_iterator *it)
+{
+	struct held *mine = &crowd->all[crowd->turn];
+
+	pthread_mutex_lock(&mine->mu);
+	mine->it = it;
+	pthread_mutex_unlock(&mine->mu);
+}
+
+static void cancel_other(struct crowd *crowd, int other)
+{
+	struct held *theirs = &crowd->all[other];
+
+	pthread_mutex_lock(&theirs->mu);
+	if (theirs->it) {
+		catchup_iterator_out_of_sync(theirs->it);
+		catchup_iterator_cancel(theirs->it);
+	}
+	pthread_mutex_unlock(&theirs->mu);
+}
 
 static void *open_read_close(void *argument)
 {
@@ -487,12 +517,18 @@ static void *open_read_close(void *argument)
 				.start = (crowd->turn + round) % 3 == 0 ? CATCHUP_START_END
 									: CATCHUP_START_BEGINNING));
 		const struct catchup_next *next;
+		int result = 0;
 
-		for (int i = 0; i < 50; i++) {
-			if (catchup_iterator_next(it, 1, &next) == CATCHUP_NEXT_EVENT)
-				crowd->taken++;
+		hold(crowd, it);
+		for (int i = 0; i < 50 && result != CATCHUP_NEXT_CANCELED; i++) {
+			result = catchup_iterator_next(it, 1, &next);
+			crowd->taken += result == CATCHUP_NEXT_EVENT;
+			crowd->canceled += result == CATCHUP_NEXT_CANCELED;
 			catchup_iterator_rebuilt(it, catchup_iterator_out_of_sync(it));
+			if (i == 25)
+				cancel_other(crowd, (crowd->turn + round) % CROWD);
 		}
+		hold(crowd, NULL);
 		catchup_iterator_cancel(it);
 		catchup_iterator_close(it);
 	}
@@ -503,19 +539,23 @@ static void many_iterators_come_and_go_at_once(void **state)
 {
 	struct catchup_changelog_options options = {
 		.size = sizeof(options), .path = in_folder("log")};
-	struct crowd crowds[6];
-	pthread_t threads[6];
-	long taken = 0;
+	struct catchup_changelog *changelog;
+	struct held all[CROWD] = {0};
+	struct crowd crowds[CROWD];
+	pthread_t threads[CROWD];
+	long taken = 0, canceled = 0;
 
 	(void)state;
 	put_file("log", "");
 	append_events("log", 1, 100, NULL);
-	assert_int_equal(catchup_changelog_open(&options, &crowds[0].changelog, NULL), CATCHUP_OK);
-	for (int i = 0; i < 6; i++) {
-		crowds[i] = (struct crowd){crowds[0].changelog, i, 0};
+	assert_int_equal(catchup_changelog_open(&options, &changelog, NULL), CATCHUP_OK);
+	for (int i = 0; i < CROWD; i++) {
+		assert_int_equal(pthread_mutex_init(&all[i].mu, NULL), 0);
+		crowds[i] = (struct crowd){.changelog = changelog, .all = all, .turn = i};
+	}
+	for (int i = 0; i < CROWD; i++)
 		assert_int_equal(
 			pthread_create(&threads[i], NULL, open_read_close, &crowds[i]), 0);
-	}
 	for (long from = 101; from <= 2000; from += 10) {
 		append_events("log", from, from + 9, NULL);
 		if (from % 200 == 101) {
@@ -523,12 +563,15 @@ static void many_iterators_come_and_go_at_once(void **state)
 			put_file("log", "");
 		}
 	}
-	for (int i = 0; i < 6; i++) {
+	for (int i = 0; i < CROWD; i++) {
 		assert_int_equal(pthread_join(threads[i], NULL), 0);
 		taken += crowds[i].taken;
+		canceled += crowds[i].canceled;
 	}
-	assert_true(taken > 0);
-	catchup_changelog_close(crowds[0].changelog);
+	for (int i = 0; i < CROWD; i++)
+		pthread_mutex_destroy(&all[i].mu);
+	assert_true(taken > 0 && canceled > 0);
+	catchup_changelog_close(changelog);
 }
 
 /* ---- what cannot be opened ---------------------------------------------------------------- */

@@ -23,9 +23,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
 #define NO_FIBERS 1
@@ -410,6 +416,133 @@ static void a_read_that_brings_less_is_no_truncation(void **state)
 	assert_in_range(turn, 10, 1000);
 }
 
+/* ---- the machine is short of something ------------------------------------------------------ */
+
+static void looks_at_intervals(void)
+{
+	struct catchup_iterator *it;
+	int64_t before;
+
+	fake_knobs.no_watches = true;
+	put_events(1, 1);
+	it = start(OPTIONS(0));
+	tell(it, 1);
+	look();
+	before = cu_os_now_ns();
+	put_events(2, 2);
+	tell(it, 1);
+	if (cu_os_now_ns() - before > 251 * CU_NS_PER_MS)
+		note("late");
+	fake_name(fake_file_new(), false);
+	before = cu_os_now_ns();
+	put_events(3, 3);
+	tell(it, 1);
+	if (cu_os_now_ns() - before > 251 * CU_NS_PER_MS)
+		note("late");
+	finish(it);
+}
+
+static void without_watches_it_looks_four_times_a_second(void **state)
+{
+	(void)state;
+	expect(looks_at_intervals, "1 2 3");
+}
+
+static void unseen_rotation(void)
+{
+	struct catchup_iterator *it;
+
+	put_events(1, 1);
+	it = start(OPTIONS(0));
+	tell(it, 1);
+	look();
+	/* As when the queue of notices overflows. */
+	fake_knobs.unseen_of = 1;
+	put_events(2, 3);
+	fake_name(fake_file_new(), true);
+	put_events(4, 5);
+	finish(it);
+}
+
+static void notices_that_are_lost_lose_no_event(void **state)
+{
+	(void)state;
+	expect(unseen_rotation, "1 2 3 4 5");
+}
+
+static void sleeps_for_an_hour(void)
+{
+	struct catchup_iterator *it;
+	uint64_t before;
+
+	put_events(1, 1);
+	it = start(OPTIONS(0));
+	tell(it, 1);
+	look();
+	before = fake_calls();
+	cu_os_sleep_ns(3600 * CU_NS_PER_S);
+	if (fake_calls() - before > 3600 * 5)
+		note("%" PRIu64 " calls", fake_calls() - before);
+	finish(it);
+}
+
+static void an_idle_reader_makes_a_few_calls_a_second(void **state)
+{
+	(void)state;
+	expect(sleeps_for_an_hour, "1");
+}
+
+#define GIB ((size_t)1024 * 1024 * 1024)
+
+static void a_gigabyte_comes(void)
+{
+	struct catchup_iterator *it;
+
+	put_events(1, 1);
+	it = start(OPTIONS(WAITS));
+	tell(it, 1);
+	fake_fill(fake_named(), GIB);
+	look();
+	tell(it, 1);
+	/* It ends, after all. */
+	put("\n");
+	put_events(2, 2);
+	finish(it);
+}
+
+static void a_gigabyte_is_there(void)
+{
+	struct catchup_iterator *it, *end;
+
+	put_events(1, 1);
+	fake_fill(fake_named(), GIB);
+	it = start(OPTIONS(0));
+	end = start(OPTIONS(.start = CATCHUP_START_END));
+	put("\n");
+	put_events(2, 2);
+	finish(it);
+	note("|");
+	finish(end);
+}
+
+static long peak_kib(void)
+{
+	struct rusage usage;
+
+	assert_int_equal(getrusage(RUSAGE_SELF, &usage), 0);
+	return usage.ru_maxrss;
+}
+
+static void a_gigabyte_without_a_newline_is_one_bad_line(void **state)
+{
+	long before = peak_kib();
+
+	(void)state;
+	expect(a_gigabyte_comes, "1 bad 2");
+	expect(a_gigabyte_is_there, "1 bad 2 | bad 2");
+	assert_true(SANITIZED || peak_kib() - before < 64 * 1024);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -422,6 +555,10 @@ int main(void)
 		cmocka_unit_test(a_file_written_anew_under_a_slow_one_is_told_once),
 		cmocka_unit_test(a_read_that_fails_costs_no_event),
 		cmocka_unit_test(a_read_that_brings_less_is_no_truncation),
+		cmocka_unit_test(without_watches_it_looks_four_times_a_second),
+		cmocka_unit_test(notices_that_are_lost_lose_no_event),
+		cmocka_unit_test(an_idle_reader_makes_a_few_calls_a_second),
+		cmocka_unit_test(a_gigabyte_without_a_newline_is_one_bad_line),
 	};
 
 	return cmocka_run_group_tests_name("changelog losses", tests, NULL, NULL);

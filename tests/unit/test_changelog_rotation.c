@@ -6,6 +6,8 @@
 #include "../skip.h"
 #include "changelog_story.h"
 
+#include "base/os.h"
+
 #include <dirent.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -319,22 +321,72 @@ static void another_thing_takes_the_name(void **state)
 	catchup_iterator_close(it);
 }
 
+#define NOBODY 65534
+
+/* Root may read every file, so it is somebody else for a while: all threads are. */
+static void be(uid_t uid)
+{
+	if (getuid() == 0)
+		assert_int_equal(seteuid(uid), 0);
+}
+
+static int end_as_oneself(void **state)
+{
+	be(getuid());
+	return story_end(state);
+}
+
 static void permission_is_lost_and_found(void **state)
 {
 	struct catchup_iterator *it;
+	char folder[1024];
 
 	(void)state;
-	if (geteuid() == 0)
-		SKIP_BECAUSE("root may read every file");
+	snprintf(folder, sizeof(folder), "%s", in_folder(""));
+	folder[strlen(folder) - 1] = '\0';
+	if (getuid() == 0)
+		assert_int_equal(chown(folder, NOBODY, NOBODY), 0);
+	be(NOBODY);
 	it = open_after(1);
 	unlink(in_folder("log"));
 	append_events("new", 2, 2, NULL);
 	assert_int_equal(chmod(in_folder("new"), 0), 0);
 	rename_file("new", "log");
 	expect_story(it, "error");
+	assert_non_null(strstr(last_message(), "Permission denied"));
 	assert_int_equal(chmod(in_folder("log"), 0644), 0);
 	expect_story(it, "2");
+	/* The folder's, too. */
+	assert_int_equal(chmod(folder, 0600), 0);
+	expect_story(it, "error");
+	assert_int_equal(chmod(folder, 0700), 0);
+	append_events("log", 3, 3, NULL);
+	expect_story(it, "3");
 	catchup_iterator_close(it);
+}
+
+/* Where the queue of notices has overflowed, all is to be looked at. */
+static void a_queue_of_notices_that_overflows_says_so(void **state)
+{
+	struct cu_watch *watch = cu_watch_create(in_folder("."), "log");
+	unsigned seen = 0;
+
+	(void)state;
+	assert_non_null(watch);
+	if (!cu_watch_works(watch)) {
+		cu_watch_destroy(watch);
+		SKIP_BECAUSE("there are no inotify watches left");
+	}
+	/* Three notices each, and the queue holds 16,384 unless the machine is set up otherwise. */
+	for (int i = 0; i < 20 && !(seen & CU_WATCH_LOST); i++) {
+		for (int k = 0; k < 6000; k++) {
+			put_file("log", "");
+			unlink(in_folder("log"));
+		}
+		seen = cu_watch_wait(watch, CU_FOREVER);
+	}
+	assert_true(seen & CU_WATCH_LOST);
+	cu_watch_destroy(watch);
 }
 
 /* ---- an iterator that has not caught up --------------------------------------------------- */
@@ -506,7 +558,9 @@ int main(void)
 		STORY(a_line_is_completed_after_the_rotation),
 		STORY(a_writer_takes_a_torn_line_back),
 		STORY(another_thing_takes_the_name),
-		STORY(permission_is_lost_and_found),
+		cmocka_unit_test_setup_teardown(permission_is_lost_and_found, story_begin,
+			end_as_oneself),
+		STORY(a_queue_of_notices_that_overflows_says_so),
 		STORY(a_slow_reader_that_waits_follows_all_files),
 		STORY(a_backlog_survives_its_file),
 		STORY(a_backlog_that_is_truncated_is_told),
