@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #define FILE_NAME "growth.db"
-#define BATCH_ROWS 10000 /* by hand; catchup's default */
+#define BATCH_ROWS 20000 /* by hand; catchup's default */
 
 /* Figures of one run; what a child prints, as it is in memory. */
 struct run {

@@ -21,7 +21,7 @@
 #define FILE_NAME "polite.db"
 #define EIGHT 8
 #define PERIOD_NS INT64_C(2000000)
-#define BATCH_ROWS 10000 /* by hand; catchup's default */
+#define BATCH_ROWS 20000 /* by hand; catchup's default */
 #define MOST_INSERTS 100000
 
 /* ---- the application ---------------------------------------------------------------------- */
