@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 enum { OPT_CONSUMER, OPT_ID, OPT_ALL, OPT_JSON };
 
@@ -28,9 +27,8 @@ static int64_t id_of(const struct cli_args *args)
 
 static int print(struct cli_text *text)
 {
-	int rc = text->failed ? CLI_EXIT_FAILED : CLI_EXIT_OK;
+	int rc = cli_process_print(text) == 0 ? CLI_EXIT_OK : CLI_EXIT_FAILED;
 
-	cli_process_write(STDOUT_FILENO, cli_text_string(text), text->used);
 	cli_text_free(text);
 	return rc;
 }

@@ -158,58 +158,69 @@ static uint64_t mix(uint64_t hash, const void *bytes, size_t n)
 	return hash;
 }
 
-/* Place, type, length and bytes of each column that is not NULL: a column that is added to the table
- * later changes nothing. False without memory. */
-static bool hash_row(sqlite3_stmt *row, int64_t *result)
+/* Place, type, length and bytes of a value. False without memory. */
+static bool mix_value(uint64_t *hash, int place, sqlite3_stmt *row, int column)
+{
+	int32_t head[2] = {place, sqlite3_column_type(row, column)};
+	const void *bytes = NULL;
+	int64_t integer, length = 8;
+	double real;
+
+	switch (head[1]) {
+	case SQLITE_NULL:
+		return true;
+	case SQLITE_INTEGER:
+		integer = sqlite3_column_int64(row, column);
+		bytes = &integer;
+		break;
+	case SQLITE_FLOAT:
+		real = sqlite3_column_double(row, column);
+		bytes = &real;
+		break;
+	default:
+		bytes = head[1] == SQLITE_TEXT ? (const void *)sqlite3_column_text(row, column)
+					       : sqlite3_column_blob(row, column);
+		length = sqlite3_column_bytes(row, column);
+		break;
+	}
+	if (!bytes && length > 0)
+		return false;
+	*hash = mix(*hash, head, sizeof(head));
+	*hash = mix(*hash, &length, sizeof(length));
+	if (bytes)
+		*hash = mix(*hash, bytes, (size_t)length);
+	return true;
+}
+
+/* The id, then each column that is not NULL: a column that is added to the table later changes nothing.
+ * False without memory. */
+static bool hash_row(sqlite3_stmt *row, int id_column, bool bare, int64_t *result)
 {
 	uint64_t hash = FNV_START;
+	bool whole = mix_value(&hash, 0, row, id_column);
 
-	for (int i = 0; i < sqlite3_column_count(row); i++) {
-		int32_t head[2] = {i, sqlite3_column_type(row, i)};
-		const void *bytes = NULL;
-		int64_t integer, length = 8;
-		double real;
-
-		switch (head[1]) {
-		case SQLITE_NULL:
-			continue;
-		case SQLITE_INTEGER:
-			integer = sqlite3_column_int64(row, i);
-			bytes = &integer;
-			break;
-		case SQLITE_FLOAT:
-			real = sqlite3_column_double(row, i);
-			bytes = &real;
-			break;
-		default:
-			bytes = head[1] == SQLITE_TEXT ? (const void *)sqlite3_column_text(row, i)
-						       : sqlite3_column_blob(row, i);
-			length = sqlite3_column_bytes(row, i);
-			break;
-		}
-		hash = mix(hash, head, sizeof(head));
-		hash = mix(hash, &length, sizeof(length));
-		if (!bytes && length > 0)
-			return false;
-		if (bytes)
-			hash = mix(hash, bytes, (size_t)length);
-	}
+	for (int i = bare ? 1 : 0; i < sqlite3_column_count(row) && whole; i++)
+		whole = mix_value(&hash, bare ? i : i + 1, row, i);
 	*result = (int64_t)hash;
-	return true;
+	return whole;
 }
 
 int cu_source_fingerprint(struct cu_source *source, int64_t at, int64_t *id, int64_t *hash,
 	struct catchup_error *error)
 {
 	sqlite3_stmt *stmt;
+	int column = 0;
 	int rc;
 
 	*id = *hash = 0;
 	if (!source->spec.table)
 		return CATCHUP_OK;
+	/* A table may have as many columns as a query can: an id that is among them is not asked for
+	 * twice. */
 	rc = cu_source_ready(source, &source->mark, error,
-		"SELECT %s, * FROM %s WHERE %s <= ?1 ORDER BY %s DESC LIMIT 1", source->id, source->ref,
-		source->id, source->id);
+		"SELECT %s%s* FROM %s WHERE %s <= ?1 ORDER BY %s DESC LIMIT 1",
+		source->bare ? source->id : "", source->bare ? ", " : "", source->ref, source->id,
+		source->id);
 	if (rc != CATCHUP_OK)
 		return rc;
 	stmt = source->mark;
@@ -217,14 +228,19 @@ int cu_source_fingerprint(struct cu_source *source, int64_t at, int64_t *id, int
 	rc = cu_conn_step_query(source->conn, stmt);
 	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
 		return cu_source_failed(source, stmt, "reading a fingerprint", error);
-	if (rc == SQLITE_ROW && !hash_row(stmt, hash)) {
-		sqlite3_reset(stmt);
-		return cu_error_nomem(error);
+	if (rc == SQLITE_ROW) {
+		rc = source->bare ? CATCHUP_OK
+				  : cu_source_find_column(source, stmt, "fingerprint",
+					    source->spec.id_column, &column, error);
+		if (rc == CATCHUP_OK && !hash_row(stmt, column, source->bare, hash))
+			rc = cu_error_nomem(error);
+		if (rc == CATCHUP_OK)
+			*id = sqlite3_column_int64(stmt, column);
+	} else {
+		rc = CATCHUP_OK;
 	}
-	if (rc == SQLITE_ROW)
-		*id = sqlite3_column_int64(stmt, 0);
 	sqlite3_reset(stmt);
-	return CATCHUP_OK;
+	return rc;
 }
 
 int cu_source_fingerprint_of(struct cu_source *source, int64_t id, bool *found, int64_t *hash,

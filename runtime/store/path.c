@@ -16,6 +16,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#define SMALLEST_BYTES 512 /* one page of the smallest size */
+
 /*
  * A machine that is short of something says nothing about the file: that passes. A path that leads to
  * no file is the mistake of whoever gave it.
@@ -153,6 +155,11 @@ int cu_path_check(const char *path, bool may_be_missing, struct cu_file_stat *st
 		kind = "a socket";
 	else if (!S_ISREG(st->mode))
 		kind = "a device";
+	/* SQLite takes a file of one byte for an empty one, and would write over it. */
+	if (!kind && st->size > 0 && st->size < SMALLEST_BYTES)
+		return cu_error_set(error, CATCHUP_DATABASE, SQLITE_NOTADB,
+			"database '%s': not a database: it has %lld bytes, the smallest one has %d", path,
+			(long long)st->size, SMALLEST_BYTES);
 	if (kind)
 		return cu_error_set(error, CATCHUP_USAGE, 0, "database '%s': %s, not a file", path,
 			kind);

@@ -133,6 +133,8 @@ static void what_is_no_database_is_refused(void **state)
 	fd = open(path, O_RDWR | O_CREAT, 0600);
 	assert_int_equal(write(fd, bytes, sizeof(bytes)), sizeof(bytes));
 	refused(s, path, 1, "not a database, or encrypted");
+	assert_int_equal(ftruncate(fd, 1), 0);
+	refused(s, path, 1, "not a database: it has 1 bytes, the smallest one has 512");
 	/* Whole but for a file format of the future. */
 	assert_int_equal(ftruncate(fd, 0), 0);
 	test_sql(path, NUMBERS);

@@ -81,6 +81,13 @@ static void names_are_only_names(void **state)
 	test_json_is(p.out.text, "$.consumers[0].watermark", "3");
 	program_free(&p);
 	assert_int_equal(scene_number(s, "SELECT count(*) FROM numbers"), 3);
+	/* Each line of a log of JSON is a document, whatever the name is. */
+	assert_int_equal(program_run(&p, "run", s->database, file, "--until-caught-up", "--log-format", "json",
+				 "--log-level", "debug"), 0);
+	help_expect(p.err.text, "DROP TABLE numbers");
+	for (char *line = strtok(p.err.text, "\n"); line; line = strtok(NULL, "\n"))
+		free(test_json(line, "$.subject"));
+	program_free(&p);
 	free(odd_name);
 
 	long_name = long_file + sprintf(long_file, "-- name: ");
@@ -120,6 +127,23 @@ static void run_with_little(struct scene *s, struct program *p, const char *file
 	program_free(p);
 }
 #endif
+
+/* "closed standard input, output or error at start (descriptors 0 to 2 are opened on /dev/null first)":
+ * else a database would get one of these numbers, and log lines would be written into it. */
+static void closed_descriptors_are_not_the_databases(void **state)
+{
+	struct scene *s = *state;
+	char *file = scene_file(s, "copies.sql", copies);
+	struct program p = {.closed = true};
+
+	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
+	insert_rows(s, 100);
+	assert_int_equal(program_run(&p, "run", s->database, file, "--until-caught-up", "--log-level",
+				 "debug"), 0);
+	program_free(&p);
+	assert_int_equal(scene_number(s, "SELECT count(*) FROM copy"), 100);
+	assert_string_equal(scene_text(s, "PRAGMA integrity_check"), "ok");
+}
 
 /* "8 file descriptors, tiny address space": it says what is missing, and nothing is half done. */
 static void small_limits_are_told_and_lose_nothing(void **state)
@@ -266,6 +290,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SCENE_TEST(a_name_is_used_once),
 		SCENE_TEST(names_are_only_names),
+		SCENE_TEST(closed_descriptors_are_not_the_databases),
 		SCENE_TEST(small_limits_are_told_and_lose_nothing),
 		SCENE_TEST(a_full_disk_is_waited_for),
 		SCENE_TEST(signals_that_are_no_request_do_no_harm),

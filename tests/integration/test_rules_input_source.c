@@ -325,6 +325,11 @@ static void odd_rows_pass_byte_for_byte(void **state)
 		"-- setup\nCREATE TABLE IF NOT EXISTS range_copy(id, a, b, c);\n"
 		"-- apply\nINSERT INTO range_copy SELECT id, c1, c1000, c1999 FROM numbers"
 		" WHERE id > @last AND id <= @max;\n");
+	/* The row that is remembered beside results elsewhere has all columns too. */
+	char *elsewhere = scene_file(s, "elsewhere.sql",
+		"-- name: elsewhere\n-- source: numbers\n-- into: results.db\n"
+		"-- setup\nCREATE TABLE IF NOT EXISTS copy(id, a);\n"
+		"-- row\nINSERT INTO copy VALUES(@id, @c1999);\n");
 	struct program p = {0};
 
 	{
@@ -340,7 +345,8 @@ static void odd_rows_pass_byte_for_byte(void **state)
 	scene_sql(s, "INSERT INTO numbers(c1, c1000, c1999) VALUES"
 		     " (CAST(x'fffe80' AS TEXT), CAST(x'610062' AS TEXT), zeroblob(5000000)),"
 		     " (x'00', CAST(x'eda080' AS TEXT), 1e999), (-0.0, NULL, '')");
-	assert_int_equal(program_run(&p, "run", s->database, file, ranges, "--until-caught-up"), 0);
+	assert_int_equal(program_run(&p, "run", s->database, file, ranges, elsewhere,
+				 "--until-caught-up"), 0);
 	program_free(&p);
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(scene_number(s,
@@ -349,6 +355,36 @@ static void odd_rows_pass_byte_for_byte(void **state)
 			" typeof(c.c) = typeof(c1999) AND CAST(c.a AS BLOB) IS CAST(c1 AS BLOB) AND"
 			" CAST(c.b AS BLOB) IS CAST(c1000 AS BLOB) AND CAST(c.c AS BLOB) IS"
 			" CAST(c1999 AS BLOB)", i ? "range_copy" : "copy"), 3);
+}
+
+/* "1 GB values" (SQLite's own limit is 10^9 bytes): they pass; one that a consumer makes larger than
+ * that is its row's fault. */
+static void values_of_a_gigabyte_pass(void **state)
+{
+	const char *proof = getenv("PROOF");
+	long long bytes = proof && strcmp(proof, "long") == 0 ? 999999000 : 99999000;
+	struct scene *s = *state;
+	char *file = scene_file(s, "copies.sql",
+		"-- name: copies\n-- source: numbers\n"
+		"-- setup\nCREATE TABLE IF NOT EXISTS copy(id INTEGER PRIMARY KEY, n);\n"
+		"-- row\nINSERT INTO copy VALUES(@id, @n);\n");
+	char *larger = scene_file(s, "larger.sql",
+		"-- name: larger\n-- source: numbers\n"
+		"-- setup\nCREATE TABLE IF NOT EXISTS more(id INTEGER PRIMARY KEY, n);\n"
+		"-- row\nINSERT INTO more VALUES(@id, zeroblob(1000000001));\n");
+	struct program p = {0};
+
+	scene_sql(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;"
+		     "CREATE TABLE numbers(id INTEGER PRIMARY KEY AUTOINCREMENT, n);"
+		     "INSERT INTO numbers(n) VALUES(1), (zeroblob(%lld)), (3)", bytes);
+	assert_int_equal(program_run(&p, "run", s->database, file, larger, "--until-caught-up",
+				 "--synchronous", "off"), 4);
+	help_expect(p.err.text, "consumer 'larger' stopped at row 1 (watermark 0): ");
+	help_expect(p.err.text, "string or blob too big");
+	program_free(&p);
+	assert_int_equal(help_watermark(s->database, "copies"), 3);
+	assert_int_equal(scene_number(s, "SELECT length(n) FROM copy WHERE id = 2"), bytes);
+	assert_true(help_watermark(s->database, "larger") <= 0);
 }
 
 int main(void)
@@ -362,6 +398,7 @@ int main(void)
 		SCENE_TEST(the_table_changes_while_it_is_followed),
 		SCENE_TEST(a_row_deleted_between_range_and_read_was_not_offered),
 		SCENE_TEST(odd_rows_pass_byte_for_byte),
+		SCENE_TEST(values_of_a_gigabyte_pass),
 	};
 
 	return cmocka_run_group_tests_name("rules_input_source", tests, NULL, NULL);
