@@ -92,7 +92,7 @@ static void a_terminal_gets_a_progress_line(void **state)
 		program_start(&p, "run", s->database, file, "--log-level", "debug");
 		program_expect_out(&p, " left");
 		help_expect(p.out.text, "\r\x1b[Kslow [");
-		help_expect(p.out.text, i ? "[ " : ".]");
+		help_expect(p.out.text, i ? " ]" : ".]");
 		program_signal(&p, SIGTERM);
 		assert_int_equal(program_finish(&p), 0);
 		/* The last thing that is done to the line is to take it away. */
