@@ -111,6 +111,9 @@ static void put_whole(struct cli_text *to, const struct catchup_dead_letters *le
 		}
 		cli_text_puts(to, "message   ");
 		cli_text_show(to, letter->message, strlen(letter->message), SIZE_MAX);
+		/* Of SQLite; a failure of another kind has none. */
+		if (letter->code != 0)
+			cli_text_printf(to, "\ncode      %d", letter->code);
 		cli_text_printf(to, "\nattempts  %" PRId64 "\nfirst     ", letter->attempts);
 		put_time(to, letter->first_ms);
 		cli_text_puts(to, "\nlast      ");
