@@ -87,7 +87,7 @@ static const struct proof_claim claims[] = {
 
 struct run {
 	struct program program;
-	int64_t stopped_until_ms; /* 0: it runs */
+	pid_t waker;              /* lets it go on after it was stopped; 0: it runs */
 	bool spoiled;             /* calls of it have failed, so it may end */
 };
 
@@ -137,8 +137,34 @@ static void start(struct soak *s, struct program *p, const char *until)
 		synchronous[proof_below(&s->random, 2)], until);
 }
 
+/* Who is stopped may hold a lock that this test waits for: somebody else wakes it. */
+static void stop(struct soak *s, struct run *run)
+{
+	uint64_t ms = 10 + proof_below(&s->random, 2500);
+	const struct timespec life = {(time_t)(ms / 1000), (long)(ms % 1000 * 1000000)};
+
+	if (run->waker != 0)
+		return;
+	program_signal(&run->program, SIGSTOP);
+	run->waker = fork();
+	assert_true(run->waker >= 0);
+	if (run->waker == 0) {
+		nanosleep(&life, NULL);
+		kill(run->program.pid, SIGCONT);
+		_exit(0);
+	}
+	s->stops++;
+}
+
+static void await_waker(struct run *run, int how)
+{
+	if (run->waker != 0 && waitpid(run->waker, NULL, how) == run->waker)
+		run->waker = 0;
+}
+
 static void run_anew(struct soak *s, struct run *run)
 {
+	await_waker(run, 0);
 	program_free(&run->program);
 	*run = (struct run){0};
 	start(s, &run->program, NULL);
@@ -155,10 +181,7 @@ static bool has_ended(const struct program *p)
 static void look_after(struct soak *s, struct run *run)
 {
 	program_has_said(&run->program, "");
-	if (run->stopped_until_ms != 0 && now_ms() > run->stopped_until_ms) {
-		program_signal(&run->program, SIGCONT);
-		run->stopped_until_ms = 0;
-	}
+	await_waker(run, WNOHANG);
 	if (!has_ended(&run->program)) {
 		program_forget(&run->program);
 		return;
@@ -174,26 +197,15 @@ static void look_after(struct soak *s, struct run *run)
 	run_anew(s, run);
 }
 
-/* Who is stopped may hold a lock, and is not looked after while this test waits for another. */
-static void wake_all(struct soak *s)
-{
-	for (size_t i = 0; i < PROGRAMS; i++) {
-		if (s->runs[i].stopped_until_ms != 0)
-			program_signal(&s->runs[i].program, SIGCONT);
-		s->runs[i].stopped_until_ms = 0;
-	}
-}
-
-static void end(struct soak *s, struct run *run, int number)
+static void end(struct run *run, int number)
 {
 	int code;
 
-	wake_all(s);
+	await_waker(run, 0);
 	program_signal(&run->program, number);
 	code = program_finish(&run->program);
 	if (code != (number == SIGKILL ? 128 + SIGKILL : 0) && !run->spoiled)
 		fail_msg("ended with %d: %s", code, run->program.err.text);
-	(void)s;
 }
 
 static void start_feeder(struct soak *s)
@@ -250,7 +262,7 @@ static void spoil_calls(struct soak *s, struct run *run)
 	const char *call = calls[proof_below(&s->random, 5)];
 	char pid[32], trace[64], inject[128];
 
-	if (!s->can_trace || s->spoil_until_ms != 0 || run->stopped_until_ms != 0)
+	if (!s->can_trace || s->spoil_until_ms != 0 || run->waker != 0)
 		return;
 	snprintf(pid, sizeof(pid), "%d", (int)run->program.pid);
 	snprintf(trace, sizeof(trace), "trace=%s", call);
@@ -318,20 +330,18 @@ static void make_mischief(struct soak *s)
 	case 0:
 	case 1:
 	case 2:
-		end(s, run, SIGKILL);
+		end(run, SIGKILL);
 		run_anew(s, run);
 		s->kills++;
 		break;
 	case 3:
-		end(s, run, SIGTERM);
+		end(run, SIGTERM);
 		run_anew(s, run);
 		s->ends++;
 		break;
 	case 4:
 	case 5:
-		program_signal(&run->program, SIGSTOP);
-		run->stopped_until_ms = some_ms(s, 10, 2500);
-		s->stops++;
+		stop(s, run);
 		break;
 	case 6:
 		fill_disk(s);
@@ -375,7 +385,6 @@ static void verify(struct soak *s)
 {
 	struct program p = {.folder = s->u->folder};
 
-	wake_all(s);
 	if (program_run(&p, "verify", s->u->database) != 0)
 		fail_msg("verify ended with %d: %s%s", p.exit_code, p.out.text, p.err.text);
 	program_free(&p);
@@ -415,7 +424,7 @@ static void finish(struct soak *s)
 	calm_down(s, true);
 	for (size_t i = 0; i < PROGRAMS; i++) {
 		look_after(s, &s->runs[i]);
-		end(s, &s->runs[i], i == 0 ? SIGKILL : SIGTERM);
+		end(&s->runs[i], i == 0 ? SIGKILL : SIGTERM);
 		program_free(&s->runs[i].program);
 	}
 	stop_feeder(s);
@@ -512,8 +521,10 @@ static int tear_down(void **state)
 	struct soak *s = *state;
 
 	stop_spoiling(s);
-	for (size_t i = 0; i < PROGRAMS; i++)
+	for (size_t i = 0; i < PROGRAMS; i++) {
+		await_waker(&s->runs[i], 0);
 		program_free(&s->runs[i].program);
+	}
 	if (s->feeder > 0) {
 		kill(s->feeder, SIGKILL);
 		waitpid(s->feeder, NULL, 0);
