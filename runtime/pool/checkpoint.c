@@ -12,8 +12,9 @@
  * On an SQLite with the WAL-reset bug, where a checkpoint and a write at the same moment can corrupt
  * the file, everything is done in the turn, and the log is cut (TRUNCATE).
  *
- * A connection that reads for a long time keeps the log from beginning anew. At the bound, writers
- * wait for it a little each time the log has grown by a quarter, and the log says who it is.
+ * Writers that are faster than the copying wait for it at three quarters of the bound. A connection
+ * that reads for a long time keeps the log from beginning anew: there, writers wait for it too, up to a
+ * second. One that stays longer cannot be overcome: the log says who it is, and grows.
  *
  * Having little to do, it is also the one that looks after code that does not come back (watchdog.c).
  */
@@ -27,6 +28,16 @@
 
 #define WORTH_IT_BYTES (INT64_C(16) << 20)
 
+/* So little is copied while the writers wait, rather than once more beside them. */
+#define LITTLE_BYTES (INT64_C(2) << 20)
+#define BESIDE_MOST 3
+
+/* Near the bound, those who read from the log are waited for so long; once they have outlasted it, no
+ * more before the log was cut again. */
+#define READERS_NS CU_NS_PER_S
+#define LOOK_AGAIN_NS (3 * CU_NS_PER_MS)
+#define LOOK_FOR_STOP_NS (20 * CU_NS_PER_MS)
+
 static int64_t bound_of(const struct cu_file *file)
 {
 	return (int64_t)file->runtime->options.wal_mib << 20;
@@ -39,6 +50,18 @@ static int64_t first_size(const struct cu_file *file)
 	return quarter < WORTH_IT_BYTES ? quarter : WORTH_IT_BYTES;
 }
 
+/* How much more is worth the next one. */
+static int64_t next_size(const struct cu_file *file, int64_t bytes)
+{
+	return bytes >= bound_of(file) ? bound_of(file) / 4 : first_size(file);
+}
+
+/* From here on writers wait for a checkpoint that is under way, and readers are waited for. */
+static int64_t near_bound(const struct cu_file *file)
+{
+	return bound_of(file) / 4 * 3;
+}
+
 void cu_checkpoint_note(struct cu_file *file, int64_t log_bytes)
 {
 	int64_t before = atomic_exchange(&file->log_bytes, log_bytes);
@@ -47,8 +70,29 @@ void cu_checkpoint_note(struct cu_file *file, int64_t log_bytes)
 		atomic_store(&file->checkpoint_at_bytes, first_size(file));
 	if (log_bytes < atomic_load(&file->checkpoint_at_bytes))
 		return;
+	atomic_store(&file->checkpoint_busy, 1);
 	if (atomic_exchange(&file->checkpoint_due, 1) == 0)
 		cu_park_wake(&file->checkpoint_park);
+}
+
+bool cu_checkpoint_is_behind(struct cu_file *file)
+{
+	return atomic_load(&file->checkpoint_busy) != 0 &&
+		atomic_load(&file->log_bytes) >= near_bound(file) &&
+		atomic_load(&file->runtime->stopping) == 0;
+}
+
+void cu_checkpoint_wait(struct cu_file *file)
+{
+	while (cu_checkpoint_is_behind(file)) {
+		uint32_t ticket = cu_park_prepare(&file->room_park);
+
+		if (!cu_checkpoint_is_behind(file))
+			cu_park_cancel(&file->room_park);
+		else
+			cu_park_wait(&file->room_park, ticket,
+				cu_deadline(cu_os_now_ns(), LOOK_FOR_STOP_NS));
+	}
 }
 
 static void warn(struct cu_file *file, int64_t bytes)
@@ -63,15 +107,38 @@ static void warn(struct cu_file *file, int64_t bytes)
 		blamed[0] ? blamed : "a consumer of this process");
 }
 
-/* In a turn, so that no commit of ours comes between. full: also cuts the log. */
-static bool checkpoint_alone(struct cu_file *file, struct cu_conn *conn, bool full)
+/* full: also cuts the log. Everything was copied, and with `full` nobody reads from it. */
+static bool copy(struct cu_conn *conn, bool full)
 {
 	int frames = 0, done = -1;
+
+	return cu_conn_checkpoint(conn, full, &frames, &done, NULL) == CATCHUP_OK &&
+		(full || frames == done);
+}
+
+/*
+ * In a turn, so that no commit of ours comes between. full: also cuts the log, and waits so long for
+ * those who read from it. One who comes when everything is copied does not read from the log, so it is
+ * enough that those who are there end, one after the other.
+ */
+static bool copy_alone(struct cu_file *file, struct cu_conn *conn, bool full, int64_t wait_ns)
+{
+	bool bug = catchup_sqlite_has_wal_reset_bug() != 0;
+	int64_t until_ns;
 	bool whole;
 
 	cu_gate_enter(&file->gate);
-	whole = cu_conn_checkpoint(conn, full, &frames, &done, NULL) == CATCHUP_OK &&
-		(full || frames == done);
+	until_ns = cu_deadline(cu_os_now_ns(), wait_ns);
+	for (;;) {
+		/* A full one keeps other processes from writing while it tries: only when it may
+		 * succeed. */
+		whole = (full && bug) || copy(conn, false);
+		if (whole && full)
+			whole = copy(conn, true);
+		if (whole || cu_os_now_ns() >= until_ns || atomic_load(&file->runtime->stopping))
+			break;
+		cu_os_sleep_ns(LOOK_AGAIN_NS);
+	}
 	/* That was no commit of another process. */
 	if (cu_file_stat_path(file->wal_path, &file->wal) != 0)
 		file->wal = (struct cu_file_stat){0};
@@ -79,25 +146,41 @@ static bool checkpoint_alone(struct cu_file *file, struct cu_conn *conn, bool fu
 	return whole;
 }
 
+/* Beside the writers, until little is left to be done in a turn. */
+static void copy_beside(struct cu_file *file, struct cu_conn *conn)
+{
+	for (int i = 0; i < BESIDE_MOST; i++) {
+		int64_t bytes, left;
+		int frames = 0, done = 0;
+
+		cu_conn_checkpoint(conn, false, &frames, &done, NULL);
+		bytes = atomic_load(&file->log_bytes);
+		left = bytes - (int64_t)done * conn->page_bytes;
+		if (bytes < bound_of(file) / 2 || bytes >= near_bound(file) || left < LITTLE_BYTES)
+			return;
+	}
+}
+
 static void checkpoint(struct cu_file *file, struct cu_conn *conn)
 {
 	bool bug = catchup_sqlite_has_wal_reset_bug() != 0;
-	int64_t bytes = atomic_load(&file->log_bytes);
 	int64_t bound = bound_of(file);
 	bool whole = false;
+	int64_t bytes;
 
-	if (!bug) {
-		cu_conn_checkpoint(conn, false, NULL, NULL, NULL);
-		if (bytes >= bound / 2)
-			whole = checkpoint_alone(file, conn, false);
+	if (!bug)
+		copy_beside(file, conn);
+	bytes = atomic_load(&file->log_bytes);
+	if (bytes >= near_bound(file)) {
+		whole = copy_alone(file, conn, true, file->checkpoint_in_vain ? 0 : READERS_NS);
+		file->checkpoint_in_vain = !whole;
+	} else if (bug || bytes >= bound / 2) {
+		copy_alone(file, conn, bug, 0);
 	}
-	if (bug || (!whole && bytes >= bound))
-		whole = checkpoint_alone(file, conn, true);
 	if (!whole && bytes >= bound)
 		warn(file, bytes);
 	/* When the log begins anew, what is noted then is less than this, and counts from there. */
-	atomic_store(&file->checkpoint_at_bytes,
-		bytes + (bytes >= bound ? bound / 4 : first_size(file)));
+	atomic_store(&file->checkpoint_at_bytes, bytes + next_size(file, bytes));
 }
 
 /*
@@ -151,7 +234,12 @@ static void checkpoint_main(void *argument)
 		if (cu_conn_is_open(&conn) ||
 			cu_conn_open(&conn, &options, NULL) == CATCHUP_OK)
 			checkpoint(file, &conn);
+		if (!atomic_load(&file->checkpoint_due)) {
+			atomic_store(&file->checkpoint_busy, 0);
+			cu_park_wake(&file->room_park);
+		}
 	}
+	cu_park_wake(&file->room_park);
 	fold(file, &conn, &options);
 	cu_conn_close(&conn);
 }

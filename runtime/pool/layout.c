@@ -32,8 +32,11 @@ static bool init_locks(struct cu_file *file)
 {
 	if (cu_gate_init(&file->gate) != 0)
 		return false;
-	if (cu_park_init(&file->checkpoint_park) == 0)
-		return true;
+	if (cu_park_init(&file->checkpoint_park) == 0) {
+		if (cu_park_init(&file->room_park) == 0)
+			return true;
+		cu_park_finish(&file->checkpoint_park);
+	}
 	cu_gate_finish(&file->gate);
 	return false;
 }
@@ -256,6 +259,7 @@ void cu_layout_free(struct catchup *c)
 		struct cu_file *file = c->files;
 
 		c->files = file->next;
+		cu_park_finish(&file->room_park);
 		cu_park_finish(&file->checkpoint_park);
 		cu_gate_finish(&file->gate);
 		free_file(file);

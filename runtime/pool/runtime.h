@@ -49,6 +49,9 @@ struct cu_file {
 	_Atomic int checkpoint_due;
 	_Atomic int64_t checkpoint_at_bytes; /* bytes of the log at which the next one is worth it */
 	_Atomic int64_t log_bytes;  /* in use when it was noted last */
+	_Atomic int checkpoint_busy; /* something is due or being done */
+	bool checkpoint_in_vain;    /* its thread only: readers outlasted the last wait for them */
+	struct cu_park room_park;   /* writers wait here for a checkpoint that is behind */
 	_Atomic int others_ended;   /* all other threads; the log may be folded in */
 };
 
@@ -293,6 +296,10 @@ void cu_worker_destroy(struct cu_worker *worker);
 /* So much of the log is in use after a commit; the turn is still held. Wakes the checkpointer when it
  * has grown. */
 void cu_checkpoint_note(struct cu_file *file, int64_t log_bytes);
+/* Whether the log is near its bound and being copied: who writes on would take it beyond. */
+bool cu_checkpoint_is_behind(struct cu_file *file);
+/* Waits while it is so. Without the turn. */
+void cu_checkpoint_wait(struct cu_file *file);
 int cu_checkpoint_start(struct cu_file *file, struct catchup_error *error);
 /* Ends the thread, after all others; stopping is set. */
 void cu_checkpoint_stop(struct cu_file *file);

@@ -54,6 +54,7 @@ void cu_turn_take(struct cu_follower *f)
 {
 	if (f->has_turn)
 		return;
+	cu_checkpoint_wait(f->file);
 	cu_gate_enter(&f->file->gate);
 	begin_turn(f);
 }
@@ -62,7 +63,7 @@ bool cu_turn_try(struct cu_follower *f)
 {
 	if (f->has_turn)
 		return true;
-	if (!cu_gate_try(&f->file->gate))
+	if (cu_checkpoint_is_behind(f->file) || !cu_gate_try(&f->file->gate))
 		return false;
 	begin_turn(f);
 	return true;
