@@ -144,7 +144,7 @@ static void letters_are_tried_again(void **state)
 	dead(s, "retry", 4, "\"done\": \"1\",\n  \"failed\": \"1\",\n  \"gone\": \"1\"", "--consumer", "totals",
 		"--all", "--json");
 	letters_are(s, "totals", "15");
-	dead(s, "retry", 4, "4 tried: 2 processed, 1 failed again, 1 no longer", "--consumer", "sums", "--all",
+	dead(s, "retry", 4, "4 tried: 3 processed, 1 failed again", "--consumer", "sums", "--all",
 		NULL);
 	assert_int_equal(scene_number(s, "SELECT count(*) FROM sum WHERE id IN (5, 10)"), 2);
 	/* Of each key in order: 15 is bad, and would be behind it if it were not. */
@@ -177,11 +177,12 @@ static void letters_are_dropped(void **state)
 static void letters_are_tried_again_while_the_consumers_run(void **state)
 {
 	struct scene *s = *state;
+	static const char *const consumers[] = {"totals", "sums", "ordered"};
 	struct program run = {.folder = s->folder}, p = {0};
 
 	set_up_letters(s);
-	program_start(&run, "run", s->database, "totals.sql", "sums.sql", "ordered.sql");
-	program_expect_err(&run, "started 3 consumers");
+	/* It would have more to say than a pipe holds that nobody reads. */
+	program_start(&run, "run", s->database, "totals.sql", "sums.sql", "ordered.sql", "--log-level", "error");
 	for (int i = 0; i < 10; i++) {
 		insert_rows(s, 200);
 		scene_sql(s, "UPDATE orders SET amount = 0 WHERE amount < 0 AND id IN (SELECT id FROM catchup_dead)");
@@ -190,7 +191,9 @@ static void letters_are_tried_again_while_the_consumers_run(void **state)
 			fail_msg("%d: %s", p.exit_code, p.err.text);
 		program_free(&p);
 	}
-	scene_until(s, s->database, "SELECT count(*) = 3 AND min(last) = (SELECT max(id) FROM orders) FROM catchup");
+	for (int i = 0; i < 3; i++)
+		scene_until(s, s->database, "SELECT count(*) FROM catchup WHERE name = '%s'"
+			" AND last = (SELECT max(id) FROM orders)", consumers[i]);
 	scene_sql(s, "UPDATE orders SET amount = 0 WHERE amount < 0");
 	dead(s, "retry", 0, "0 failed again", "--all", NULL, NULL, NULL);
 	program_signal(&run, SIGTERM);
