@@ -236,7 +236,7 @@ static bool perform_sleep(struct cu_follower *f, const struct cu_action *action,
 		return true;
 	}
 	if (!f->waits_for_lease)
-		cu_trouble_pause(f);
+		cu_trouble_pause(f, action->until_ns);
 	f->wake_at_ns = action->until_ns;
 	return false;
 }

@@ -175,7 +175,8 @@ struct cu_follower {
 		CU_TROUBLE_EARLIER,     /* of an earlier process */
 		CU_TROUBLE_OURS,
 	} trouble_stored;               /* beside the watermark; the next commit clears it */
-	bool trouble_owed;              /* could not be stored yet */
+	bool trouble_owed;              /* could not be stored yet, or was not worth it */
+	int64_t trouble_since_ns;
 	bool started;                   /* has had its watermark read */
 	bool has_turn;
 	struct cu_ring_entry held;      /* a range that did not fit into the last batch */

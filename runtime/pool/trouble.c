@@ -14,6 +14,9 @@
 
 #include <string.h>
 
+/* A pause that is over before anybody has looked is not worth a commit. */
+#define BRIEF_NS (100 * CU_NS_PER_MS)
+
 /* ---- in memory ------------------------------------------------------------------------------- */
 
 /* Told once, not at every try. Returns whether it was. */
@@ -26,8 +29,10 @@ static bool note(struct cu_follower *f, int state, const struct catchup_error *t
 	news = trouble && (p->code == 0 || strcmp(p->message, trouble->message) != 0);
 	if (news) {
 		/* A pause that finds another reason has gone on since it began. */
-		if (p->code == 0 || p->state != state)
+		if (p->code == 0 || p->state != state) {
 			p->since_ms = cu_os_wall_ms();
+			f->trouble_since_ns = cu_os_now_ns();
+		}
 		p->code = trouble->code;
 		p->row = f->fault_row;
 		p->category = cu_fault_name(cu_perform_fault_of(f, trouble));
@@ -123,7 +128,7 @@ static bool all_done(struct cu_follower *f)
 
 /* ---- pauses ------------------------------------------------------------------------------------ */
 
-void cu_trouble_pause(struct cu_follower *f)
+void cu_trouble_pause(struct cu_follower *f, int64_t until_ns)
 {
 	if (note(f, CATCHUP_STATE_PAUSED, &f->fault)) {
 		f->trouble_owed = true;
@@ -131,7 +136,7 @@ void cu_trouble_pause(struct cu_follower *f)
 			"paused at watermark %lld: %s; trying again until it is over",
 			(long long)f->plan.watermark, f->fault.message);
 	}
-	if (f->trouble_owed && may_write(f))
+	if (f->trouble_owed && may_write(f) && until_ns - f->trouble_since_ns >= BRIEF_NS)
 		store_noted(f);
 }
 
@@ -238,5 +243,5 @@ void cu_trouble_idle(struct cu_follower *f)
 	f->fault = f->starved_by;
 	cu_mutex_unlock(&f->mu);
 	f->fault_row = 0;
-	cu_trouble_pause(f);
+	cu_trouble_pause(f, CU_FOREVER);
 }

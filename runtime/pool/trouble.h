@@ -13,8 +13,8 @@ struct cu_follower;
 /* Nothing is wrong: running, caught up. What was wrong is over only at the next commit. */
 void cu_trouble_note_state(struct cu_follower *f, int state);
 
-/* It pauses for f->fault: told once, and stored as soon as that is possible. */
-void cu_trouble_pause(struct cu_follower *f);
+/* It pauses for f->fault until then: told once, and stored as soon as that is possible. */
+void cu_trouble_pause(struct cu_follower *f, int64_t until_ns);
 /* It has nothing to do: caught up, or paused because its source cannot be read. */
 void cu_trouble_idle(struct cu_follower *f);
 /* Its connections are fresh: finds what an earlier process has stored, or stores what is owed. A code;
