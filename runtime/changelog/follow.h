@@ -177,6 +177,14 @@ uint64_t cu_follow_ask(struct catchup_changelog *c);
 bool cu_follow_take_trouble(
 	struct catchup_changelog *c, uint32_t *told, struct catchup_error *error);
 
+/* Within the follower: opens what the name means now (NULL with *error filled); adds a generation, taking
+ * the reference over; keeps how the current one begins; and the reader thread. */
+struct cu_log_file *cu_follow_open_file(struct catchup_changelog *c, struct cu_file_stat *stat,
+	struct catchup_error *error);
+void cu_follow_append(struct catchup_changelog *c, struct cu_log_file *file);
+void cu_follow_keep_head(struct catchup_changelog *c);
+void cu_follow_main(void *changelog);
+
 /* Within the follower: handing out what the reader's buffer holds. mu is held. */
 void cu_deliver_buffer(struct catchup_changelog *c);
 void cu_deliver_end(struct catchup_changelog *c); /* the file is over */
