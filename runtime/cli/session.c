@@ -19,7 +19,7 @@
 #define IDLE_MS 1000
 
 /* News for the main thread, from the runtime's thread and from that of the signals. */
-enum news_kind { NEWS_STARTED, NEWS_ENDED, NEWS_SIGNAL };
+enum news_kind { NEWS_OPENED, NEWS_STARTED, NEWS_ENDED, NEWS_SIGNAL };
 
 struct news {
 	enum news_kind kind;
@@ -30,7 +30,7 @@ struct running {
 	const struct cli_session *session;
 	int news[2]; /* pipe: main reads; a struct news is written whole or not at all */
 
-	/* the runtime's thread until NEWS_STARTED; constant after it */
+	/* the runtime's thread until NEWS_OPENED; constant after it */
 	struct catchup *c;
 	int64_t started_ms;
 
@@ -39,6 +39,7 @@ struct running {
 	struct catchup_error error;
 
 	/* main thread only */
+	bool opened;
 	bool started;
 	bool ended;
 	int signal_number; /* that asked for the end, 0 for none */
@@ -72,8 +73,10 @@ static void *runtime_main(void *argument)
 
 	r->code = session->open(session->context, &r->c, &r->error);
 	r->started_ms = now_ms();
-	if (r->code == CATCHUP_OK)
+	if (r->code == CATCHUP_OK) {
+		send_news(r, NEWS_OPENED, 0);
 		r->code = catchup_start(r->c, &r->error);
+	}
 	if (r->code == CATCHUP_OK) {
 		send_news(r, NEWS_STARTED, 0);
 		if (session->until_caught_up)
@@ -125,6 +128,9 @@ static void take_news(struct running *r, const struct news *news)
 	const struct cli_session *session = r->session;
 
 	switch (news->kind) {
+	case NEWS_OPENED:
+		r->opened = true;
+		break;
 	case NEWS_STARTED:
 		r->started = true;
 		cli_term_logf(session->term, CATCHUP_LOG_INFO, "started %zu consumer%s",
@@ -145,10 +151,10 @@ static void take_news(struct running *r, const struct news *news)
 	}
 }
 
-/* Until the runtime has ended by itself or a signal asked for its end. */
+/* Until the runtime has ended by itself or a signal asked for its end, be it while it starts. */
 static void loop(struct running *r)
 {
-	while (!r->ended && !(r->started && r->signal_number)) {
+	while (!r->ended && !(r->opened && r->signal_number)) {
 		struct pollfd fd = {.fd = r->news[0], .events = POLLIN};
 		int ready = poll(&fd, 1, poll_timeout(r));
 		struct news news;
@@ -211,7 +217,7 @@ static int finish(struct running *r, pthread_t thread)
 	struct catchup_error error = {0};
 	int code = CATCHUP_OK;
 
-	if (r->started)
+	if (r->opened)
 		code = catchup_stop(r->c, &error);
 	pthread_join(thread, NULL);
 	/* What the wait said counts, unless it was only cut short by the stop. */

@@ -144,6 +144,14 @@ static int add_definition(struct catchup *c, struct cu_definition *definition,
 	return CATCHUP_OK;
 }
 
+/* The state is another one; the caller holds mu. */
+static int not_new(const struct catchup *c, struct catchup_error *error)
+{
+	return c->state == CU_RUNTIME_STOPPED && c->stop_asked
+		? cu_error_set(error, CATCHUP_CANCELED, 0, "the runtime was stopped")
+		: cu_error_set(error, CATCHUP_USAGE, 0, "the runtime was started already");
+}
+
 static int check_new(struct catchup *c, struct catchup_error *error)
 {
 	int rc = cu_runtime_check_process(c, error);
@@ -152,7 +160,7 @@ static int check_new(struct catchup *c, struct catchup_error *error)
 		return rc;
 	cu_mutex_lock(&c->mu);
 	if (c->state != CU_RUNTIME_NEW)
-		rc = cu_error_set(error, CATCHUP_USAGE, 0, "the runtime was started already");
+		rc = not_new(c, error);
 	cu_mutex_unlock(&c->mu);
 	return rc;
 }
@@ -313,10 +321,25 @@ static void fold_logs(struct catchup *c)
 	}
 }
 
+/* What a stop has interrupted is no error of its own. */
+static bool interrupted_by_stop(struct catchup *c, const struct catchup_error *error)
+{
+	bool asked;
+
+	cu_mutex_lock(&c->mu);
+	asked = c->stop_asked;
+	cu_mutex_unlock(&c->mu);
+	return asked && (error->detail & 0xff) == SQLITE_INTERRUPT;
+}
+
 int catchup_start(struct catchup *c, struct catchup_error *error)
 {
-	int rc = check_new(c, error);
+	struct catchup_error unwanted = {0};
+	int rc;
 
+	if (!error)
+		error = &unwanted;
+	rc = check_new(c, error);
 	if (rc == CATCHUP_OK && c->n_followers == 0)
 		rc = cu_error_set(error, CATCHUP_USAGE, 0, "there is no consumer to run");
 	if (rc != CATCHUP_OK)
@@ -325,7 +348,7 @@ int catchup_start(struct catchup *c, struct catchup_error *error)
 	if (c->state == CU_RUNTIME_NEW)
 		c->state = CU_RUNTIME_STARTING;
 	else
-		rc = cu_error_set(error, CATCHUP_USAGE, 0, "the runtime was started already");
+		rc = not_new(c, error);
 	cu_mutex_unlock(&c->mu);
 	if (rc != CATCHUP_OK)
 		return rc;
@@ -340,6 +363,8 @@ int catchup_start(struct catchup *c, struct catchup_error *error)
 		rc = start_threads(c, error);
 	if (rc != CATCHUP_OK)
 		fold_logs(c);
+	if (rc != CATCHUP_OK && interrupted_by_stop(c, error))
+		rc = cu_error_set(error, CATCHUP_CANCELED, 0, "the runtime was stopped");
 	move(c, CU_RUNTIME_STARTING, rc == CATCHUP_OK ? CU_RUNTIME_STARTED : CU_RUNTIME_STOPPED);
 	return rc;
 }
@@ -409,6 +434,8 @@ int catchup_stop(struct catchup *c, struct catchup_error *error)
 	if (rc != CATCHUP_OK)
 		return rc;
 	cu_mutex_lock(&c->mu);
+	if (c->state <= CU_RUNTIME_STARTING)
+		c->stop_asked = true;
 	if (c->state == CU_RUNTIME_NEW)
 		c->state = CU_RUNTIME_STOPPED;
 	/* The start notices it soon: what it waits for ends. */

@@ -227,6 +227,7 @@ struct catchup {
 	/* guarded by mu */
 	struct cu_mutex mu;
 	enum cu_runtime_state state;
+	bool stop_asked;                /* before it had started */
 	struct cu_cond changed;         /* state or opening changed */
 	size_t opening;                 /* followers and readers that have not opened yet */
 	struct catchup_error open_error; /* of the first that could not */

@@ -156,6 +156,7 @@ static int setup_one(struct cu_follower *f, struct catchup_error *error)
 		.busy_ms = c->options.busy_ms,
 		.logger = &c->logger,
 		.stopping = &c->stopping,
+		.hasty = true,
 	};
 	struct cu_conn conn = {0};
 	int rc = cu_conn_open(&conn, &options, error);

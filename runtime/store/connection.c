@@ -104,7 +104,7 @@ static int on_progress(void *context)
 {
 	struct cu_conn *conn = context;
 	/* A reader has nothing in hand that were worth finishing. */
-	int enough = conn->role == CU_ROLE_READER ? 1 : 2;
+	int enough = conn->role == CU_ROLE_READER || conn->hasty ? 1 : 2;
 
 	if (stopping(conn) < enough && !too_late(conn))
 		return 0;
@@ -353,6 +353,7 @@ int cu_conn_open(struct cu_conn *conn, const struct cu_conn_options *options,
 
 	memset(conn, 0, sizeof(*conn));
 	conn->role = options->role;
+	conn->hasty = options->hasty;
 	conn->owner = cu_thread_self();
 	conn->busy_ms = options->busy_ms;
 	conn->deadline_ns = CU_FOREVER;

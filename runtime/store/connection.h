@@ -54,6 +54,8 @@ struct cu_conn_options {
 	int64_t busy_ms;        /* longest wait for other processes' locks */
 	int64_t query_ms;       /* longest time for one row of a source's query, so that an endless
 	                           one is stopped; 0: 30,000 */
+	bool hasty;             /* nothing of it is worth finishing: the first request to stop ends its
+	                           statements, as those of a reader */
 	int cache_kib;          /* page cache, 0: SQLite's default */
 	const struct cu_logger *logger;   /* borrowed, may be NULL */
 	const _Atomic int *stopping;      /* borrowed, may be NULL: 1 or more ends waits
@@ -64,6 +66,7 @@ struct cu_conn_options {
 struct cu_conn {
 	sqlite3 *db;
 	enum cu_role role;
+	bool hasty;
 	uintptr_t owner;
 	struct cu_guard guard;
 

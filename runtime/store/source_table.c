@@ -45,6 +45,12 @@ static int answered(struct cu_conn *conn, sqlite3_stmt *stmt, int last, struct c
 
 	if (last != SQLITE_ROW && last != SQLITE_DONE)
 		rc = cu_error_sqlite(error, conn->db, "reading the schema");
+	/* A view that cannot be prepared, or calls what a schema may not call: wrong before any row. */
+	if (rc == CATCHUP_CONSUMER) {
+		rc = CATCHUP_CONFIG;
+		if (error)
+			error->code = rc;
+	}
 	sqlite3_finalize(stmt);
 	return rc;
 }

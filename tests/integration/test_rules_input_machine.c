@@ -228,6 +228,42 @@ static void signals_that_are_no_request_do_no_harm(void **state)
 	assert_int_equal(scene_number(s, "SELECT count(*) FROM copy"), 2000);
 }
 
+/* "signals during start": a start that takes long ends soon, without a word of an error; `setup` is
+ * undone, and a second signal is not needed. By themselves these would end after ten minutes, or after half
+ * a minute with an error. */
+static void a_signal_ends_a_start_that_takes_long(void **state)
+{
+	static const char endless[] = "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c)";
+	struct scene *s = *state;
+
+	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
+	insert_rows(s, 10);
+	scene_sql(s, "CREATE VIEW endless AS %s SELECT i AS id, 1 AS n FROM c", endless);
+	for (int i = 0; i < 2; i++) {
+		struct program p = {0};
+		char *file, *text;
+
+		/* In `setup`; and where the view is looked at. */
+		assert_true(asprintf(&text, "-- name: copies\n-- source: %s\n-- setup\n"
+					    "CREATE TABLE IF NOT EXISTS copy(id INTEGER PRIMARY KEY, n);\n"
+					    "%s%s;\n-- row\nINSERT INTO copy VALUES(@id, @n);\n",
+				    i ? "endless" : "numbers", i ? "" : "INSERT INTO copy ",
+				    i ? "" : "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c)"
+					     " SELECT max(i), 1 FROM c") > 0);
+		file = scene_file(s, "copies.sql", text);
+		free(text);
+		program_start(&p, "run", s->database, file);
+		program_expect_err(&p, "info  catchup ");
+		program_signal(&p, SIGTERM);
+		assert_int_equal(program_finish(&p), 0);
+		assert_null(strstr(p.err.text, "error"));
+		program_free(&p);
+		assert_true(help_watermark(s->database, "copies") <= 0);
+	}
+	assert_int_equal(scene_number(s, "SELECT count(*) FROM sqlite_schema WHERE name = 'copy'") > 0
+			? scene_number(s, "SELECT count(*) FROM copy") : 0, 0);
+}
+
 /* "output pipe closed by the reader": it ends quietly, as others do in a pipe, and loses nothing. */
 static void a_log_that_nobody_reads_ends_it_without_loss(void **state)
 {
@@ -294,6 +330,7 @@ int main(void)
 		SCENE_TEST(small_limits_are_told_and_lose_nothing),
 		SCENE_TEST(a_full_disk_is_waited_for),
 		SCENE_TEST(signals_that_are_no_request_do_no_harm),
+		SCENE_TEST(a_signal_ends_a_start_that_takes_long),
 		SCENE_TEST(a_log_that_nobody_reads_ends_it_without_loss),
 		SCENE_TEST(a_second_copy_waits_and_takes_over),
 	};

@@ -54,6 +54,11 @@ static void tables_that_cannot_be_followed(void **state)
 		/* "a view without a declared id" */
 		{"CREATE VIEW numbers AS SELECT 1 AS n", "-- name: bad\n-- source: numbers\n" ROW,
 			"source 'numbers'", "the view has no column 'id'"},
+		/* "hostile schema (views, ... calling functions)" */
+		{"CREATE TABLE a(id INTEGER PRIMARY KEY); INSERT INTO a VALUES(1);"
+		 "CREATE VIEW numbers AS SELECT id, load_extension('evil.so') AS n FROM a",
+			"-- name: bad\n-- source: numbers\n" ROW, "source 'numbers'",
+			"unsafe use of load_extension()"},
 		/* "virtual and shadow tables" */
 		{"CREATE VIRTUAL TABLE numbers USING fts5(n)", "-- name: bad\n-- source: numbers\n" ROW,
 			"source 'numbers'", "a virtual table cannot be a source"},
@@ -126,6 +131,29 @@ static void ids_that_are_no_integers(void **state)
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		refused(*state, 4, cases[i].setup, cases[i].file, cases[i].message, NULL);
+}
+
+/* "hostile schema (... generated columns calling functions)": one that fails when it is read stops the
+ * consumer with its words, and nothing is passed over. */
+static void a_generated_column_that_fails_stops_with_4(void **state)
+{
+	struct scene *s = *state;
+	struct program p = {0};
+
+	scene_sql(s, "PRAGMA journal_mode = WAL;"
+		     "CREATE TABLE numbers(id INTEGER PRIMARY KEY AUTOINCREMENT, n INTEGER);"
+		     "INSERT INTO numbers(n) VALUES(1), (-9223372036854775807 - 1), (3);"
+		     "ALTER TABLE numbers ADD COLUMN g AS (abs(n))");
+	assert_int_equal(program_run(&p, "run", s->database,
+				 scene_file(s, "copies.sql", "-- name: copies\n-- source: numbers\n"
+					 "-- setup\nCREATE TABLE IF NOT EXISTS copy(id, g);\n"
+					 "-- row\nINSERT INTO copy VALUES(@id, @g);\n"),
+				 "--until-caught-up"), 4);
+	help_expect(p.err.text, "consumer 'copies' stopped");
+	help_expect(p.err.text, "integer overflow");
+	program_free(&p);
+	assert_in_range(help_watermark(s->database, "copies") + 1, 0, 2);
+	assert_true(scene_number(s, "SELECT count(*) FROM copy") <= 1);
 }
 
 /* "newest id below the watermark": ids were reused, or the table was replaced */
@@ -392,6 +420,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SCENE_TEST(tables_that_cannot_be_followed),
 		SCENE_TEST(ids_that_are_no_integers),
+		SCENE_TEST(a_generated_column_that_fails_stops_with_4),
 		SCENE_TEST(a_source_that_goes_backwards_stops_with_6),
 		SCENE_TEST(deleting_the_newest_rows_is_no_harm_with_autoincrement),
 		SCENE_TEST(a_bare_rowid_is_followed_with_a_warning),

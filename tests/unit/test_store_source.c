@@ -636,7 +636,7 @@ static void hostile_schemas_call_nothing(void **state)
 		(struct cu_source_spec){.max = "SELECT max(id) AS max FROM v",
 			.next = "SELECT id FROM v WHERE id > @last AND id <= @max"}, "max query: ");
 	assert_int_equal(try_source(&f, s, CU_ROLE_READER, NULL, (struct cu_source_spec){.table = "v"}),
-		CATCHUP_CONSUMER);
+		CATCHUP_CONFIG);
 	expect_text(&f.error, "unsafe use of load_extension");
 	finish(&f);
 }
