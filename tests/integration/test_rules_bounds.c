@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -102,6 +103,44 @@ static void rule_07_a_consumer_that_pauses_in_a_range_holds_nothing(void **state
 	assert_true(checkpoint(db));
 	sqlite3_close(db);
 	assert_int_equal(scene_close(s, NULL), CATCHUP_OK);
+}
+
+/* Writes 4 KiB a row, and sees how large the log has become. */
+static char log_path[4096];
+static long long log_most;
+
+static int fat_row(struct catchup_context *ctx, void *state, sqlite3_stmt *row)
+{
+	struct stat st;
+
+	(void)state;
+	(void)row;
+	if (sqlite3_exec(ctx->db, "INSERT INTO fat VALUES(randomblob(4000))", NULL, NULL, NULL) !=
+		SQLITE_OK)
+		return catchup_fail_db(ctx, "writing");
+	if (stat(log_path, &st) == 0 && st.st_size > log_most)
+		log_most = st.st_size;
+	return CATCHUP_ROW_APPLIED;
+}
+
+static void the_log_stays_below_its_bound(void **state)
+{
+	static const struct catchup_consumer table = {CATCHUP_CONSUMER_ABI, .name = "fat",
+		.source = "numbers", .setup = "CREATE TABLE IF NOT EXISTS fat(b)", .row = fat_row};
+	static const struct catchup_options options = {.wal_mib = 1, .batch_rows = 16};
+	struct scene *s = *state;
+
+	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
+	insert_rows(s, 3000);
+	snprintf(log_path, sizeof(log_path), "%s-wal", s->database);
+	log_most = 0;
+	scene_open(s, &options);
+	scene_add_table(s, &table);
+	scene_start(s);
+	scene_wait(s);
+	assert_int_equal(scene_close(s, NULL), CATCHUP_OK);
+	assert_int_equal(scene_number(s, "SELECT count(*) FROM fat"), 3000);
+	assert_in_range(log_most, 1, 1 << 20);
 }
 
 /* Its rows take a millisecond each, its results are in another file: the source's log can be truncated
@@ -595,6 +634,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SCENE_TEST(rule_07_with_nothing_to_do_the_log_can_be_truncated),
 		SCENE_TEST(rule_07_a_consumer_that_pauses_in_a_range_holds_nothing),
+		SCENE_TEST(the_log_stays_below_its_bound),
 		SCENE_TEST(rule_07_a_slow_consumer_does_not_pin_the_log),
 		SCENE_TEST(rule_08_a_connection_used_by_another_thread_aborts),
 		SCENE_TEST(rule_08_no_call_drops_the_locks_of_a_transaction),
