@@ -42,6 +42,7 @@ check_includes() {
 		may["changelog"] = "base queue changelog"
 		may["consumer"] = "base consumer"
 		may["pool"] = "base queue store changelog consumer pool"
+		may["upkeep"] = "base queue store changelog consumer pool upkeep"
 		may["cli"] = "cli"
 		may["include"] = ""
 	}
@@ -70,7 +71,7 @@ check_includes() {
 		}
 		if (room == "cli" && target ~ /^sqlite3/)
 			breach("the command line sees the public headers only, not SQLite")
-		if (top == "consumers" && local && to ~ /^(base|queue|store|changelog|consumer|pool|cli)$/)
+		if (top == "consumers" && local && to ~ /^(base|queue|store|changelog|consumer|pool|upkeep|cli)$/)
 			breach("consumers include the public headers only, not \"" target "\"")
 	}' >>"$breaches"
 }

@@ -2,7 +2,7 @@
 /*
  * verify.c - catchup_verify: which consumers, then each database file and each consumer in turn.
  */
-#include "pool/recompute.h"
+#include "upkeep/recompute.h"
 
 #include "base/error.h"
 #include "consumer/definition.h"

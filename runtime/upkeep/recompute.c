@@ -7,7 +7,7 @@
  * statements are prepared; so it is opened once on tables without rows. One that prepares a statement
  * only when it needs it is found out by the run, which is then done again.
  */
-#include "pool/recompute.h"
+#include "upkeep/recompute.h"
 
 #include "base/error.h"
 #include "pool/perform.h"

@@ -2,8 +2,8 @@
 /*
  * recompute.h - runs a consumer once more, from zero, and compares what it writes.
  */
-#ifndef CU_POOL_RECOMPUTE_H
-#define CU_POOL_RECOMPUTE_H
+#ifndef CU_UPKEEP_RECOMPUTE_H
+#define CU_UPKEEP_RECOMPUTE_H
 
 #include "store/record.h"
 #include "store/verification.h"
