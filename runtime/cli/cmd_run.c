@@ -231,7 +231,8 @@ static const struct cli_option options[] = {
 			"consumer with 'map'"},
 	[OPT_ON_ERROR] = {"--on-error", CLI_NAMED_TEXT, "NAME=POLICY",
 		.help = "what a row that fails does: stop, park, park-key(COLUMN), "
-			"retry(TIMES,BASE_MS,MAX_MS) and then stop or park; without NAME, for all"},
+			"retry(TIMES,BASE_MS,MAX_MS) and then stop or park; after the word careful each row "
+			"is written down before it is processed; without NAME, for all"},
 	[OPT_BATCH_ROWS] = {"--batch-rows", CLI_INT, "N", 1, CATCHUP_BATCH_ROWS_MAX,
 		.fallback = "20,000", .help = "most rows of one transaction"},
 	[OPT_BATCH_MS] = {"--batch-ms", CLI_INT, "N", 1, CATCHUP_BATCH_MS_MAX, .fallback = "20",

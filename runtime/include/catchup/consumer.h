@@ -209,7 +209,8 @@ struct catchup_consumer {
 	const char *next;      /* SELECT ... AS id ... WHERE id > @last AND id <= @max ORDER BY id;
 	                          it may filter and may have a LIMIT; NULL: all columns of the table */
 	const char *into;      /* results database; NULL: the source's own file */
-	const char *on_error;  /* error policy; NULL: "stop" */
+	const char *on_error;  /* what a row that fails does, in the words of a file's header key
+	                          `on-error`; NULL: "stop" */
 	const char *setup;     /* SQL run once at start, in a transaction; may be NULL */
 
 	/*
