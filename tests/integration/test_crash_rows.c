@@ -165,6 +165,24 @@ static void after_three_crashes_park_parks(void **state)
 	}
 }
 
+/* What is behind it is parked without a look, so it does no harm any more. */
+static void a_key_that_crashed_is_parked_with_what_follows(void **state)
+{
+	struct scene *s = *state;
+	const char *consumer = module(s, "row");
+	int last;
+
+	make_source(s);
+	add_rows(s, 100);
+	scene_sql(s, "UPDATE jobs SET body = 'deadly' WHERE id IN (7, 8, 90)");
+	assert_int_equal(crashes(s, consumer, "park-key(body)", &last), 3);
+	assert_int_equal(last, 0);
+	seen(s, "body <> 'deadly'");
+	assert_string_equal(scene_text(s, "SELECT group_concat(id || key) FROM (SELECT id, key FROM catchup_dead"
+					  " ORDER BY id)"), "7deadly,8deadly,90deadly");
+	verify(s);
+}
+
 static void who_asks_for_care_has_each_row_marked_from_the_start(void **state)
 {
 	struct scene *s = *state;
@@ -225,6 +243,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SCENE_TEST(after_three_crashes_stop_stops),
 		SCENE_TEST(after_three_crashes_park_parks),
+		SCENE_TEST(a_key_that_crashed_is_parked_with_what_follows),
 		SCENE_TEST(who_asks_for_care_has_each_row_marked_from_the_start),
 		SCENE_TEST(a_kill_from_outside_blames_no_row),
 		SCENE_TEST(care_and_no_lease_exclude_each_other),
