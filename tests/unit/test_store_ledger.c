@@ -382,9 +382,13 @@ static void a_lease_ends_by_itself(void **state)
 	sql_run(s->database, "UPDATE catchup_lease SET start = start - 1");
 	assert_int_equal(take(&f, &b, 60 * CU_NS_PER_S), 4);
 	assert_true(f.died);
-	/* In another container nobody can tell. */
+	/* In another container nobody can tell, before it expires. */
 	sql_run(s->database, "UPDATE catchup_lease SET start = start - 1, space = space + 1");
 	assert_int_equal(take(&f, &a, 60 * CU_NS_PER_S), 0);
+	assert_false(f.died);
+	sql_run(s->database, "UPDATE catchup_lease SET expires_ns = 1");
+	assert_int_equal(take(&f, &a, 60 * CU_NS_PER_S), 5);
+	assert_true(f.died);
 	finish(&f);
 }
 
