@@ -17,7 +17,8 @@
 struct cut_file {
 	sqlite3_file base;
 	size_t slot;        /* CUT_NO_SLOT: not recorded */
-	bool names;         /* its first sync makes names durable, as unix does for new logs */
+	bool names;         /* its first sync makes names durable, as SQLite's unix VFS does for every
+	                       log or journal that it may create, whether it was there or not */
 	sqlite3_file *real; /* behind this struct */
 };
 
@@ -342,11 +343,10 @@ static int cut_open(sqlite3_vfs *self, const char *path, sqlite3_file *file, int
 		rc = real_vfs->xOpen(real_vfs, path, cut->real, flags, out);
 	if (cut->real->pMethods)
 		cut->base.pMethods = &methods;
-	if (rc == SQLITE_OK && cut->slot != CUT_NO_SLOT && !there) {
+	if (rc == SQLITE_OK && cut->slot != CUT_NO_SLOT && !there)
 		add_step(CUT_CREATE, cut->slot);
-		cut->names = (flags & (SQLITE_OPEN_WAL | SQLITE_OPEN_MAIN_JOURNAL |
-					      SQLITE_OPEN_SUPER_JOURNAL)) != 0;
-	}
+	cut->names = (flags & SQLITE_OPEN_CREATE) &&
+		(flags & (SQLITE_OPEN_WAL | SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_SUPER_JOURNAL));
 	pthread_mutex_unlock(&mu);
 	return rc;
 }
