@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Every call to the machine fails once at each place where those look who look from outside: status,
- * wait, verify, dead letters, guard, check. Each either does its work or says why not, what it says is
+ * wait, verify, dead letters, reset, forget, guard, check. Each either does its work or says why not, what it says is
  * true all the same, and nothing that was processed is touched.
  */
 #include "fault_sites.h"
@@ -122,6 +122,37 @@ static int drop_letter(struct story *story, struct catchup_error *error)
 	return rc;
 }
 
+/* Back to 6, or nowhere; then to where it was, so that the next place finds it so. */
+static int reset_one(struct story *story, struct catchup_error *error)
+{
+	const struct catchup_options options = options_of(story);
+	struct catchup_reset_result result;
+	int rc = catchup_reset(&options, "sets", 6, CATCHUP_RESET_KEEP_RESULTS, &result, error);
+
+	assert_int_equal(ask_spared(story, "SELECT last FROM catchup WHERE name = 'sets'"),
+		rc == CATCHUP_OK ? 6 : 12);
+	/* A lease that could not be given back is waited for elsewhere. */
+	run_spared(story, "UPDATE catchup SET last = 12 WHERE name = 'sets'; DELETE FROM catchup_lease");
+	return rc;
+}
+
+static int forget_one(struct story *story, struct catchup_error *error)
+{
+	int64_t left;
+	int rc;
+
+	run_spared(story, "INSERT OR REPLACE INTO catchup VALUES ('former', 3);"
+			  "INSERT OR REPLACE INTO catchup_state(name, offered) VALUES ('former', 3)");
+	rc = catchup_forget(story->s->database, "former", error);
+	left = ask_spared(story, "SELECT (SELECT count(*) FROM catchup WHERE name = 'former') +"
+				 " (SELECT count(*) FROM catchup_state WHERE name = 'former')");
+	/* All of it is gone, or nothing; what failed may be only to say so. */
+	assert_true(left == 0 || (left == 2 && rc != CATCHUP_OK));
+	run_spared(story, "DELETE FROM catchup WHERE name = 'former';"
+			  "DELETE FROM catchup_state WHERE name = 'former'; DELETE FROM catchup_lease");
+	return rc;
+}
+
 #define GUARDS "SELECT count(*) > 0 FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'orders'"
 
 static int guard(struct story *story, struct catchup_error *error)
@@ -207,7 +238,8 @@ static void fail_everywhere(struct story *story, int (*look)(struct story *, str
 static void everyone_looks_in_vain(void **state)
 {
 	int (*const looks[])(struct story *, struct catchup_error *) = {read_status, wait_for_one, verify,
-		read_letters, retry_letters, drop_letter, check, describe, guard, unguard};
+		read_letters, retry_letters, drop_letter, reset_one, forget_one, check, describe, guard,
+		unguard};
 	struct catchup_error error = {0};
 	struct story story;
 
