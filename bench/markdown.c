@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * markdown.c - the figures that have an aim, as the table of README.md.
+ * markdown.c - the figures that have an aim, as the table of README.md; and what was noted beside them.
  */
 #include "bench.h"
 #include "inside.h"
@@ -53,5 +53,11 @@ void bench_print_markdown(
 			fprintf(to, "| `%s` | failed: %s | | | | |\n", results[i].scenario->name,
 				results[i].error);
 	}
+	fputc('\n', to);
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; k < results[i].n_records; k++)
+			if (results[i].records[k].kind == BENCH_NOTE)
+				fprintf(to, "- `%s`: %s\n", results[i].scenario->name,
+					results[i].records[k].name);
 	fprintf(to, "\nMedians of %zu rounds; measured in %.0f s.\n", b->rounds, seconds);
 }

@@ -320,7 +320,7 @@ static void report(struct polite *p)
 
 static int run(struct bench *b)
 {
-	struct polite p = {.b = b, .rows = bench_amount(b, 600000, 20000)};
+	struct polite p = {.b = b, .rows = bench_amount(b, 400000, 20000)};
 	int rc = 0;
 
 	for (size_t r = 0; r < bench_rounds(b); r++)
