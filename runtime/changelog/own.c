@@ -129,8 +129,9 @@ static int end_skipping(struct catchup_iterator *it)
 }
 
 /*
- * The feed goes on here. What was read must fit what the reader knew here: it does, unless nothing
- * was read and the sequence to start after is not the one that comes before.
+ * The feed goes on here. What was read must fit what the reader knew here. It does not where nothing
+ * was read and the sequence to start after is not the one that comes before, or where a file was gone
+ * before this one had read it: that is told now, whenever the next event may come.
  */
 static int settle(struct catchup_iterator *it, const struct cu_order *reader)
 {
@@ -140,7 +141,8 @@ static int settle(struct catchup_iterator *it, const struct cu_order *reader)
 	if (reader->last >= 0 && it->order.last >= 0 && reader->last != it->order.last) {
 		expected = cu_order_expected(&it->order);
 		it->order.last = reader->last;
-		return cu_iterator_raise_sync(it, CATCHUP_SYNC_GAP, expected, -1);
+		return cu_iterator_raise_sync(it,
+			it->order.crossed ? CATCHUP_SYNC_LOST_FILE : CATCHUP_SYNC_GAP, expected, -1);
 	}
 	return CU_NEXT_AGAIN;
 }

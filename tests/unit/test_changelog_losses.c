@@ -309,6 +309,30 @@ static void a_file_written_anew_under_a_slow_one_is_told_once(void **state)
 		"1 2 3 4 lost-file(5,9) 9 10 11 12 13 14 15 16 17 18 19 20");
 }
 
+static void truncated_and_nothing_written(void)
+{
+	struct catchup_iterator *it;
+
+	put_events(1, 2);
+	it = start(OPTIONS(WAITS, .ring_slots = 2));
+	tell(it, 3);
+	put_events(3, 8);
+	look();
+	tell(it, 2);
+	fake_truncate(fake_named(), 0);
+	look();
+	tell(it, RESULTS_MAX);
+	note("|");
+	put_events(9, 10);
+	finish(it);
+}
+
+static void a_loss_is_told_before_anything_else_comes(void **state)
+{
+	(void)state;
+	expect(truncated_and_nothing_written, "1 2 3 4 lost-file(5,-1) | 9 10");
+}
+
 /* ---- calls that fail, and calls that bring less ------------------------------------------- */
 
 static void falls_behind_and_catches_up(void)
@@ -553,6 +577,7 @@ int main(void)
 		cmocka_unit_test(an_unfinished_first_line_that_vanishes_is_told),
 		cmocka_unit_test(a_file_written_anew_is_not_taken_for_the_old_one),
 		cmocka_unit_test(a_file_written_anew_under_a_slow_one_is_told_once),
+		cmocka_unit_test(a_loss_is_told_before_anything_else_comes),
 		cmocka_unit_test(a_read_that_fails_costs_no_event),
 		cmocka_unit_test(a_read_that_brings_less_is_no_truncation),
 		cmocka_unit_test(without_watches_it_looks_four_times_a_second),

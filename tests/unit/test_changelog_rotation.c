@@ -484,7 +484,8 @@ static void a_backlog_that_is_truncated_is_told(void **state)
 		last = (long)next->event->sequence;
 	assert_int_equal(next->sync.reason, CATCHUP_SYNC_LOST_FILE);
 	assert_int_equal(next->sync.expected, last + 1);
-	assert_int_equal(next->sync.got, 20001);
+	/* It may be told before there is anything else to read. */
+	assert_true(next->sync.got == 20001 || next->sync.got == -1);
 	expect_story(it, "20001");
 	catchup_iterator_close(it);
 }
