@@ -53,7 +53,7 @@ help:
 	@echo "                SQLITE=system takes the system's SQLite for the program too"
 	@echo "make test       build and run all tests: gcc, clang, address and thread sanitizers"
 	@echo "                CONFIGS=gcc runs one of them (gcc, clang, asan, tsan)"
-	@echo "make proof      the long tier of the proofs: days; PROOFS='kill soak' chooses,"
+	@echo "make proof      the long tier of the proofs: a day; PROOFS='kill soak' chooses,"
 	@echo "                PROOF_MINUTES=10 bounds each; results in $(BUILD)/proof/"
 	@echo "make demo       sensor messages through a pipeline that is killed on the way"
 	@echo "make bench      the benchmarks; SCENARIOS='row sql --quick' chooses"
