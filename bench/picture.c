@@ -146,15 +146,16 @@ static void curve(const struct picture_panel *p, size_t which, FILE *to)
 	}
 }
 
-/* The last value of our curve stands beside its last dot. */
+/* The last value of our curve stands beside its last dot, on the side where the curve is not. */
 static void last_value(const struct picture_panel *p, FILE *to)
 {
 	const struct picture_series *s = &p->series[0];
 	const struct picture_point *last = &s->points[s->n - 1];
+	bool falls = s->n > 1 && last[-1].y > last->y;
 	char text[32];
 
 	fprintf(to, "<text class=\"name0\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%s</text>\n",
-		x_of(p, last->x) + 4, y_of(p, last->y) - 10,
+		x_of(p, last->x) + 4, y_of(p, last->y) + (falls ? 20 : -10),
 		picture_short(text, sizeof(text), last->y));
 }
 
