@@ -108,9 +108,22 @@ static void read_some(struct program_output *output)
 
 static void out_of_time(struct program *p, const char *what)
 {
+	char path[64], words[1024] = "";
+	FILE *file;
+	size_t n = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)p->pid);
+	file = fopen(path, "re");
+	if (file) {
+		n = fread(words, 1, sizeof(words) - 1, file);
+		fclose(file);
+	}
+	for (size_t i = 0; i < n; i++)
+		if (words[i] == '\0')
+			words[i] = ' ';
 	kill(p->pid, SIGKILL);
-	fail_msg("%s did not come in %d s; standard output: %s\nstandard error: %s", what,
-		PROGRAM_DEADLINE_S, p->out.text, p->err.text);
+	fail_msg("%s did not come in %d s: %s\nstandard output: %s\nstandard error: %s", what,
+		PROGRAM_DEADLINE_S, words, p->out.text, p->err.text);
 }
 
 /* Reads what comes next. Returns false when both outputs are at their ends. */
