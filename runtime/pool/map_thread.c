@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* How long ranges that were mapped quickly may gather before they are committed together. */
+#define OFFER_EVERY_NS (4 * CU_NS_PER_MS)
+
 /* ---- mapping -------------------------------------------------------------------------------- */
 
 void cu_map_thread_row(struct cu_mapped_row *row, const struct catchup_consumer *table,
@@ -178,14 +181,35 @@ static bool may_work(struct cu_mapper *m)
 	return may;
 }
 
+/*
+ * Lets the follower take what is done, unless it was told so just now: each time it commits, and a
+ * commit for every few rows would cost more than many a `map`. idle: this thread has nothing else to
+ * do, so there is nothing to wait for.
+ */
+static void offer(struct cu_mapper *m, bool idle)
+{
+	int64_t now = cu_os_now_ns();
+	bool tell;
+
+	cu_mutex_lock(&m->mu);
+	tell = !m->offered && m->done && m->done->lo == m->next_lo &&
+		(idle || now - m->offered_ns >= OFFER_EVERY_NS);
+	if (tell) {
+		m->offered = true;
+		m->offered_ns = now;
+	}
+	cu_mutex_unlock(&m->mu);
+	if (tell)
+		cu_park_wake(&m->f->worker->park);
+}
+
 static void hand_in(struct cu_mapper *m, struct cu_mapped_range *range)
 {
 	struct cu_mapped_range **at = &m->done;
-	bool stale, next;
+	bool stale;
 
 	cu_mutex_lock(&m->mu);
 	stale = range->epoch != m->epoch;
-	next = !stale && range->lo == m->next_lo;
 	if (!stale) {
 		while (*at && (*at)->lo < range->lo)
 			at = &(*at)->next;
@@ -195,8 +219,6 @@ static void hand_in(struct cu_mapper *m, struct cu_mapped_range *range)
 	cu_mutex_unlock(&m->mu);
 	if (stale)
 		cu_mapper_free_range(m, range);
-	if (next)
-		cu_park_wake(&m->f->worker->park);
 }
 
 /* Waits for memory; NULL only at the end. */
@@ -231,10 +253,12 @@ void cu_map_thread_main(void *argument)
 	while (rc == CATCHUP_OK && !atomic_load(&m->ending)) {
 		struct cu_ring_entry entry;
 		struct cu_mapped_range *range;
+		int64_t began;
 
 		if (!take_work(m, &entry, &range)) {
 			uint32_t ticket = cu_park_prepare(&m->f->map_park);
 
+			offer(m, true);
 			if (atomic_load(&m->ending) || may_work(m))
 				cu_park_cancel(&m->f->map_park);
 			else
@@ -245,11 +269,15 @@ void cu_map_thread_main(void *argument)
 			range = new_range(m, &entry);
 		if (!range)
 			break;
+		began = cu_os_now_ns();
 		map_range(t, range);
-		if (atomic_load(&m->ending))
+		if (atomic_load(&m->ending)) {
 			cu_mapper_free_range(m, range);
-		else
-			hand_in(m, range);
+			continue;
+		}
+		hand_in(m, range);
+		/* The next range of a slow `map` would keep the follower waiting for long. */
+		offer(m, cu_os_now_ns() - began >= OFFER_EVERY_NS / 2);
 	}
 	close_thread(t);
 }

@@ -128,6 +128,7 @@ void cu_mapper_rewind(struct cu_mapper *m, int64_t from, uint32_t epoch)
 	m->again = NULL;
 	m->epoch = epoch;
 	m->next_lo = from;
+	m->offered = false;
 	/* What threads still have in work is of an older epoch and not counted any more. */
 	m->outstanding = 0;
 	cu_mutex_unlock(&m->mu);
@@ -146,12 +147,15 @@ bool cu_mapper_take(struct cu_mapper *m, int64_t *lo, int64_t *hi, uint32_t *exp
 	bool failed = false;
 
 	cu_mutex_lock(&m->mu);
-	if (m->done && m->done->lo == m->next_lo) {
+	if (m->offered && m->done && m->done->lo == m->next_lo) {
 		range = m->done;
 		m->done = range->next;
 		failed = range->error.code != CATCHUP_OK;
 		if (!failed)
 			m->next_lo = range->hi;
+	} else {
+		/* All that was offered is taken: the next are gathered. */
+		m->offered = false;
 	}
 	cu_mutex_unlock(&m->mu);
 	if (!range)

@@ -27,8 +27,8 @@ struct cu_mapper;
 #define CU_MAP_ROWS 16u
 
 /* Ranges between ring and commit, for each thread: one in work, and some ahead so that a slow row
- * at the front does not stop the others at once. */
-#define CU_MAP_WINDOW_PER_THREAD 8u
+ * at the front does not stop the others at once, and those that gather for the next commit. */
+#define CU_MAP_WINDOW_PER_THREAD 24u
 
 /* A row after `map`. */
 struct cu_mapped_row {
@@ -50,9 +50,8 @@ void cu_mapper_destroy(struct cu_mapper *mapper);
 /* Forgets all ranges; the next one taken begins at `from` and carries `epoch`. */
 void cu_mapper_rewind(struct cu_mapper *mapper, int64_t from, uint32_t epoch);
 
-/* The next range in id order, if it is mapped: true with (*lo, *hi] and the
- * rows that were in it when it was cut. false with error filled when
- * reading it failed. */
+/* The next range in id order, if it is mapped and offered (see map_thread.c): true with (*lo, *hi]
+ * and the rows that were in it when it was cut. false with error filled when reading it failed. */
 bool cu_mapper_take(struct cu_mapper *mapper, int64_t *lo, int64_t *hi, uint32_t *expected,
 	struct catchup_error *error);
 

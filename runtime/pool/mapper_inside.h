@@ -51,6 +51,8 @@ struct cu_mapper {
 	uint32_t epoch;
 	int64_t next_lo;            /* of the next range in order */
 	struct cu_mapped_range *done;  /* handed in, in id order */
+	bool offered;               /* the follower may take what is done */
+	int64_t offered_ns;         /* when it was told so last */
 
 	/* follower's thread only */
 	struct cu_mapped_range *taken, *last_taken; /* in order, not yet committed */
