@@ -394,7 +394,8 @@ void cu_watch_wake(struct cu_watch *watch)
 {
 	uint64_t one = 1;
 
-	/* Fails only when the counter is full, and then a wake-up is already waiting. */
-	if (write(watch->wake_fd, &one, sizeof(one)) < 0)
-		return;
+	/* EAGAIN: the counter is full, and so a wake-up is waiting already. */
+	for (int tries = 0; tries < 100; tries++)
+		if (write(watch->wake_fd, &one, sizeof(one)) > 0 || errno == EAGAIN)
+			return;
 }

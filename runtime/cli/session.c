@@ -54,11 +54,16 @@ static int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+/* The main thread waits for nothing else, so what cannot be sent now is sent a little later. */
 static void send_news(struct running *r, enum news_kind kind, int number)
 {
+	const struct timespec pause = {.tv_nsec = 1000000};
 	const struct news news = {kind, number};
 
-	cli_process_write(r->news[1], (const char *)&news, sizeof(news));
+	int rc;
+
+	while ((rc = cli_process_write(r->news[1], (const char *)&news, sizeof(news))) != 0 && rc != EPIPE)
+		nanosleep(&pause, NULL);
 }
 
 static void send_signal(void *context, int number)

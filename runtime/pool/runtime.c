@@ -321,7 +321,7 @@ static void fold_logs(struct catchup *c)
 	}
 }
 
-/* What a stop has interrupted is no error of its own. */
+/* What a stop has interrupted, be it the wait for a lock, is no error of its own. */
 static bool interrupted_by_stop(struct catchup *c, const struct catchup_error *error)
 {
 	bool asked;
@@ -329,7 +329,8 @@ static bool interrupted_by_stop(struct catchup *c, const struct catchup_error *e
 	cu_mutex_lock(&c->mu);
 	asked = c->stop_asked;
 	cu_mutex_unlock(&c->mu);
-	return asked && (error->detail & 0xff) == SQLITE_INTERRUPT;
+	return asked &&
+		((error->detail & 0xff) == SQLITE_INTERRUPT || error->code == CATCHUP_LOCKED);
 }
 
 int catchup_start(struct catchup *c, struct catchup_error *error)
