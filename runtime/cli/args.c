@@ -299,8 +299,10 @@ static int take_option(struct parser *p, const char *given)
 	/* An option of ours in the place of the value: the value was forgotten. */
 	if (strncmp(next, "--", 2) == 0 &&
 		(!next[2] || find_option(p->command, next, strcspn(next, "=")) != CLI_OPTIONS_MAX)) {
-		cli_text_printf(p->message, "option '%s' has no value; write '%s=%s' if that is it",
-			option->name, option->name, next);
+		cli_text_printf(p->message, "option '%s' has no value; write '%s=' in front of ",
+			option->name, option->name);
+		cli_text_quote(p->message, next);
+		cli_text_puts(p->message, " if that is it");
 		return CLI_EXIT_USAGE;
 	}
 	return take_value(p, index, next);

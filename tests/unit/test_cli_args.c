@@ -199,7 +199,7 @@ static void refuses_with_the_reason(void **state)
 	(void)state;
 	assert_refused("a x --batch-rows", "option '--batch-rows' has no value");
 	assert_refused("a x --batch-rows --until-caught-up",
-		"option '--batch-rows' has no value; write '--batch-rows=--until-caught-up' if that "
+		"option '--batch-rows' has no value; write '--batch-rows=' in front of '--until-caught-up' if that "
 		"is it");
 	assert_refused("a x --batch-rows 5 --batch-rows 5", "option '--batch-rows' is given twice");
 	assert_refused("a x --until-caught-up --until-caught-up",
