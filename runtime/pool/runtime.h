@@ -254,6 +254,8 @@ int cu_setup_run(struct catchup *c, struct catchup_error *error);
  * sql may be NULL; line: where it stands in the consumer's file, 0 for nowhere. */
 int cu_setup_script(struct cu_follower *f, struct cu_conn *conn, const char *section, const char *sql,
 	int line, struct catchup_error *error);
+/* How the results database is opened where no worker runs yet. */
+struct cu_conn_options cu_setup_connection(const struct cu_follower *f);
 void cu_setup_spec(const struct cu_follower *f, struct cu_source_spec *spec);
 
 /* ---- follower (follower.c) ----------------------------------------------------------------- */

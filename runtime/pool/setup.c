@@ -145,10 +145,11 @@ static int register_in_source(struct cu_follower *f, struct cu_conn *results,
 	return CATCHUP_OK;
 }
 
-static int setup_one(struct cu_follower *f, struct catchup_error *error)
+struct cu_conn_options cu_setup_connection(const struct cu_follower *f)
 {
-	struct catchup *c = f->runtime;
-	const struct cu_conn_options options = {
+	const struct catchup *c = f->runtime;
+
+	return (struct cu_conn_options){
 		.role = CU_ROLE_WRITER,
 		.main = f->file->path,
 		.source = f->separate ? f->source_path : NULL,
@@ -158,6 +159,11 @@ static int setup_one(struct cu_follower *f, struct catchup_error *error)
 		.stopping = &c->stopping,
 		.hasty = true,
 	};
+}
+
+static int setup_one(struct cu_follower *f, struct catchup_error *error)
+{
+	const struct cu_conn_options options = cu_setup_connection(f);
 	struct cu_conn conn = {0};
 	int rc = cu_conn_open(&conn, &options, error);
 

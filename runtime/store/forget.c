@@ -14,7 +14,6 @@
 #include <stdlib.h>
 
 #define BUSY_MS 10000
-#define LEASE_NS (60 * CU_NS_PER_S)
 
 static int open_file(struct cu_conn *conn, const char *path, struct catchup_error *error)
 {
@@ -52,18 +51,11 @@ static int forget_results(struct cu_ledger *ledger, struct catchup_error *error)
 		"DELETE FROM main.catchup_state WHERE name = ?1",
 		"DELETE FROM main.catchup_dead WHERE consumer = ?1",
 	};
-	struct cu_owner self;
-	char other[256] = "";
-	int64_t fence = 0, wait_ns;
-	bool died;
-	int rc;
+	int64_t fence;
+	int rc = cu_ledger_borrow_lease(ledger, &fence, error);
 
-	cu_owner_self(&self);
-	rc = cu_ledger_take_lease(
-		ledger, &self, LEASE_NS, &fence, other, sizeof(other), &wait_ns, &died, error);
-	if (rc == CATCHUP_OK && fence == 0)
-		rc = cu_error_set(error, CATCHUP_LOCKED, 0,
-			"consumer '%.200s': %.200s runs it; stop that first", ledger->name, other);
+	if (rc == CATCHUP_LOCKED)
+		cu_error_prefix(error, "consumer '%.200s': ", ledger->name);
 	if (rc == CATCHUP_OK)
 		rc = take_away(ledger, deletes, sizeof(deletes) / sizeof(deletes[0]), error);
 	if (fence != 0)

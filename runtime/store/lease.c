@@ -9,12 +9,14 @@
 #include "store/ledger.h"
 
 #include "base/check.h"
+#include "base/error.h"
 #include "store/ledger_inside.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define ASK_AGAIN_MAX_NS (500 * CU_NS_PER_MS) /* a holder that was killed is noticed within this */
+#define BORROWED_NS (60 * CU_NS_PER_S)
 #define ASK_AGAIN_MIN_NS (10 * CU_NS_PER_MS)
 
 struct lease {
@@ -245,6 +247,24 @@ int cu_ledger_renew_all(struct cu_ledger *ledger, const struct cu_owner *self, i
 	if (rc == CATCHUP_OK)
 		rc = renew_instance(ledger, self, expires_ns, error);
 	return cu_own_end(&t, rc, error);
+}
+
+int cu_ledger_borrow_lease(struct cu_ledger *ledger, int64_t *fence, struct catchup_error *error)
+{
+	struct cu_owner self;
+	char other[256] = "";
+	int64_t wait_ns;
+	bool died;
+	int rc;
+
+	*fence = 0;
+	cu_owner_self(&self);
+	rc = cu_ledger_take_lease(
+		ledger, &self, BORROWED_NS, fence, other, sizeof(other), &wait_ns, &died, error);
+	if (rc == CATCHUP_OK && *fence == 0)
+		rc = cu_error_set(
+			error, CATCHUP_LOCKED, 0, "%.200s runs it; stop that first", other);
+	return rc;
 }
 
 int cu_ledger_drop_lease(struct cu_ledger *ledger, int64_t fence, struct catchup_error *error)

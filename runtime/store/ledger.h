@@ -135,6 +135,9 @@ void cu_owner_self(struct cu_owner *owner);
 int cu_ledger_take_lease(struct cu_ledger *ledger, const struct cu_owner *self, int64_t life_ns,
 	int64_t *fence, char *other, size_t other_bytes, int64_t *wait_ns, bool *died,
 	struct catchup_error *error);
+/* For a change to a consumer that nobody may run meanwhile: CATCHUP_LOCKED when somebody does. *fence: to
+ * be dropped again, 0 unless CATCHUP_OK. It lasts a minute. */
+int cu_ledger_borrow_lease(struct cu_ledger *ledger, int64_t *fence, struct catchup_error *error);
 /* Inside the transaction in hand or in one of its own. *lost when the fence is no longer ours. */
 int cu_ledger_renew_lease(struct cu_ledger *ledger, int64_t fence, int64_t life_ns, bool *lost,
 	struct catchup_error *error);

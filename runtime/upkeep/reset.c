@@ -15,8 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LEASE_NS (60 * CU_NS_PER_S)
-
 struct reset {
 	struct cu_follower *f;
 	struct cu_conn conn;
@@ -130,36 +128,10 @@ static int move(struct reset *r, struct catchup_error *error)
 	return rc;
 }
 
-static int take_lease(struct reset *r, struct catchup_error *error)
-{
-	struct cu_owner self;
-	char other[256] = "";
-	int64_t wait_ns;
-	bool died;
-	int rc;
-
-	cu_owner_self(&self);
-	rc = cu_ledger_take_lease(
-		&r->ledger, &self, LEASE_NS, &r->fence, other, sizeof(other), &wait_ns, &died, error);
-	if (rc == CATCHUP_OK && r->fence == 0)
-		rc = cu_error_set(
-			error, CATCHUP_LOCKED, 0, "%.200s runs it; stop that first", other);
-	return rc;
-}
-
 static int reset_follower(struct reset *r, struct catchup_error *error)
 {
 	struct cu_follower *f = r->f;
-	struct catchup *c = f->runtime;
-	const struct cu_conn_options options = {
-		.role = CU_ROLE_WRITER,
-		.main = f->file->path,
-		.source = f->separate ? f->source_path : NULL,
-		.synchronous = c->options.synchronous,
-		.busy_ms = c->options.busy_ms,
-		.logger = &c->logger,
-		.stopping = &c->stopping,
-	};
+	const struct cu_conn_options options = cu_setup_connection(f);
 	int rc = cu_conn_open(&r->conn, &options, error);
 
 	if (rc == CATCHUP_OK)
@@ -167,7 +139,7 @@ static int reset_follower(struct reset *r, struct catchup_error *error)
 	if (rc == CATCHUP_OK)
 		rc = cu_ledger_open(&r->ledger, &r->conn, f->definition->name, error);
 	if (rc == CATCHUP_OK)
-		rc = take_lease(r, error);
+		rc = cu_ledger_borrow_lease(&r->ledger, &r->fence, error);
 	if (rc == CATCHUP_OK)
 		rc = move(r, error);
 	if (r->fence != 0)
