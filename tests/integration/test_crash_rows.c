@@ -96,6 +96,13 @@ static void verify(struct scene *s)
 	program_free(&p);
 }
 
+static void make_deadly_source(struct scene *s)
+{
+	make_source(s);
+	add_rows(s, ROWS);
+	scene_sql(s, "UPDATE jobs SET body = 'deadly' WHERE id = %d", DEADLY);
+}
+
 /* ---- tests ----------------------------------------------------------------------------------- */
 
 static void after_three_crashes_stop_stops(void **state)
@@ -107,9 +114,7 @@ static void after_three_crashes_stop_stops(void **state)
 		struct program p = {0};
 		int last;
 
-		make_source(s);
-		add_rows(s, ROWS);
-		scene_sql(s, "UPDATE jobs SET body = 'deadly' WHERE id = %d", DEADLY);
+		make_deadly_source(s);
 		assert_int_equal(crashes(s, consumer, "stop", &last), 3);
 		assert_int_equal(last, 4);
 		seen(s, "id < 7");
@@ -141,9 +146,7 @@ static void after_three_crashes_park_parks(void **state)
 		struct program p = {0};
 		int last;
 
-		make_source(s);
-		add_rows(s, ROWS);
-		scene_sql(s, "UPDATE jobs SET body = 'deadly' WHERE id = %d", DEADLY);
+		make_deadly_source(s);
 		assert_int_equal(crashes(s, consumer, "retry(5, 1, 1) park", &last), 3);
 		assert_int_equal(last, 0);
 		seen(s, "id <> 7");
