@@ -74,11 +74,11 @@ power=tests/crash/test_crash_power
 faults=tests/crash/test_crash_faults
 commit=tests/integration/test_rules_commit
 bounds=tests/integration/test_rules_bounds
-histories=tests/unit/test_plan_histories
-rotation=tests/unit/test_changelog_rotation
-iterator=tests/unit/test_changelog_iterator
-connection=tests/unit/test_store_connection
-ledger=tests/unit/test_store_ledger
+histories=tests/unit/plan/test_plan_histories
+rotation=tests/unit/changelog/test_changelog_rotation
+iterator=tests/unit/changelog/test_changelog_iterator
+connection=tests/unit/store/test_store_connection
+ledger=tests/unit/store/test_store_ledger
 
 # ---- the changelog
 
@@ -172,14 +172,14 @@ plant 'rows are skipped when the database is locked' pool/plan_fault.c $historie
 s/case CU_FAULT_BUSY:/&\
 		plan->watermark = plan->available;/'
 
-plant 'after a failed sync the same connection is used again' pool/plan_fault.c tests/unit/test_plan '
+plant 'after a failed sync the same connection is used again' pool/plan_fault.c tests/unit/plan/test_plan_machine '
 s/if \(!busy \|\| plan->state/if (plan->state/'
 
 plant 'a query with a LIMIT is not asked again' pool/plan.c $histories '
 s/if \(plan->config.requery && plan->since_fetch > 0 && !event->stopping\)/if (0)/
 s/plan->goal = plan->config.requery && plan->since_fetch > 0 \?.*/plan->goal = plan->available;/'
 
-plant 'rows in the wrong order are taken' store/fetch.c tests/unit/test_store_source '
+plant 'rows in the wrong order are taken' store/fetch.c tests/unit/store/test_store_source '
 s/return id > source->seen && /return id > source->last \&\& /'
 
 wait

@@ -3,7 +3,7 @@
  * What consumer code may not do: end the transaction, write the bookkeeping or the source, reach
  * other files or settings; and what it may.
  */
-#include "store_help.h"
+#include "../store_help.h"
 
 #include "store/ledger.h"
 

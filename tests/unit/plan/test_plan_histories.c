@@ -5,7 +5,7 @@
  *
  * A history is made from one number. The first that fails is printed with its number, and
  *
- *	TEST_SEED=NUMBER build/tests/unit/test_plan_histories
+ *	TEST_SEED=NUMBER build/tests/unit/plan/test_plan_histories
  *
  * runs that one alone and prints every action of it. TEST_HISTORIES=NUMBER runs so many.
  */

@@ -3,7 +3,7 @@
  * Rotation in all its kinds, told as stories: nothing is lost or doubled while the reader keeps up,
  * and what is lost is told.
  */
-#include "../skip.h"
+#include "../../skip.h"
 #include "changelog_story.h"
 
 #include "base/os.h"

@@ -7,7 +7,7 @@
  *
  * A history is made from one number. One that fails tells its story and its number, and
  *
- *	TEST_SEED=NUMBER build/tests/unit/test_changelog_histories
+ *	TEST_SEED=NUMBER build/tests/unit/changelog/test_changelog_histories
  *
  * runs that one alone and tells all that happens in it. TEST_HISTORIES=NUMBER runs so many, PROOF=long
  * a million; TEST_FAILURES=NUMBER stops only after so many that fail.
@@ -17,7 +17,7 @@
  */
 #include "changelog_history.h"
 
-#include "../skip.h"
+#include "../../skip.h"
 #include "changelog/follow.h"
 
 #include <inttypes.h>

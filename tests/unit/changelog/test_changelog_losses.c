@@ -12,7 +12,7 @@
 
 #include "base/os.h"
 
-#include "../skip.h"
+#include "../../skip.h"
 
 #include <catchup/changelog.h>
 

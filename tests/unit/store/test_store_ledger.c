@@ -2,7 +2,7 @@
 /*
  * The ledger: tables, watermarks by compare-and-set, counters, state, dead letters, leases.
  */
-#include "store_help.h"
+#include "../store_help.h"
 
 #include "store/ledger.h"
 

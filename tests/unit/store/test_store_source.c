@@ -2,7 +2,7 @@
 /*
  * Sources: which tables fit, newest ids, where ranges end, rows in order, fingerprints.
  */
-#include "store_help.h"
+#include "../store_help.h"
 
 #include "store/source.h"
 

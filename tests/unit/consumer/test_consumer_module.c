@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-#include "../skip.h"
+#include "../../skip.h"
 
 static char folder[] = "/tmp/catchup-test-XXXXXX";
 static char path[256]; /* of the module in hand */

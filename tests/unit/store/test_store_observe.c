@@ -3,7 +3,7 @@
  * What can be told from the outside: status of a database that anybody works on, and waiting for a
  * watermark in it.
  */
-#include "store_help.h"
+#include "../store_help.h"
 
 #include "store/ledger.h"
 #include "store/status.h"

@@ -2,7 +2,7 @@
 /*
  * Opening databases of every kind, transactions, and what is asked around them.
  */
-#include "store_help.h"
+#include "../store_help.h"
 
 #include "base/error.h"
 

@@ -18,7 +18,7 @@
 
 #include <cmocka.h>
 
-#include "../skip.h"
+#include "../../skip.h"
 
 #define KEY "{\"name\":\"id\",\"type\":\"int\",\"value\":"
 #define LINE(value) "{\"seq\":1,\"family\":\"fam\",\"table\":\"foo\",\"key\":[" KEY value "}]}"
