@@ -23,10 +23,6 @@ static int init_locks(struct cu_follower *f, struct catchup_error *error)
 /* What can be found wrong about a policy before anything runs. */
 static int check_policy(const struct cu_follower *f, struct catchup_error *error)
 {
-	if (f->policy.key[0] != '\0' && !f->definition->table.row)
-		return cu_error_set(error, CATCHUP_CONFIG, 0,
-			"on-error park-key(%.100s) needs a consumer that takes row by row; a set-based "
-			"one can use park", f->policy.key);
 	if (f->policy.careful && (f->runtime->options.flags & CATCHUP_FLAG_NO_LEASE))
 		return cu_error_set(error, CATCHUP_CONFIG, 0,
 			"on-error careful needs a lease: what one process has in hand would be taken for "
@@ -77,7 +73,7 @@ void cu_follower_finish(struct cu_follower *f)
 	cu_definition_free(f->definition);
 	free(f->source_path);
 	free(f->results_path);
-	free(f->fault_key);
+	free(f->key);
 	for (size_t i = 0; i < f->n_written; i++)
 		free(f->written[i]);
 	free(f->written);

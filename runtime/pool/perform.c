@@ -90,14 +90,6 @@ void cu_perform_take_failure(struct cu_follower *f)
 			context->fail_code, "%s", context->fail_text);
 }
 
-int cu_perform_key_column(const struct cu_follower *f, sqlite3_stmt *row)
-{
-	for (int i = 0; i < sqlite3_column_count(row); i++)
-		if (sqlite3_stricmp(sqlite3_column_name(row, i), f->policy.key) == 0)
-			return i;
-	return -1;
-}
-
 /* ---- ranges -------------------------------------------------------------------------------- */
 
 /* Rows that a query of the consumer's own leaves out are not missing. Always true. */

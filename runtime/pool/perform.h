@@ -20,8 +20,12 @@ void cu_perform_take_failure(struct cu_follower *f);
 /* enum catchup_code for the SQLite code that a consumer's function failed with. */
 int cu_perform_failure_code(int sqlite_code);
 
-/* The column of a row that park-key names, -1 when the rows have none. */
-int cu_perform_key_column(const struct cu_follower *f, sqlite3_stmt *row);
+/* park-key: whether the consumer's rows have the column. */
+int cu_perform_check_key(struct cu_follower *f, struct catchup_error *error);
+/* Makes the row a dead letter when one with its key is there already. A code, then f->fault is filled. */
+int cu_perform_park_behind(struct cu_follower *f, int64_t id, bool *parked);
+/* The same for the first such row of (lo, hi], which *id is: 0 when there is none. */
+int cu_perform_cut_parked(struct cu_follower *f, int64_t lo, int64_t hi, int64_t *id);
 
 /* Whether it follows a table (not a pair of queries, not a changelog). */
 static inline bool cu_perform_has_table(const struct cu_follower *f)

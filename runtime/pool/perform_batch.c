@@ -119,62 +119,13 @@ bool cu_perform_begin(struct cu_follower *f, struct cu_event *event)
 	event->kind = CU_EVENT_BEGUN;
 	if (event->watermark != f->plan.watermark || f->plan.park)
 		return true;
+	if (f->policy.key[0] != '\0' &&
+		cu_ledger_has_dead_keys(&f->ledger, &f->keys_parked, &f->fault) != CATCHUP_OK)
+		return cu_perform_fault(f, event, false, 0);
 	if (cu_perform_call_batch(f, "batch_begin", f->definition->table.batch_begin) == CATCHUP_ROW_FAILED ||
 		cu_perform_transaction_gone(f))
 		return cu_perform_fault(f, event, false, 0);
 	return true;
-}
-
-/* Remembers the row's key as text, in case it becomes a dead letter. A NULL is no key. */
-static int keep_key(struct cu_follower *f, sqlite3_stmt *row, int column)
-{
-	sqlite3_value *copy;
-	const unsigned char *key;
-	size_t bytes;
-
-	free(f->fault_key);
-	f->fault_key = NULL;
-	f->fault_key_bytes = 0;
-	if (sqlite3_column_type(row, column) == SQLITE_NULL)
-		return CATCHUP_OK;
-	/* Asking the row itself would turn the column into text for the consumer too. */
-	copy = sqlite3_value_dup(sqlite3_column_value(row, column));
-	key = sqlite3_value_text(copy);
-	bytes = (size_t)sqlite3_value_bytes(copy);
-	if (key && (f->fault_key = malloc(bytes + 1))) {
-		memcpy(f->fault_key, key, bytes);
-		f->fault_key[bytes] = '\0';
-		f->fault_key_bytes = bytes;
-	}
-	sqlite3_value_free(copy);
-	return f->fault_key ? CATCHUP_OK : cu_error_nomem(&f->fault);
-}
-
-/*
- * park-key: makes the row a dead letter when one with its key is there already. Returns a code;
- * *parked tells.
- */
-static int park_behind(struct cu_follower *f, sqlite3_stmt *row, bool *parked)
-{
-	int column = cu_perform_key_column(f, row);
-	int rc;
-
-	*parked = false;
-	if (column < 0)
-		return cu_error_set(&f->fault, CATCHUP_CONSUMER, SQLITE_SCHEMA,
-			"on-error park-key(%.100s): its rows have no such column", f->policy.key);
-	rc = keep_key(f, row, column);
-	if (rc != CATCHUP_OK || !f->fault_key)
-		return rc;
-	rc = cu_ledger_has_dead_key(&f->ledger, f->fault_key, f->fault_key_bytes, parked, &f->fault);
-	if (rc != CATCHUP_OK || !*parked)
-		return rc;
-	return cu_ledger_add_dead(&f->ledger,
-		&(struct cu_dead_letter){.id = f->plan.row,
-			.key = f->fault_key,
-			.key_bytes = f->fault_key_bytes,
-			.message = "parked behind an earlier row with the same key"},
-		&f->fault);
 }
 
 /* A row that `map` has seen: `apply` writes its result. */
@@ -182,7 +133,16 @@ static bool deliver_mapped(struct cu_follower *f, struct cu_event *event)
 {
 	struct cu_mapped_row *row = f->mapped;
 	int result = CATCHUP_ROW_PASSED;
+	bool parked = false;
 
+	if (f->keys_parked && cu_perform_park_behind(f, row->id, &parked) != CATCHUP_OK)
+		return cu_perform_fault(f, event, false, 0);
+	if (parked) {
+		event->outcome = CU_OUTCOME_PARKED;
+		fetch_mapped(f, row->id, event);
+		event->kind = CU_EVENT_DELIVERED;
+		return true;
+	}
 	/* A row that failed before is mapped once more: this is another attempt. One that the threads
 	 * left alone is mapped now that it is marked. */
 	if (row->unmapped || (row->failed && f->mapped_failed == row->id))
@@ -216,8 +176,17 @@ static bool deliver_mapped(struct cu_follower *f, struct cu_event *event)
 static bool deliver_event(struct cu_follower *f, struct cu_event *event)
 {
 	struct cu_change *change = f->change;
+	bool parked = false;
 	int result;
 
+	if (f->keys_parked && cu_perform_park_behind(f, change->sequence, &parked) != CATCHUP_OK)
+		return cu_perform_fault(f, event, false, 0);
+	if (parked) {
+		event->outcome = CU_OUTCOME_PARKED;
+		fetch_event(f, change->sequence, event);
+		event->kind = CU_EVENT_DELIVERED;
+		return true;
+	}
 	cu_context_begin_call(&f->context);
 	cu_conn_guard_enter(&f->writer);
 	result = f->definition->table.event(&f->context.public, f->state, &change->event);
@@ -242,7 +211,7 @@ static bool deliver_row(struct cu_follower *f, struct cu_event *event)
 	bool parked = false;
 	int result;
 
-	if (f->policy.key[0] != '\0' && park_behind(f, row, &parked) != CATCHUP_OK)
+	if (f->keys_parked && cu_perform_park_behind(f, id, &parked) != CATCHUP_OK)
 		return cu_perform_fault(f, event, false, 0);
 	if (parked) {
 		event->outcome = CU_OUTCOME_PARKED;
@@ -283,67 +252,42 @@ bool cu_perform_deliver(struct cu_follower *f, struct cu_event *event)
 	}
 }
 
-bool cu_perform_apply(struct cu_follower *f, const struct cu_action *action,
-	struct cu_event *event)
+/* Calls `range`. Returns what it said; FAILED: in f->fault. */
+static int call_range(struct cu_follower *f, int64_t lo, int64_t hi)
 {
-	int64_t row = f->plan.alone ? f->plan.row : 0;
 	int result;
 
 	cu_context_begin_call(&f->context);
 	cu_conn_guard_enter(&f->writer);
-	result = f->definition->table.range(&f->context.public, f->state, action->lo, action->hi);
+	result = f->definition->table.range(&f->context.public, f->state, lo, hi);
 	cu_conn_guard_leave(&f->writer);
 	result = cu_context_result(&f->context, "range", result);
-	if (result == CATCHUP_ROW_FAILED) {
+	if (result == CATCHUP_ROW_FAILED)
 		cu_perform_take_failure(f);
-		return cu_perform_fault(f, event, true, row);
-	}
-	if (cu_perform_transaction_gone(f))
-		return cu_perform_fault(f, event, true, row);
-	event->kind = CU_EVENT_APPLIED;
-	return true;
+	else if (cu_perform_transaction_gone(f))
+		result = CATCHUP_ROW_FAILED;
+	return result;
 }
 
-/* The key of a row that is parked without being delivered. */
-static int look_up_key(struct cu_follower *f, int64_t row)
-{
-	int64_t id;
-	int column, rc;
-
-	free(f->fault_key);
-	f->fault_key = NULL;
-	f->fault_key_bytes = 0;
-	if (f->policy.key[0] == '\0')
-		return CATCHUP_OK;
-	cu_source_fetch_begin(&f->rows, row - 1, row);
-	rc = cu_source_fetch_next(&f->rows, &id, &f->fault);
-	column = rc == CATCHUP_OK && id != 0 ? cu_perform_key_column(f, cu_source_row(&f->rows)) : -1;
-	if (column >= 0)
-		rc = keep_key(f, cu_source_row(&f->rows), column);
-	cu_source_fetch_end(&f->rows);
-	return rc;
-}
-
-bool cu_perform_park(struct cu_follower *f, const struct cu_action *action,
+bool cu_perform_apply(struct cu_follower *f, const struct cu_action *action,
 	struct cu_event *event)
 {
-	struct cu_dead_letter letter = {.id = action->id, .attempts = action->attempts};
+	int64_t row = f->plan.alone ? f->plan.row : 0;
+	int64_t lo = action->lo, parked = 0;
 
-	if (action->crashes != 0) {
-		if (look_up_key(f, action->id) != CATCHUP_OK)
+	while (lo < action->hi) {
+		int64_t hi = action->hi;
+
+		if (f->keys_parked && cu_perform_cut_parked(f, lo, hi, &parked) != CATCHUP_OK)
 			return cu_perform_fault(f, event, false, 0);
-		cu_trouble_blame(f, action->crashes);
+		if (parked != 0)
+			hi = parked - 1;
+		if (hi > lo && call_range(f, lo, hi) == CATCHUP_ROW_FAILED)
+			return cu_perform_fault(f, event, true, row);
+		event->rows += parked != 0;
+		lo = parked != 0 ? parked : hi;
 	}
-	letter.key = f->fault_key;
-	letter.key_bytes = f->fault_key_bytes;
-	letter.code = f->row_fault.detail;
-	letter.message = f->row_fault.message;
-	if (cu_ledger_add_dead(&f->ledger, &letter, &f->fault) != CATCHUP_OK)
-		return cu_perform_fault(f, event, false, 0);
-	cu_log(&f->runtime->logger, CATCHUP_LOG_WARN, f->definition->name,
-		"row %lld is parked in the dead letters after %u attempts: %s",
-		(long long)action->id, (unsigned)action->attempts, f->row_fault.message);
-	event->kind = CU_EVENT_DONE;
+	event->kind = CU_EVENT_APPLIED;
 	return true;
 }
 

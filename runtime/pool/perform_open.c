@@ -133,9 +133,9 @@ static int open_consumer(struct cu_follower *f, struct catchup_error *error)
 		return error->code;
 	}
 	f->consumer_open = true;
-	if (f->policy.key[0] != '\0' && cu_perform_key_column(f, cu_source_row(&f->rows)) < 0)
-		return cu_error_set(error, CATCHUP_CONFIG, 0,
-			"on-error park-key(%.100s): its rows have no such column", f->policy.key);
+	result = cu_perform_check_key(f, error);
+	if (result != CATCHUP_OK)
+		return result;
 	if (f->definition->check_columns) {
 		cu_context_begin_call(&f->context);
 		result = f->definition->check_columns(

@@ -460,8 +460,11 @@ struct cu_action cu_plan_step(struct cu_plan *plan, const struct cu_event *event
 	case CU_EVENT_DELIVERED:
 		return at_delivered(plan, event);
 	case CU_EVENT_APPLIED:
-		plan->counts.offered += plan->batch_rows;
-		plan->counts.applied += plan->batch_rows;
+		/* Of the rows that were counted some may be gone. */
+		plan->counts.parked += event->rows;
+		plan->counts.applied +=
+			plan->batch_rows > event->rows ? plan->batch_rows - event->rows : 0;
+		plan->counts.offered += plan->counts.applied + plan->counts.parked;
 		plan->applied_ns = event->now_ns;
 		return do_commit(plan, event->now_ns);
 	case CU_EVENT_COMMITTED:

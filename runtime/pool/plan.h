@@ -121,7 +121,8 @@ struct cu_event {
 	int64_t watermark; /* LOADED, BEGUN */
 	int64_t hold_ns;   /* BEGUN: how long the lock may be held; 0: batch_ns */
 	int64_t lo, hi;    /* RANGE, CUT (hi) */
-	uint32_t rows;     /* RANGE, CUT; UINT32_MAX: not counted */
+	uint32_t rows;     /* RANGE, CUT; UINT32_MAX: not counted. APPLIED: so many of them were made
+	                      dead letters without a look: their keys are parked */
 	uint32_t epoch;    /* RANGE */
 	int64_t id;        /* ROW; DELIVERED: the next row in hand, 0 at the end of `next` */
 	enum cu_outcome {

@@ -184,8 +184,9 @@ struct cu_follower {
 	int64_t fault_row;              /* row the last fault is about, 0 for none */
 	struct catchup_error fault;     /* the last one */
 	struct catchup_error row_fault; /* the last one that was a row's: what its dead letter says */
-	char *fault_key;                /* of park-key, of the row that failed; owned, NULL: none */
-	size_t fault_key_bytes;
+	bool keys_parked;               /* park-key: in this transaction rows are looked at for theirs */
+	char *key;                      /* of the row looked at last; owned, NULL: it has none */
+	size_t key_bytes;
 	int64_t wake_at_ns;             /* nothing to do before; CU_FOREVER: until woken */
 	bool waits_for_lease;           /* told once */
 	int64_t batches_at_renewal;     /* none since: it is idle, and holds no memory it can do without */

@@ -37,6 +37,22 @@ int cu_ledger_add_dead(struct cu_ledger *ledger, const struct cu_dead_letter *le
 	return rc;
 }
 
+int cu_ledger_has_dead_keys(struct cu_ledger *ledger, bool *has, struct catchup_error *error)
+{
+	int rc = cu_ledger_ready(ledger, &ledger->dead_keys,
+		"SELECT 1 FROM main.catchup_dead WHERE consumer = ?1 AND key IS NOT NULL LIMIT 1", error);
+
+	*has = false;
+	if (rc != CATCHUP_OK)
+		return rc;
+	rc = sqlite3_step(ledger->dead_keys);
+	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+		return cu_ledger_failed(ledger, ledger->dead_keys, "looking for dead letters", error);
+	*has = rc == SQLITE_ROW;
+	sqlite3_reset(ledger->dead_keys);
+	return CATCHUP_OK;
+}
+
 int cu_ledger_has_dead_key(struct cu_ledger *ledger, const char *key, size_t key_bytes, bool *has,
 	struct catchup_error *error)
 {

@@ -262,6 +262,7 @@ void cu_ledger_close(struct cu_ledger *ledger)
 	sqlite3_finalize(ledger->state);
 	sqlite3_finalize(ledger->dead_add);
 	sqlite3_finalize(ledger->dead_has);
+	sqlite3_finalize(ledger->dead_keys);
 	sqlite3_finalize(ledger->mark);
 	sqlite3_finalize(ledger->lease_renew);
 	sqlite3_finalize(ledger->attempt);

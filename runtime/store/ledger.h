@@ -19,7 +19,7 @@ struct cu_ledger {
 	struct cu_conn *conn; /* borrowed writer */
 	const char *name;     /* borrowed */
 	/* made when first used */
-	sqlite3_stmt *load, *save, *first, *count, *state, *dead_add, *dead_has, *mark, *lease_renew,
+	sqlite3_stmt *load, *save, *first, *count, *state, *dead_add, *dead_has, *dead_keys, *mark, *lease_renew,
 		*attempt, *unmark;
 };
 
@@ -112,7 +112,8 @@ struct cu_dead_letter {
 };
 int cu_ledger_add_dead(struct cu_ledger *ledger, const struct cu_dead_letter *letter,
 	struct catchup_error *error);
-/* Whether a row with this key is parked already (then later ones park behind it). */
+/* Whether any row is parked with a key; whether one with this key is (then later ones park behind it). */
+int cu_ledger_has_dead_keys(struct cu_ledger *ledger, bool *has, struct catchup_error *error);
 int cu_ledger_has_dead_key(struct cu_ledger *ledger, const char *key, size_t key_bytes, bool *has,
 	struct catchup_error *error);
 

@@ -279,6 +279,7 @@ void cu_source_close(struct cu_source *source)
 	sqlite3_finalize(source->sequence);
 	sqlite3_finalize(source->next);
 	sqlite3_finalize(source->mark);
+	sqlite3_finalize(source->parked);
 	sqlite3_free(source->ref);
 	sqlite3_free(source->id);
 	memset(source, 0, sizeof(*source));

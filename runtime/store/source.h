@@ -34,7 +34,8 @@ struct cu_source {
 	bool bare;            /* the id is the rowid, which SELECT * does not return */
 	char *ref;            /* owned; "schema"."table", quoted; NULL without a table */
 	char *id;             /* owned; the id column, quoted */
-	sqlite3_stmt *newest, *cut, *skip, *count, *sequence, *next, *mark; /* made when first used */
+	sqlite3_stmt *newest, *cut, *skip, *count, *sequence, *next, *mark,
+		*parked; /* made when first used */
 	int max_index;        /* of column `max` in the consumer's own max */
 	bool plain;           /* next is ours, and its id is a rowid */
 	int at_last, at_max;  /* parameters of next; at_max 0: it has no upper bound */
@@ -97,6 +98,11 @@ void cu_source_fetch_begin(struct cu_source *source, int64_t last, int64_t max);
 int cu_source_fetch_next(struct cu_source *source, int64_t *id, struct catchup_error *error);
 sqlite3_stmt *cu_source_row(struct cu_source *source); /* the row fetch_next stands on */
 void cu_source_fetch_end(struct cu_source *source);
+
+/* The first row of (lo, hi] whose column, as text, is the key of a dead letter of the consumer's; 0 for
+ * none. The source is on the connection that writes the results. */
+int cu_source_first_parked(struct cu_source *source, const char *consumer, const char *column,
+	int64_t lo, int64_t hi, int64_t *id, struct catchup_error *error);
 
 /* Fingerprint of the newest row at or below an id: its id and a 64-bit hash of all its columns
  * (FNV-1a over types, lengths and bytes). *id = 0 when there is no such row. */

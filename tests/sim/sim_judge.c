@@ -97,11 +97,13 @@ static void read_dead(struct verdict *v)
 	sqlite3_finalize(stmt);
 }
 
-/* Whether an earlier row with the same key is parked. */
-static bool behind_dead(const struct verdict *v, size_t at)
+/* Whether an earlier row with the same key is parked. One that was deleted may have been so before
+ * anybody looked at its key. */
+static bool behind_dead(const struct verdict *v, size_t at, bool for_sure)
 {
 	for (size_t i = 0; i < at; i++)
-		if (v->dead[i] && strcmp(v->rows[i].key, v->rows[at].key) == 0)
+		if (v->dead[i] && strcmp(v->rows[i].key, v->rows[at].key) == 0 &&
+			!(for_sure && v->rows[i].deleted))
 			return true;
 	return false;
 }
@@ -129,13 +131,13 @@ static void judge_row(const struct verdict *v, size_t at, int64_t stop)
 	}
 	if (v->dead[at]) {
 		SIM_CHECK(story_has_id(&consumer->failed, row->id) || row->value >= BAD_VALUE ||
-				(by_key && behind_dead(v, at)),
+				(by_key && behind_dead(v, at, false)),
 			"%s: row %lld is parked, and never failed", v->name, (long long)row->id);
 		SIM_CHECK(has(consumer->policy, "park"), "%s: row %lld is parked against the policy",
 			v->name, (long long)row->id);
 		return;
 	}
-	SIM_CHECK(!v->out[at] || !by_key || !behind_dead(v, at),
+	SIM_CHECK(!v->out[at] || !by_key || !behind_dead(v, at, true),
 		"%s: row %lld is processed, and a row before it with its key is parked", v->name,
 		(long long)row->id);
 	SIM_CHECK(!v->out[at] || (!passed_over && row->value < BAD_VALUE),

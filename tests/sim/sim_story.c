@@ -59,11 +59,10 @@ static void choose_consumers(void)
 	while (!any) {
 		for (int kind = 0; kind < KINDS; kind++) {
 			struct story_consumer *c = &story.consumers[kind];
-			bool by_row = kind == KIND_ROWS || kind == KIND_CHAIN || kind == KIND_NEXT;
 
 			c->used = sim_below(5) < 2;
 			c->into = kind != KIND_CHAIN && kind != KIND_CACHE && sim_below(4) == 0;
-			c->policy = policies[sim_below(by_row ? 7 : 5)];
+			c->policy = policies[sim_below(7)];
 			any |= c->used;
 		}
 	}

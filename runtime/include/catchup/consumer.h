@@ -223,7 +223,8 @@ struct catchup_consumer {
 	/* One source row. Its columns may be read with sqlite3_column_*; it must not be stepped. */
 	int (*row)(struct catchup_context *ctx, void *state, sqlite3_stmt *row);
 
-	/* All rows with last < id <= max at once, by SQL on ctx->db. Needs `source`. */
+	/* All rows with last < id <= max at once, by SQL on ctx->db. Needs `source`. May be called for
+	 * several stretches of a batch (park-key). */
 	int (*range)(struct catchup_context *ctx, void *state, int64_t last, int64_t max);
 
 	/*

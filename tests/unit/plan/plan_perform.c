@@ -303,6 +303,11 @@ static void perform_apply(struct world_process *process, struct cu_event *event)
 		}
 		if (world->row_ns)
 			world->now_ns += world_dice(world, (uint32_t)world->row_ns);
+		if (key_is_parked(process, row)) {
+			world_note_effect(process, row, WORLD_WAS_PARKED);
+			event->rows++;
+			continue;
+		}
 		if (row->nature == WORLD_DEADLY) {
 			world_crash(process);
 			return;

@@ -98,8 +98,7 @@ static void make_config(struct history *h)
 	policy->retries = world_dice(world, 2) == 0 ? 0 : world_dice(world, 4);
 	policy->base_ns = CU_NS_PER_MS;
 	policy->max_ns = 10 * CU_NS_PER_MS;
-	if (policy->end == CU_POLICY_PARK && config->kind == CU_PLAN_ROWS &&
-		world_dice(world, 2) == 0)
+	if (policy->end == CU_POLICY_PARK && world_dice(world, 2) == 0)
 		memcpy(policy->key, "key", 4);
 	world->row_ns = world_dice(world, 2) == 0 ? 0 : CU_NS_PER_MS * (1 + world_dice(world, 8));
 	h->mishaps_of = world_dice(world, 3) == 0 ? 0 : 4 + world_dice(world, 40);
