@@ -138,6 +138,12 @@ void scene_sql(struct scene *s, const char *fmt, ...)
 	sqlite3_close(db);
 }
 
+void scene_insert(struct scene *s, int rows)
+{
+	scene_sql(s, "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c LIMIT %d)"
+		     " INSERT INTO numbers(n) SELECT i FROM c", rows);
+}
+
 /* The first column of the first row; NULL without one. The caller frees it. */
 static char *ask(sqlite3 *db, const char *sql)
 {

@@ -54,6 +54,14 @@ char *scene_file(struct scene *s, const char *name, const char *text);
 /* Runs SQL on the application's database, on a connection of its own. */
 void scene_sql(struct scene *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* A table of the application's, so many more rows of it with n = 1, 2, ..., and a consumer that copies it. */
+#define NUMBERS "CREATE TABLE IF NOT EXISTS numbers(id INTEGER PRIMARY KEY AUTOINCREMENT, n INTEGER)"
+#define COPIES                                                                                     \
+	"-- name: copies\n-- source: numbers\n-- setup\n"                                          \
+	"CREATE TABLE IF NOT EXISTS copy(id INTEGER PRIMARY KEY, n);\n"                            \
+	"-- row\nINSERT INTO copy VALUES(@id, @n);\n"
+void scene_insert(struct scene *s, int rows);
+
 /* The first column of the first row: as a number, or as text ("" for NULL). Fails without a row. */
 long long scene_number(struct scene *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 char *scene_text(struct scene *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -20,12 +20,6 @@ static const char copies[] = "-- name: copies\n-- source: numbers\n-- setup\n"
 			     "CREATE TABLE IF NOT EXISTS copy(id INTEGER);\n"
 			     "-- row\nINSERT INTO copy VALUES(@id);\n";
 
-static void insert_rows(struct scene *s, int rows)
-{
-	scene_sql(s, "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c LIMIT %d)"
-		     " INSERT INTO numbers(n) SELECT i FROM c", rows);
-}
-
 static void all_copied_once(struct scene *s)
 {
 	scene_until(s, s->database, "SELECT last = (SELECT max(id) FROM numbers) FROM catchup");
@@ -46,7 +40,7 @@ static void start_both(struct scene *s, struct program *one, struct program *two
 	program_expect_err(one, "follows 'numbers'");
 	program_start(two, "run", s->database, file, "--lease-ms", lease_ms);
 	program_expect_err(two, "is run by process ");
-	insert_rows(s, 50);
+	scene_insert(s, 50);
 	all_copied_once(s);
 }
 
@@ -87,7 +81,7 @@ static void who_takes_over_from_a_killed_process_waits_for_no_expiry(void **stat
 	program_signal(&one, SIGKILL);
 	assert_int_equal(program_finish(&one), 128 + SIGKILL);
 	program_free(&one);
-	insert_rows(s, 50);
+	scene_insert(s, 50);
 	all_copied_once(s);
 	owner_is(s, &two);
 	end(&two);
@@ -106,19 +100,19 @@ static void who_slept_past_its_lease_commits_nothing_any_more(void **state)
 	program_signal(&one, SIGSTOP);
 	help_exec(db, "COMMIT");
 	sqlite3_close(db);
-	insert_rows(s, 50);
+	scene_insert(s, 50);
 	program_expect_err(&two, "follows 'numbers'");
 	all_copied_once(s);
 	owner_is(s, &two);
 	assert_true(scene_number(s, "SELECT fence FROM catchup_lease") >= 2);
 	program_signal(&one, SIGCONT);
 	program_expect_err(&one, "is run by process ");
-	insert_rows(s, 50);
+	scene_insert(s, 50);
 	all_copied_once(s);
 	owner_is(s, &two);
 	/* And back again. */
 	end(&two);
-	insert_rows(s, 50);
+	scene_insert(s, 50);
 	all_copied_once(s);
 	owner_is(s, &one);
 	end(&one);
@@ -139,7 +133,7 @@ static void without_leases_both_work_and_nothing_is_done_twice(void **state)
 	program_start(&two, "run", s->database, file, "--no-lease", "--batch-rows", "5");
 	program_expect_err(&two, "follows 'numbers'");
 	for (int i = 0; i < 20; i++)
-		insert_rows(s, 20);
+		scene_insert(s, 20);
 	all_copied_once(s);
 	assert_int_equal(program_run(&p, "status", s->database, "--json"), 0);
 	test_json_is(p.out.text, "$.consumers[0].owner", NULL);

@@ -18,8 +18,6 @@
 
 #include <cmocka.h>
 
-#define NUMBERS "CREATE TABLE numbers(id INTEGER PRIMARY KEY AUTOINCREMENT, n INTEGER)"
-
 /* Three ways of doing the same: a row at a time, all at once, and own queries with a LIMIT. Each row's
  * id is a key: a row that comes twice is an error. */
 static const char by_row[] = "-- name: by_row\n-- source: numbers\n-- setup\n"
@@ -57,12 +55,6 @@ static void assert_all_there(struct scene *s)
 					 " (SELECT max(id) FROM numbers) FROM catchup"), 1);
 }
 
-static void insert_rows(struct scene *s, int rows)
-{
-	scene_sql(s, "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c LIMIT %d)"
-		     " INSERT INTO numbers(n) SELECT i FROM c", rows);
-}
-
 static void with_rings_and_batches_of_every_size(void **state)
 {
 	static const struct catchup_options options[] = {
@@ -80,8 +72,8 @@ static void with_rings_and_batches_of_every_size(void **state)
 		add_three(s);
 		scene_start(s);
 		/* Half of it before they begin, half of it while they work. */
-		insert_rows(s, 3000);
-		insert_rows(s, 3000);
+		scene_insert(s, 3000);
+		scene_insert(s, 3000);
 		scene_wait(s);
 		assert_all_there(s);
 		assert_int_equal(scene_close(s, NULL), CATCHUP_OK);
@@ -116,7 +108,7 @@ static void with_rows_deleted_on_both_sides(void **state)
 	struct scene *s = *state;
 
 	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
-	insert_rows(s, 5000);
+	scene_insert(s, 5000);
 	scene_sql(s, "DELETE FROM numbers WHERE id %% 3 = 0 OR id BETWEEN 1000 AND 4000 OR id > 4990");
 	scene_open(s, NULL);
 	add_three(s);
@@ -127,7 +119,7 @@ static void with_rows_deleted_on_both_sides(void **state)
 			scene_number(s, "SELECT count(*) FROM numbers"));
 	scene_sql(s, "DELETE FROM numbers");
 	scene_wait(s);
-	insert_rows(s, 10);
+	scene_insert(s, 10);
 	scene_wait(s);
 	assert_int_equal(scene_close(s, NULL), CATCHUP_OK);
 	assert_int_equal(scene_number(s, "SELECT count(*) FROM numbers JOIN rows USING(id)"
@@ -198,7 +190,7 @@ static void with_a_max_that_holds_back(void **state)
 
 	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS
 		     "; CREATE TABLE released(upto); INSERT INTO released VALUES(0)");
-	insert_rows(s, 100);
+	scene_insert(s, 100);
 	scene_open(s, NULL);
 	scene_add(s, scene_file(s, "ready.sql", file));
 	scene_start(s);
@@ -224,7 +216,7 @@ static void stopped_in_the_middle_it_goes_on_from_there(void **state)
 	int stops = 0;
 
 	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
-	insert_rows(s, 20000);
+	scene_insert(s, 20000);
 	while (last < 20000) {
 		struct catchup_error error;
 		size_t owned = s->n_owned;
@@ -252,7 +244,7 @@ static void started_and_stopped_it_leaves_nothing_open(void **state)
 	int descriptors, threads;
 
 	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
-	insert_rows(s, 1000);
+	scene_insert(s, 1000);
 	scene_run(s, NULL, scene_file(s, "by_row.sql", by_row));
 	descriptors = help_count_descriptors();
 	threads = help_count_threads();
@@ -260,7 +252,7 @@ static void started_and_stopped_it_leaves_nothing_open(void **state)
 		struct timespec pause = {.tv_nsec = i % 10 * 100000L};
 		size_t owned = s->n_owned;
 
-		insert_rows(s, 10);
+		scene_insert(s, 10);
 		scene_open(s, NULL);
 		add_three(s);
 		if (i % 20 != 19) /* some are never started */
@@ -308,7 +300,7 @@ static void a_start_that_fails_leaves_nothing_running(void **state)
 
 	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
 	scene_run(s, NULL, path);
-	insert_rows(s, 10);
+	scene_insert(s, 10);
 	descriptors = help_count_descriptors();
 	threads = help_count_threads();
 	for (int i = 0; i < 10; i++) {
@@ -364,7 +356,7 @@ static void every_call_in_a_forked_child_is_refused(void **state)
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 0);
 	/* The parent's goes on. */
-	insert_rows(s, 10);
+	scene_insert(s, 10);
 	scene_wait(s);
 	assert_int_equal(scene_close(s, NULL), CATCHUP_OK);
 	assert_int_equal(scene_number(s, "SELECT count(*) FROM rows"), 10);

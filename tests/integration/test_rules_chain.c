@@ -16,7 +16,6 @@
 #include <cmocka.h>
 
 #define HOUR_MS 3600000
-#define NUMBERS "CREATE TABLE numbers(id INTEGER PRIMARY KEY AUTOINCREMENT, n INTEGER)"
 
 static const struct catchup_options once_an_hour = {.poll_ms = HOUR_MS};
 
@@ -38,12 +37,6 @@ static void add_chain(struct scene *s)
 	scene_add(s, scene_file(s, "first.sql", first));
 	scene_add(s, scene_file(s, "second.sql", second));
 	scene_add(s, scene_file(s, "third.sql", third));
-}
-
-static void insert_rows(struct scene *s, int rows)
-{
-	scene_sql(s, "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c LIMIT %d)"
-		     " INSERT INTO numbers(n) SELECT i FROM c", rows);
 }
 
 static void a_chain_is_woken_commit_by_commit(void **state)
@@ -72,7 +65,7 @@ static void waiting_waits_for_the_end_of_the_chain(void **state)
 	add_chain(s);
 	scene_start(s);
 	for (int i = 1; i <= 20; i++) {
-		insert_rows(s, 100);
+		scene_insert(s, 100);
 		scene_wait(s);
 		assert_int_equal(scene_number(s, "SELECT rows FROM sums"), 100 * i);
 	}
@@ -86,7 +79,7 @@ static void until_caught_up_runs_a_chain_to_its_end(void **state)
 	struct program p = {0};
 
 	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
-	insert_rows(s, 10000);
+	scene_insert(s, 10000);
 	assert_int_equal(program_run(&p, "run", s->database, scene_file(s, "first.sql", first),
 				 scene_file(s, "second.sql", second), scene_file(s, "third.sql", third),
 				 "--until-caught-up", "--poll-ms", "3600000"), 0);
@@ -109,12 +102,12 @@ static void a_chain_through_other_files(void **state)
 	struct program p = {0};
 
 	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
-	insert_rows(s, 1000);
+	scene_insert(s, 1000);
 	scene_open(s, &once_an_hour);
 	scene_add(s, file);
 	scene_start(s);
 	scene_wait(s);
-	insert_rows(s, 1);
+	scene_insert(s, 1);
 	scene_until(s, results, "SELECT last = 1001 FROM catchup");
 	assert_int_equal(scene_close(s, NULL), CATCHUP_OK);
 	assert_int_equal(test_number(results, "SELECT sum(n) FROM copy"), 1000 * 1001 / 2 + 1);
@@ -153,11 +146,11 @@ static void a_source_restored_from_a_copy_is_noticed(void **state)
 	struct program p = {0};
 
 	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
-	insert_rows(s, 10);
+	scene_insert(s, 10);
 	assert_int_equal(program_run(&p, "run", s->database, path, "--until-caught-up"), 0);
 	program_free(&p);
 	scene_sql(s, "VACUUM INTO '%s'", copy);
-	insert_rows(s, 5);
+	scene_insert(s, 5);
 	assert_int_equal(program_run(&p, "run", s->database, path, "--until-caught-up"), 0);
 	program_free(&p);
 	assert_int_equal(help_watermark(results, "copies"), 15);
@@ -259,7 +252,7 @@ static void a_database_of_the_go_package_is_taken_over(void **state)
 	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS "; %s;"
 		     "INSERT INTO catchup VALUES('honeywell5800.receive', 7), ('other; --''', 3)",
 		go_table);
-	insert_rows(s, 10);
+	scene_insert(s, 10);
 	assert_true(asprintf(&named, "%s:name=honeywell5800.receive", path) > 0);
 	scene_own(s, named);
 	assert_int_equal(program_run(&p, "run", s->database, named, "--until-caught-up"), 0);

@@ -17,8 +17,6 @@
 
 #include <cmocka.h>
 
-#define NUMBERS "CREATE TABLE numbers(id INTEGER PRIMARY KEY AUTOINCREMENT, n INTEGER)"
-
 /* Adds up, so that a row that is applied twice or not at all shows. */
 static const char totals[] = "-- name: totals\n-- source: numbers\n-- setup\n"
 			     "CREATE TABLE IF NOT EXISTS total(one INTEGER PRIMARY KEY, n, rows);\n"

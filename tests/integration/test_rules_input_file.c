@@ -24,18 +24,7 @@
 
 #include <cmocka.h>
 
-#define NUMBERS "CREATE TABLE numbers(id INTEGER PRIMARY KEY AUTOINCREMENT, n INTEGER)"
 #define NOBODY 65534
-
-static const char copies[] = "-- name: copies\n-- source: numbers\n-- setup\n"
-			     "CREATE TABLE IF NOT EXISTS copy(id INTEGER PRIMARY KEY, n);\n"
-			     "-- row\nINSERT INTO copy VALUES(@id, @n);\n";
-
-static void insert_rows(struct scene *s, int rows)
-{
-	scene_sql(s, "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c LIMIT %d)"
-		     " INSERT INTO numbers(n) SELECT i FROM c", rows);
-}
 
 static char *slurp(const char *path, size_t *bytes)
 {
@@ -56,7 +45,7 @@ static char *slurp(const char *path, size_t *bytes)
  */
 static void refused(struct scene *s, const char *path, int exit_code, const char *why)
 {
-	char *file = scene_file(s, "copies.sql", copies);
+	char *file = scene_file(s, "copies.sql", COPIES);
 	const char *const commands[][8] = {
 		{"run", path, file, "--until-caught-up", "--busy-ms", "200", NULL},
 		{"status", path, NULL},
@@ -150,7 +139,7 @@ static void an_empty_file_has_no_source(void **state)
 	char *path = scene_file(s, "empty.db", "");
 	struct program p = {0};
 
-	assert_int_equal(program_run(&p, "run", path, scene_file(s, "copies.sql", copies),
+	assert_int_equal(program_run(&p, "run", path, scene_file(s, "copies.sql", COPIES),
 				 "--until-caught-up"), 2);
 	help_expect(p.err.text, "no such table");
 	program_free(&p);
@@ -160,14 +149,14 @@ static void an_empty_file_has_no_source(void **state)
 static void what_cannot_be_written_is_said_at_the_start(void **state)
 {
 	struct scene *s = *state;
-	char *file = scene_file(s, "copies.sql", copies);
+	char *file = scene_file(s, "copies.sql", COPIES);
 	char *mounted = scene_path(s, "mount/app.db");
 	struct program p = {0};
 
 	if (geteuid() != 0)
 		SKIP_BECAUSE("only root can become another user and mount");
 	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
-	insert_rows(s, 3);
+	scene_insert(s, 3);
 	chmod(file, 0644);
 	/* The file. */
 	chmod(s->folder, 0777);
@@ -206,7 +195,7 @@ static void what_cannot_be_written_is_said_at_the_start(void **state)
 static void a_lock_that_stays_ends_with_5(void **state)
 {
 	struct scene *s = *state;
-	char *file = scene_file(s, "copies.sql", copies);
+	char *file = scene_file(s, "copies.sql", COPIES);
 	struct rusage before, after;
 	struct program p = {0};
 	sqlite3 *db;
@@ -214,7 +203,7 @@ static void a_lock_that_stays_ends_with_5(void **state)
 
 	/* At the start, and in the middle. */
 	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
-	insert_rows(s, 3);
+	scene_insert(s, 3);
 	db = help_connect(s->database);
 	help_exec(db, "BEGIN IMMEDIATE");
 	getrusage(RUSAGE_CHILDREN, &before);
@@ -253,7 +242,7 @@ static void a_database_that_cannot_be_switched_to_wal_is_refused(void **state)
 	scene_sql(s, NUMBERS);
 	db = help_connect(s->database);
 	help_exec(db, "BEGIN; SELECT * FROM numbers");
-	assert_int_equal(program_run(&p, "run", s->database, scene_file(s, "copies.sql", copies),
+	assert_int_equal(program_run(&p, "run", s->database, scene_file(s, "copies.sql", COPIES),
 				 "--until-caught-up", "--busy-ms", "200"), 5);
 	help_expect(p.err.text, "switching to WAL mode");
 	program_free(&p);
@@ -265,7 +254,7 @@ static void a_database_that_cannot_be_switched_to_wal_is_refused(void **state)
 static void two_names_of_one_file(void **state)
 {
 	struct scene *s = *state;
-	char *file = scene_file(s, "copies.sql", copies);
+	char *file = scene_file(s, "copies.sql", COPIES);
 	char *into = scene_file(s, "into.sql",
 		"-- name: into\n-- source: numbers\n-- into: link.db\n-- setup\n"
 		"CREATE TABLE IF NOT EXISTS other(id INTEGER PRIMARY KEY);\n"
@@ -274,12 +263,12 @@ static void two_names_of_one_file(void **state)
 	struct program p = {0};
 
 	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
-	insert_rows(s, 5);
+	scene_insert(s, 5);
 	/* A symbolic link is the file: one log, one watermark. */
 	assert_int_equal(symlink("app.db", name), 0);
 	assert_int_equal(program_run(&p, "run", name, file, "--until-caught-up"), 0);
 	program_free(&p);
-	insert_rows(s, 5);
+	scene_insert(s, 5);
 	assert_int_equal(program_run(&p, "run", s->database, file, into, "--until-caught-up"), 0);
 	program_free(&p);
 	assert_int_equal(scene_number(s, "SELECT count(*) FROM copy"), 10);
@@ -288,7 +277,7 @@ static void two_names_of_one_file(void **state)
 	/* A hard link has another log: one file must not be written through both. */
 	assert_int_equal(unlink(name), 0);
 	assert_int_equal(link(s->database, name), 0);
-	insert_rows(s, 5);
+	scene_insert(s, 5);
 	program_run(&p, "run", s->database, into, "--until-caught-up");
 	help_expect(p.err.text, "app.db: the file has 2 names (hard links), and each has a write-ahead log");
 	if (p.exit_code == 0) { /* it has seen that both are one */
@@ -344,7 +333,7 @@ static void an_old_sqlite_is_warned_about_once(void **state)
 	char *warning;
 
 	scene_sql(s, NUMBERS);
-	assert_int_equal(program_run(&p, "run", s->database, scene_file(s, "copies.sql", copies),
+	assert_int_equal(program_run(&p, "run", s->database, scene_file(s, "copies.sql", COPIES),
 				 "--until-caught-up"), 0);
 	warning = strstr(p.err.text, "can corrupt a database when two connections write and checkpoint");
 	assert_int_equal(warning != NULL, catchup_sqlite_has_wal_reset_bug());
@@ -362,14 +351,14 @@ static void another_process_at_work_on_the_file_does_no_harm(void **state)
 	sqlite3 *db, *reader, *to;
 
 	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
-	insert_rows(s, 1000);
-	program_start(&p, "run", s->database, scene_file(s, "copies.sql", copies), "--batch-rows", "20");
+	scene_insert(s, 1000);
+	program_start(&p, "run", s->database, scene_file(s, "copies.sql", COPIES), "--batch-rows", "20");
 	program_expect_err(&p, "follows 'numbers'");
 	db = help_connect(s->database);
 	reader = help_connect(s->database);
 	help_exec(reader, "BEGIN; SELECT count(*) FROM numbers");
 	for (int i = 0; i < 30; i++) {
-		insert_rows(s, 100);
+		scene_insert(s, 100);
 		switch (i % 5) {
 		case 0:
 			sqlite3_wal_checkpoint_v2(db, "main", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
@@ -440,7 +429,7 @@ static void a_hostile_schema_calls_and_writes_nothing(void **state)
 		     "CREATE TABLE catchup(name TEXT NOT NULL PRIMARY KEY CHECK(name<>''), last INTEGER"
 		     " NOT NULL CHECK(last>=0)) WITHOUT ROWID; CREATE TABLE catchup_state(x)");
 	scene_sql(s, "DROP TABLE catchup_state");
-	insert_rows(s, 3);
+	scene_insert(s, 3);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct program p = {0};
 

@@ -15,31 +15,19 @@
 
 #include <cmocka.h>
 
-#define NUMBERS "CREATE TABLE IF NOT EXISTS numbers(id INTEGER PRIMARY KEY AUTOINCREMENT, n INTEGER)"
-
-static const char copies[] = "-- name: copies\n-- source: numbers\n-- setup\n"
-			     "CREATE TABLE IF NOT EXISTS copy(id INTEGER PRIMARY KEY, n);\n"
-			     "-- row\nINSERT INTO copy VALUES(@id, @n);\n";
-
-static void insert_rows(struct scene *s, int rows)
-{
-	scene_sql(s, "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c LIMIT %d)"
-		     " INSERT INTO numbers(n) SELECT i FROM c", rows);
-}
-
 /* "`-wal` deleted or foreign, `-shm` stale": between two runs, with a log that was folded in */
 static void odd_files_beside_the_database_do_no_harm(void **state)
 {
 	static const char junk[] = "this is neither a log nor an index of one, but long enough to be read";
 	struct scene *s = *state;
-	char *file = scene_file(s, "copies.sql", copies);
+	char *file = scene_file(s, "copies.sql", COPIES);
 	char *wal = scene_path(s, "app.db-wal");
 	char *shm = scene_path(s, "app.db-shm");
 	struct program p = {0};
 
 	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
 	for (int i = 0; i < 4; i++) {
-		insert_rows(s, 5);
+		scene_insert(s, 5);
 		assert_int_equal(program_run(&p, "run", s->database, file, "--until-caught-up"), 0);
 		program_free(&p);
 		test_sql(s->database, "PRAGMA wal_checkpoint(TRUNCATE)");
@@ -62,17 +50,17 @@ static void odd_files_beside_the_database_do_no_harm(void **state)
 static void a_log_deleted_after_a_crash_takes_results_and_watermark_together(void **state)
 {
 	struct scene *s = *state;
-	char *file = scene_file(s, "copies.sql", copies);
+	char *file = scene_file(s, "copies.sql", COPIES);
 	struct program p = {0};
 
 	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
-	insert_rows(s, 10);
+	scene_insert(s, 10);
 	assert_int_equal(program_run(&p, "run", s->database, file, "--until-caught-up"), 0);
 	program_free(&p);
 	scene_sql(s, "PRAGMA wal_checkpoint(TRUNCATE)");
 	program_start(&p, "run", s->database, file);
 	program_expect_err(&p, "follows 'numbers'");
-	insert_rows(s, 10);
+	scene_insert(s, 10);
 	scene_until(s, s->database, "SELECT last = 20 FROM catchup");
 	program_signal(&p, SIGKILL);
 	assert_int_equal(program_finish(&p), 128 + SIGKILL);
@@ -93,7 +81,7 @@ static void a_log_deleted_after_a_crash_takes_results_and_watermark_together(voi
 static void a_log_deleted_or_replaced_while_open_stops_it(void **state)
 {
 	struct scene *s = *state;
-	char *file = scene_file(s, "copies.sql", copies);
+	char *file = scene_file(s, "copies.sql", COPIES);
 	char *wal = scene_path(s, "app.db-wal");
 	char *other = scene_path(s, "other-wal");
 
@@ -102,7 +90,7 @@ static void a_log_deleted_or_replaced_while_open_stops_it(void **state)
 		long long before;
 
 		scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
-		insert_rows(s, 5);
+		scene_insert(s, 5);
 		program_start(&p, "run", s->database, file, "--poll-ms", "50");
 		program_expect_err(&p, "follows 'numbers'");
 		scene_until(s, s->database, "SELECT last = (SELECT max(id) FROM numbers) FROM catchup");
@@ -132,7 +120,7 @@ static void a_log_deleted_or_replaced_while_open_stops_it(void **state)
 static void a_database_that_is_replaced_or_removed_stops_it(void **state)
 {
 	struct scene *s = *state;
-	char *file = scene_file(s, "copies.sql", copies);
+	char *file = scene_file(s, "copies.sql", COPIES);
 	char *moved = scene_path(s, "moved.db");
 	char *fresh = scene_path(s, "fresh.db");
 	static const char *const beside[] = {"app.db-wal", "app.db-shm"};
@@ -141,7 +129,7 @@ static void a_database_that_is_replaced_or_removed_stops_it(void **state)
 		struct program p = {0};
 
 		scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
-		insert_rows(s, 5);
+		scene_insert(s, 5);
 		program_start(&p, "run", s->database, file);
 		program_expect_err(&p, "follows 'numbers'");
 		scene_until(s, s->database, "SELECT last = 5 FROM catchup");

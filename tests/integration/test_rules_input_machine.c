@@ -26,24 +26,12 @@
 #endif
 #endif
 
-#define NUMBERS "CREATE TABLE numbers(id INTEGER PRIMARY KEY AUTOINCREMENT, n INTEGER)"
-
-static const char copies[] = "-- name: copies\n-- source: numbers\n-- setup\n"
-			     "CREATE TABLE IF NOT EXISTS copy(id INTEGER PRIMARY KEY, n);\n"
-			     "-- row\nINSERT INTO copy VALUES(@id, @n);\n";
-
-static void insert_rows(struct scene *s, int rows)
-{
-	scene_sql(s, "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c LIMIT %d)"
-		     " INSERT INTO numbers(n) SELECT i FROM c", rows);
-}
-
 /* "the same consumer name twice" */
 static void a_name_is_used_once(void **state)
 {
 	struct scene *s = *state;
-	char *file = scene_file(s, "copies.sql", copies);
-	char *again = scene_file(s, "again.sql", copies);
+	char *file = scene_file(s, "copies.sql", COPIES);
+	char *again = scene_file(s, "again.sql", COPIES);
 	struct program p = {0};
 
 	scene_sql(s, NUMBERS);
@@ -59,15 +47,15 @@ static void names_are_only_names(void **state)
 {
 	static const char odd[] = "a'; DROP TABLE numbers; --\"\x1b[31m\x01";
 	struct scene *s = *state;
-	char *file = scene_file(s, "copies.sql", copies);
+	char *file = scene_file(s, "copies.sql", COPIES);
 	char *odd_name, *long_name, *long_file = malloc((1 << 20) + 1024);
 	char *wide;
 	struct program p = {0};
 
 	/* Quotes in a name of the command line are part of it; so is all else but a comma. */
 	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
-	insert_rows(s, 3);
-	assert_true(asprintf(&odd_name, "-- name: %s\n%s", odd, strchr(copies, '\n') + 1) > 0);
+	scene_insert(s, 3);
+	assert_true(asprintf(&odd_name, "-- name: %s\n%s", odd, strchr(COPIES, '\n') + 1) > 0);
 	test_write_file(file, odd_name);
 	assert_int_equal(program_run(&p, "run", s->database, file, "--until-caught-up"), 0);
 	assert_null(strchr(p.err.text, '\x1b'));
@@ -133,11 +121,11 @@ static void run_with_little(struct scene *s, struct program *p, const char *file
 static void closed_descriptors_are_not_the_databases(void **state)
 {
 	struct scene *s = *state;
-	char *file = scene_file(s, "copies.sql", copies);
+	char *file = scene_file(s, "copies.sql", COPIES);
 	struct program p = {.closed = true};
 
 	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
-	insert_rows(s, 100);
+	scene_insert(s, 100);
 	assert_int_equal(program_run(&p, "run", s->database, file, "--until-caught-up", "--log-level",
 				 "debug"), 0);
 	program_free(&p);
@@ -149,11 +137,11 @@ static void closed_descriptors_are_not_the_databases(void **state)
 static void small_limits_are_told_and_lose_nothing(void **state)
 {
 	struct scene *s = *state;
-	char *file = scene_file(s, "copies.sql", copies);
+	char *file = scene_file(s, "copies.sql", COPIES);
 	struct program p = {0};
 
 	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
-	insert_rows(s, 20000);
+	scene_insert(s, 20000);
 #ifndef SANITIZED
 	for (unsigned files = 4; files < 40; files += 2) {
 		p.files = files;
@@ -188,7 +176,7 @@ static void a_full_disk_is_waited_for(void **state)
 	/* What fills the disk is there before, and goes while the consumer waits. */
 	f = fopen(ballast, "w");
 	for (int i = 0; i < 9 * 1024 * 8; i++)
-		assert_int_equal(fwrite(copies, 1, 128, f), 128);
+		assert_int_equal(fwrite(COPIES, 1, 128, f), 128);
 	assert_int_equal(fclose(f), 0);
 	test_sql(database, "PRAGMA journal_mode = WAL; " NUMBERS ";"
 			   "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c LIMIT 300)"
@@ -213,10 +201,10 @@ static void signals_that_are_no_request_do_no_harm(void **state)
 	struct program p = {0};
 
 	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
-	program_start(&p, "run", s->database, scene_file(s, "copies.sql", copies), "--batch-rows", "10");
+	program_start(&p, "run", s->database, scene_file(s, "copies.sql", COPIES), "--batch-rows", "10");
 	program_expect_err(&p, "follows 'numbers'");
 	for (int i = 1; i <= 20; i++) {
-		insert_rows(s, 100);
+		scene_insert(s, 100);
 		program_signal(&p, i % 2 ? SIGPIPE : SIGWINCH);
 		program_signal(&p, SIGSTOP);
 		program_signal(&p, SIGCONT);
@@ -237,7 +225,7 @@ static void a_signal_ends_a_start_that_takes_long(void **state)
 	struct scene *s = *state;
 
 	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
-	insert_rows(s, 10);
+	scene_insert(s, 10);
 	scene_sql(s, "CREATE VIEW endless AS %s SELECT i AS id, 1 AS n FROM c", endless);
 	for (int i = 0; i < 2; i++) {
 		struct program p = {0};
@@ -268,17 +256,17 @@ static void a_signal_ends_a_start_that_takes_long(void **state)
 static void a_log_that_nobody_reads_ends_it_without_loss(void **state)
 {
 	struct scene *s = *state;
-	char *file = scene_file(s, "copies.sql", copies);
+	char *file = scene_file(s, "copies.sql", COPIES);
 	struct program p = {0};
 
 	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
 	program_start(&p, "run", s->database, file);
-	insert_rows(s, 10);
+	scene_insert(s, 10);
 	program_expect_err(&p, "follows 'numbers'");
 	scene_until(s, s->database, "SELECT last = 10 FROM catchup");
 	close(p.err.fd);
 	p.err.fd = -1;
-	insert_rows(s, 100);
+	scene_insert(s, 100);
 	program_signal(&p, SIGTERM); /* of which it has something to say, if nothing came before */
 	assert_int_equal(program_finish(&p), 128 + SIGPIPE);
 	program_free(&p);
@@ -293,7 +281,7 @@ static void a_second_copy_waits_and_takes_over(void **state)
 {
 	static const int ends[] = {SIGTERM, SIGKILL};
 	struct scene *s = *state;
-	char *file = scene_file(s, "copies.sql", copies);
+	char *file = scene_file(s, "copies.sql", COPIES);
 	int rows = 0;
 
 	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
@@ -304,12 +292,12 @@ static void a_second_copy_waits_and_takes_over(void **state)
 		program_expect_err(&one, "follows 'numbers'");
 		program_start(&two, "run", s->database, file);
 		program_expect_err(&two, "is run by process ");
-		insert_rows(s, 50);
+		scene_insert(s, 50);
 		rows += 50;
 		scene_until(s, s->database, "SELECT last = %d FROM catchup", rows);
 		program_signal(&one, ends[i]);
 		assert_int_equal(program_finish(&one), i == 0 ? 0 : 128 + SIGKILL);
-		insert_rows(s, 50);
+		scene_insert(s, 50);
 		rows += 50;
 		program_expect_err(&two, "follows 'numbers'");
 		scene_until(s, s->database, "SELECT last = %d FROM catchup", rows);

@@ -22,8 +22,6 @@
 
 #include <cmocka.h>
 
-#define NUMBERS "PRAGMA journal_mode = WAL; CREATE TABLE numbers(id INTEGER PRIMARY KEY AUTOINCREMENT, n)"
-
 /* ---- a consumer whose row 2 fails as the test says ------------------------------------------------ */
 
 static _Atomic int failure; /* a result code of SQLite, 0 for none */
@@ -112,7 +110,7 @@ static void every_pause_says_why_and_is_cleared(void **state)
 		char said[64];
 
 		snprintf(said, sizeof(said), "the test says %d", cases[i].code);
-		scene_sql(s, "DROP TABLE IF EXISTS numbers; " NUMBERS);
+		scene_sql(s, "DROP TABLE IF EXISTS numbers; PRAGMA journal_mode = WAL; " NUMBERS);
 		scene_sql(s, "INSERT INTO numbers(n) VALUES(1), (2), (3)");
 		atomic_store(&failure, cases[i].code);
 		scene_open(s, NULL);
@@ -132,7 +130,7 @@ static void who_is_stopped_while_it_pauses_pauses_no_more(void **state)
 {
 	struct scene *s = *state;
 
-	scene_sql(s, NUMBERS);
+	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
 	scene_sql(s, "INSERT INTO numbers(n) VALUES(1), (2), (3)");
 	atomic_store(&failure, SQLITE_FULL);
 	scene_open(s, NULL);
@@ -163,7 +161,7 @@ static void a_full_disk_is_seen_from_outside(void **state)
 	for (int i = 0; i < 9 * 1024; i++)
 		assert_int_equal(fwrite(block, 1, sizeof(block), f), sizeof(block));
 	assert_int_equal(fclose(f), 0);
-	test_sql(database, NUMBERS ";"
+	test_sql(database, "PRAGMA journal_mode = WAL; " NUMBERS ";"
 			   "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c LIMIT 300)"
 			   " INSERT INTO numbers(n) SELECT i FROM c");
 	program_start(&p, "run", database, file, "--until-caught-up", "--batch-rows", "50");
@@ -183,7 +181,7 @@ static void a_stop_outlives_its_process_until_somebody_gets_further(void **state
 	struct program p = {.folder = s->folder};
 	char *since, *again;
 
-	scene_sql(s, NUMBERS "; CREATE TABLE taken(n CHECK(n <> 2))");
+	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS "; CREATE TABLE taken(n CHECK(n <> 2))");
 	scene_sql(s, "INSERT INTO numbers(n) VALUES(1), (2), (3)");
 	scene_file(s, "take.sql", "-- name: take\n-- source: numbers\n-- row\nINSERT INTO taken VALUES(@n);\n");
 	assert_int_equal(program_run(&p, "run", s->database, "take.sql", "--until-caught-up"), 4);
@@ -211,7 +209,7 @@ static void a_stop_is_over_when_its_row_is_gone(void **state)
 	struct scene *s = *state;
 	struct program p = {.folder = s->folder};
 
-	scene_sql(s, NUMBERS "; CREATE TABLE taken(n CHECK(n <> 2))");
+	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS "; CREATE TABLE taken(n CHECK(n <> 2))");
 	scene_sql(s, "INSERT INTO numbers(n) VALUES(1), (2)");
 	scene_file(s, "take.sql", "-- name: take\n-- source: numbers\n-- row\nINSERT INTO taken VALUES(@n);\n");
 	assert_int_equal(program_run(&p, "run", s->database, "take.sql", "--until-caught-up"), 4);
@@ -230,7 +228,7 @@ static void an_error_is_told_once(void **state)
 	struct program p = {.folder = s->folder};
 	const char *first;
 
-	scene_sql(s, NUMBERS "; CREATE TABLE taken(n CHECK(n <> 2))");
+	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS "; CREATE TABLE taken(n CHECK(n <> 2))");
 	scene_sql(s, "INSERT INTO numbers(n) VALUES(1), (2)");
 	scene_file(s, "take.sql", "-- name: take\n-- source: numbers\n-- row\nINSERT INTO taken VALUES(@n);\n");
 	assert_int_equal(program_run(&p, "run", s->database, "take.sql", "--until-caught-up"), 4);

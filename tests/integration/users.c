@@ -238,3 +238,65 @@ void users_catch_up(struct users *u, struct program *p)
 		fail_msg("the watermark is %lld, the newest sequence %lld: %s",
 			users_watermark(u, "user_names"), users_newest(u->log), p->err.text);
 }
+
+/* ---- the program, and the file under its hands ------------------------------------------------ */
+
+void users_expect_exit(struct program *p, int code)
+{
+	if (p->exit_code != code)
+		fail_msg("exit code %d instead of %d: %s", p->exit_code, code, p->err.text);
+}
+
+void users_expect(const char *text, const char *part)
+{
+	if (!strstr(text, part))
+		fail_msg("'%s' is not in: %s", part, text);
+}
+
+void users_expect_not(const char *text, const char *part)
+{
+	if (strstr(text, part))
+		fail_msg("'%s' is in: %s", part, text);
+}
+
+void users_go_on(struct users *u)
+{
+	struct program p = {0};
+
+	users_catch_up(u, &p);
+	program_free(&p);
+}
+
+void users_write_on(struct users *u)
+{
+	struct program p = {0};
+
+	program_run(&p, "run", u->database, u->writer, "--until-caught-up", "--progress", "never");
+	users_expect_exit(&p, 0);
+	program_free(&p);
+}
+
+void users_append(struct users *u, long long sequence, int user)
+{
+	char line[128];
+
+	snprintf(line, sizeof(line),
+		"{\"seq\":%lld,\"family\":\"app\",\"table\":\"users\",\"key\":[{\"name\":\"user\","
+		"\"type\":\"int\",\"value\":%d}]}\n", sequence, user);
+	test_append_file(u->log, line);
+}
+
+void users_remove_line(struct users *u, int sequence)
+{
+	char *text = users_read(u->log);
+	char mark[32];
+	char *from, *to;
+
+	snprintf(mark, sizeof(mark), "{\"seq\":%d,", sequence);
+	from = strstr(text, mark);
+	assert_non_null(from);
+	to = strchr(from, '\n') + 1;
+	memmove(from, to, strlen(to) + 1);
+	test_write_file(u->log, text);
+	free(text);
+}

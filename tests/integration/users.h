@@ -64,4 +64,26 @@ char *users_read(const char *path);
 /* How often a text is in another. */
 int users_count(const char *text, const char *part);
 
+/* The cache's consumer, and what is given with it, until it has caught up; or without an end. */
+#define USERS_RUN(u, p, ...)                                                                       \
+	program_run((p), "run", (u)->database, "--changelog", (u)->log, "--progress", "never",     \
+		"--until-caught-up", __VA_ARGS__)
+#define USERS_START(u, p, ...)                                                                     \
+	program_start((p), "run", (u)->database, "--changelog", (u)->log, "--progress", "never",   \
+		__VA_ARGS__)
+
+void users_expect_exit(struct program *p, int code);
+void users_expect(const char *text, const char *part);
+void users_expect_not(const char *text, const char *part);
+
+/* Brings the changelog and the cache to the end, and forgets what was said. */
+void users_go_on(struct users *u);
+/* Only the writer works. */
+void users_write_on(struct users *u);
+
+/* One line of the application's format. */
+void users_append(struct users *u, long long sequence, int user);
+/* Takes the line of a sequence out of the file, in place. */
+void users_remove_line(struct users *u, int sequence);
+
 #endif

@@ -25,6 +25,16 @@ struct scratch {
 	char results[320];  /* folder/results.db */
 };
 
+/* Makes the file anew. */
+static inline void scratch_write(const char *path, const void *bytes, size_t n)
+{
+	FILE *f = fopen(path, "wb");
+
+	assert_non_null(f);
+	assert_int_equal(fwrite(bytes, 1, n, f), n);
+	fclose(f);
+}
+
 static inline int scratch_remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
 {
 	(void)st;
@@ -129,5 +139,19 @@ static inline void expect_text(const struct catchup_error *error, const char *pa
 }
 
 #define SCRATCH_TEST(test) cmocka_unit_test_setup_teardown(test, scratch_make, scratch_remove)
+
+/* Nothing is opened, and the error says why. */
+static inline void refuse_open(enum cu_role role, const char *database, const char *into, int code,
+	const char *text)
+{
+	struct catchup_error error = {0};
+	struct cu_conn conn;
+
+	assert_int_equal(try_open(&conn, role, database, into, &error), code);
+	assert_int_equal(error.code, code);
+	expect_text(&error, text);
+	assert_false(cu_conn_is_open(&conn));
+	cu_conn_close(&conn);
+}
 
 #endif

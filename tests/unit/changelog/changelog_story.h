@@ -13,6 +13,7 @@
 /* Every story begins in a folder of its own (cmocka setup), which is removed after it (teardown). */
 int story_begin(void **state);
 int story_end(void **state);
+#define STORY(name) cmocka_unit_test_setup_teardown(name, story_begin, story_end)
 
 /* The path of a file in the story's folder; good until the eighth call after. */
 const char *in_folder(const char *name);
@@ -29,6 +30,8 @@ void truncate_file(const char *name, long size);
 const char *event_line(long sequence, const char *table);
 
 /* Opens an iterator on the file "log". Other fields of the options may be given. */
+#define OPTIONS(...) ((struct catchup_iterator_options){__VA_ARGS__})
+#define WAITS .on_full = CATCHUP_ON_FULL_WAIT
 struct catchup_iterator *open_log(struct catchup_iterator_options options);
 
 /* What the iterator tells next, as many results as `expected` has words; each is waited for. */

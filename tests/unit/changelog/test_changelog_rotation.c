@@ -8,8 +8,6 @@
 
 #include "base/os.h"
 
-#include <dirent.h>
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,9 +18,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-#define OPTIONS(...) ((struct catchup_iterator_options){__VA_ARGS__})
-#define WAITS .on_full = CATCHUP_ON_FULL_WAIT
 
 static struct catchup_iterator *open_after(long last)
 {
@@ -389,157 +384,6 @@ static void a_queue_of_notices_that_overflows_says_so(void **state)
 	cu_watch_destroy(watch);
 }
 
-/* ---- an iterator that has not caught up --------------------------------------------------- */
-
-static void a_slow_reader_that_waits_follows_all_files(void **state)
-{
-	struct catchup_changelog_options options = {
-		.size = sizeof(options), .path = in_folder("log")};
-	struct catchup_changelog *changelog;
-	struct catchup_iterator *slow, *quick;
-
-	(void)state;
-	put_file("log", "");
-	assert_int_equal(catchup_changelog_open(&options, &changelog, NULL), CATCHUP_OK);
-	slow = open_log(OPTIONS(.changelog = changelog, .ring_slots = 2, WAITS));
-	quick = open_log(OPTIONS(.changelog = changelog));
-	for (long file = 0; file < 40; file++) {
-		char text[64];
-
-		unlink(in_folder("log"));
-		append_events("log", 2 * file + 1, 2 * file + 2, NULL);
-		/* So that the reader thread sees every file. */
-		snprintf(text, sizeof(text), "%ld %ld", 2 * file + 1, 2 * file + 2);
-		expect_story(quick, text);
-		snprintf(text, sizeof(text), "%ld", file + 1);
-		expect_story(slow, text);
-	}
-	for (long i = 41; i <= 80; i++) {
-		char text[32];
-
-		snprintf(text, sizeof(text), "%ld", i);
-		expect_story(slow, text);
-	}
-	expect_quiet(slow);
-	assert_int_equal(catchup_iterator_out_of_sync(slow), 0);
-	catchup_iterator_close(slow);
-	catchup_iterator_close(quick);
-	catchup_changelog_close(changelog);
-}
-
-static void a_backlog_survives_its_file(void **state)
-{
-	(void)state;
-	for (int on_full = CATCHUP_ON_FULL_FLAG; on_full <= CATCHUP_ON_FULL_WAIT; on_full++) {
-		struct catchup_iterator *it;
-
-		put_file("log", "");
-		append_events("log", 1, 3, NULL);
-		it = open_log(OPTIONS(.on_full = on_full));
-		expect_story(it, "1");
-		unlink(in_folder("log"));
-		append_events("log", 4, 5, NULL);
-		expect_story(it, "2 3 4 5");
-		expect_quiet(it);
-		catchup_iterator_close(it);
-	}
-}
-
-static void a_backlog_that_is_truncated_is_told(void **state)
-{
-	struct catchup_iterator *it;
-	const struct catchup_next *next;
-	long last = 0;
-
-	(void)state;
-	put_file("log", "");
-	append_events("log", 1, 20000, NULL);
-	it = open_log(OPTIONS(0));
-	expect_story(it, "1");
-	truncate_file("log", 0);
-	append_events("log", 20001, 20001, NULL);
-	/* The rest of the buffer is there still; then it is told, then goes on. */
-	for (;;) {
-		int result = catchup_iterator_next(it, 10000, &next);
-
-		if (result != CATCHUP_NEXT_EVENT) {
-			assert_int_equal(result, CATCHUP_NEXT_OUT_OF_SYNC);
-			assert_int_equal(next->sync.reason, CATCHUP_SYNC_LOST_FILE);
-			assert_int_equal(next->sync.expected, last + 1);
-			break;
-		}
-		last = (long)next->event->sequence;
-	}
-	assert_true(last < 20000);
-	expect_story(it, "20001");
-	catchup_iterator_close(it);
-
-	put_file("log", "");
-	append_events("log", 1, 20000, NULL);
-	it = open_log(OPTIONS(WAITS));
-	expect_story(it, "1");
-	truncate_file("log", 0);
-	append_events("log", 20001, 20001, NULL);
-	while (catchup_iterator_next(it, 10000, &next) == CATCHUP_NEXT_EVENT)
-		last = (long)next->event->sequence;
-	assert_int_equal(next->sync.reason, CATCHUP_SYNC_LOST_FILE);
-	assert_int_equal(next->sync.expected, last + 1);
-	/* It may be told before there is anything else to read. */
-	assert_true(next->sync.got == 20001 || next->sync.got == -1);
-	expect_story(it, "20001");
-	catchup_iterator_close(it);
-}
-
-static int count_descriptors(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	int n = 0;
-
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
-
-static void files_are_given_up(void **state)
-{
-	struct catchup_iterator *lazy, *it;
-	struct catchup_changelog *changelog;
-	struct catchup_changelog_options options = {
-		.size = sizeof(options), .path = in_folder("log")};
-	int before, during;
-
-	(void)state;
-	before = count_descriptors();
-	put_file("log", "");
-	append_events("log", 1, 5, NULL);
-	assert_int_equal(catchup_changelog_open(&options, &changelog, NULL), CATCHUP_OK);
-	it = open_log(OPTIONS(.changelog = changelog));
-	expect_story(it, "1 2 3 4 5");
-	lazy = open_log(OPTIONS(.changelog = changelog, WAITS));
-	during = count_descriptors();
-	for (long i = 6; i < 200; i++) {
-		char text[32];
-
-		unlink(in_folder("log"));
-		append_events("log", i, i, NULL);
-		snprintf(text, sizeof(text), "%ld", i);
-		expect_story(it, text);
-	}
-	assert_in_range(count_descriptors(), during, during + 64);
-	/* The oldest files were given up: that is told, and what is left is read. */
-	expect_story(lazy, "1 2 3 4 5 lost-file(6,136) 136 137");
-	catchup_iterator_close(lazy);
-	append_events("log", 200, 200, NULL);
-	expect_story(it, "200");
-	assert_in_range(count_descriptors(), before, during);
-	catchup_changelog_close(changelog);
-	catchup_iterator_close(it);
-	assert_int_equal(count_descriptors(), before);
-}
-
-#define STORY(name) cmocka_unit_test_setup_teardown(name, story_begin, story_end)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -562,10 +406,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(permission_is_lost_and_found, story_begin,
 			end_as_oneself),
 		STORY(a_queue_of_notices_that_overflows_says_so),
-		STORY(a_slow_reader_that_waits_follows_all_files),
-		STORY(a_backlog_survives_its_file),
-		STORY(a_backlog_that_is_truncated_is_told),
-		STORY(files_are_given_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

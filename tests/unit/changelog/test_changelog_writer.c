@@ -20,7 +20,7 @@
 
 #include <cmocka.h>
 
-#define OPTIONS(...) ((struct catchup_changelog_writer_options){__VA_ARGS__})
+#define WRITER(...) ((struct catchup_changelog_writer_options){__VA_ARGS__})
 
 static struct catchup_changelog_writer *open_writer(struct catchup_changelog_writer_options options)
 {
@@ -75,7 +75,7 @@ static void writes_lines_as_ctlstore_does(void **state)
 		{.name = "d", .type = "bool", .kind = CATCHUP_KEY_BOOL, .integer = 1},
 		{.name = "e", .type = "null", .kind = CATCHUP_KEY_NULL},
 	};
-	struct catchup_changelog_writer *w = open_writer(OPTIONS(.sync = 1));
+	struct catchup_changelog_writer *w = open_writer(WRITER(.sync = 1));
 	char text[1024];
 
 	(void)state;
@@ -96,7 +96,7 @@ static void writes_lines_as_ctlstore_does(void **state)
 
 static void takes_its_sequence_up_again(void **state)
 {
-	struct catchup_changelog_writer *w = open_writer(OPTIONS(0));
+	struct catchup_changelog_writer *w = open_writer(WRITER(0));
 	struct catchup_iterator *it = open_log((struct catchup_iterator_options){0});
 
 	(void)state;
@@ -106,7 +106,7 @@ static void takes_its_sequence_up_again(void **state)
 	/* Not flushed: never written. */
 	assert_int_equal(append(w, 3), 3);
 	catchup_changelog_writer_close(w);
-	w = open_writer(OPTIONS(.after_sequence = 1));
+	w = open_writer(WRITER(.after_sequence = 1));
 	assert_int_equal(catchup_changelog_writer_sequence(w), 2);
 	assert_int_equal(append(w, 3), 3);
 	flush(w);
@@ -119,7 +119,7 @@ static void takes_its_sequence_up_again(void **state)
 	flush(w);
 	catchup_changelog_writer_close(w);
 	/* The database remembers more than the file has: events were lost, and that shows. */
-	w = open_writer(OPTIONS(.after_sequence = 9));
+	w = open_writer(WRITER(.after_sequence = 9));
 	assert_int_equal(append(w, 10), 10);
 	flush(w);
 	catchup_changelog_writer_close(w);
@@ -136,14 +136,14 @@ static void closes_a_torn_line_off(void **state)
 	append_events("log", 1, 2, NULL);
 	append_file("log", "{\"seq\":3,\"family\":\"f");
 	it = open_log((struct catchup_iterator_options){0});
-	w = open_writer(OPTIONS(0));
+	w = open_writer(WRITER(0));
 	assert_int_equal(append(w, 3), 3);
 	flush(w);
 	expect_story(it, "1 2 bad 3");
 	catchup_changelog_writer_close(w);
 	/* Only the newline is missing: the event counts. */
 	append_file("log", event_line(4, NULL));
-	w = open_writer(OPTIONS(0));
+	w = open_writer(WRITER(0));
 	assert_int_equal(append(w, 5), 5);
 	flush(w);
 	expect_story(it, "4 5");
@@ -154,7 +154,7 @@ static void closes_a_torn_line_off(void **state)
 static void rotates_by_size_and_keeps_what_it_should(void **state)
 {
 	struct catchup_changelog_writer *w =
-		open_writer(OPTIONS(.rotate_bytes = 4096, .keep = 2));
+		open_writer(WRITER(.rotate_bytes = 4096, .keep = 2));
 	struct catchup_iterator *it = open_log((struct catchup_iterator_options){0});
 	struct stat st;
 
@@ -179,7 +179,7 @@ static void rotates_by_size_and_keeps_what_it_should(void **state)
 	catchup_changelog_writer_close(w);
 	/* Whatever became of the file: the one rotated last says where the sequence stands. */
 	unlink(in_folder("log"));
-	w = open_writer(OPTIONS(.rotate_bytes = 4096, .keep = 2));
+	w = open_writer(WRITER(.rotate_bytes = 4096, .keep = 2));
 	assert_in_range(catchup_changelog_writer_sequence(w), 400, 499);
 	catchup_changelog_writer_close(w);
 	catchup_iterator_close(it);
@@ -187,7 +187,7 @@ static void rotates_by_size_and_keeps_what_it_should(void **state)
 
 static void keeps_no_file_when_none_is_asked_for(void **state)
 {
-	struct catchup_changelog_writer *w = open_writer(OPTIONS(.rotate_bytes = 4096));
+	struct catchup_changelog_writer *w = open_writer(WRITER(.rotate_bytes = 4096));
 	struct catchup_iterator *it =
 		open_log((struct catchup_iterator_options){.on_full = CATCHUP_ON_FULL_WAIT});
 	struct stat st;
@@ -203,7 +203,7 @@ static void keeps_no_file_when_none_is_asked_for(void **state)
 	}
 	assert_int_not_equal(stat(in_folder("log.1"), &st), 0);
 	catchup_changelog_writer_close(w);
-	w = open_writer(OPTIONS(0));
+	w = open_writer(WRITER(0));
 	assert_int_equal(catchup_changelog_writer_sequence(w), 200);
 	catchup_changelog_writer_close(w);
 	catchup_iterator_close(it);
@@ -211,7 +211,7 @@ static void keeps_no_file_when_none_is_asked_for(void **state)
 
 static void goes_on_when_others_rotate(void **state)
 {
-	struct catchup_changelog_writer *w = open_writer(OPTIONS(0));
+	struct catchup_changelog_writer *w = open_writer(WRITER(0));
 	struct catchup_iterator *it = open_log((struct catchup_iterator_options){0});
 
 	(void)state;
@@ -236,7 +236,7 @@ static void goes_on_when_others_rotate(void **state)
 static void a_full_disk_tears_nothing(void **state)
 {
 	struct catchup_error error;
-	struct catchup_changelog_writer *w = open_writer(OPTIONS(0));
+	struct catchup_changelog_writer *w = open_writer(WRITER(0));
 	struct catchup_iterator *it = open_log((struct catchup_iterator_options){0});
 	struct rlimit before, small;
 	struct stat st;
@@ -263,7 +263,7 @@ static void a_full_disk_tears_nothing(void **state)
 
 static void what_cannot_be_written_is_refused(void **state)
 {
-	struct catchup_changelog_writer *w = open_writer(OPTIONS(.after_sequence = INT64_MAX - 1));
+	struct catchup_changelog_writer *w = open_writer(WRITER(.after_sequence = INT64_MAX - 1));
 	struct catchup_key key = {.name = "a", .type = "t", .kind = CATCHUP_KEY_DOUBLE, .real = NAN};
 	struct catchup_error error;
 
@@ -307,30 +307,30 @@ static void what_is_no_changelog_is_not_written(void **state)
 	const char *databases[] = {in_folder("app.db"), NULL};
 
 	(void)state;
-	expect_refused(OPTIONS(.path = ""), CATCHUP_USAGE, "path is empty");
-	expect_refused(OPTIONS(.path = in_folder("no/log")), CATCHUP_IO, "No such file");
-	expect_refused(OPTIONS(.path = in_folder(".")), CATCHUP_IO, "is a folder");
+	expect_refused(WRITER(.path = ""), CATCHUP_USAGE, "path is empty");
+	expect_refused(WRITER(.path = in_folder("no/log")), CATCHUP_IO, "No such file");
+	expect_refused(WRITER(.path = in_folder(".")), CATCHUP_IO, "is a folder");
 	put_file("app.db", "SQLite format 3");
-	expect_refused(OPTIONS(.path = in_folder("app.db"), .databases = databases), CATCHUP_IO,
+	expect_refused(WRITER(.path = in_folder("app.db"), .databases = databases), CATCHUP_IO,
 		"which is open");
 	truncate_file("app.db", 16);
-	expect_refused(OPTIONS(.path = in_folder("app.db")), CATCHUP_IO, "is a SQLite database");
-	expect_refused(OPTIONS(.path = in_folder("log"), .rotate_bytes = 1), CATCHUP_USAGE,
+	expect_refused(WRITER(.path = in_folder("app.db")), CATCHUP_IO, "is a SQLite database");
+	expect_refused(WRITER(.path = in_folder("log"), .rotate_bytes = 1), CATCHUP_USAGE,
 		"'rotate_bytes': 1 is below the minimum 4096");
-	expect_refused(OPTIONS(.path = in_folder("log"), .keep = 1001), CATCHUP_USAGE,
+	expect_refused(WRITER(.path = in_folder("log"), .keep = 1001), CATCHUP_USAGE,
 		"'keep': 1001 is above the maximum 1000");
-	expect_refused(OPTIONS(.path = in_folder("log"), .after_sequence = -5), CATCHUP_USAGE,
+	expect_refused(WRITER(.path = in_folder("log"), .after_sequence = -5), CATCHUP_USAGE,
 		"'after_sequence': -5");
 }
 
 static void expect_locked(void)
 {
-	expect_refused(OPTIONS(.path = in_folder("log")), CATCHUP_LOCKED, "another writer has it open");
+	expect_refused(WRITER(.path = in_folder("log")), CATCHUP_LOCKED, "another writer has it open");
 }
 
 static void there_is_one_writer_at_a_time(void **state)
 {
-	struct catchup_changelog_writer *w = open_writer(OPTIONS(.rotate_bytes = 4096, .keep = 2));
+	struct catchup_changelog_writer *w = open_writer(WRITER(.rotate_bytes = 4096, .keep = 2));
 	struct catchup_iterator *it;
 
 	(void)state;
@@ -350,14 +350,14 @@ static void there_is_one_writer_at_a_time(void **state)
 	assert_int_equal(access(in_folder("log.2"), F_OK), 0);
 	expect_locked();
 	catchup_changelog_writer_close(w);
-	w = open_writer(OPTIONS(0));
+	w = open_writer(WRITER(0));
 	assert_int_equal(append(w, 1), 201);
 	catchup_changelog_writer_close(w);
 }
 
 static void a_name_that_another_writer_took_is_refused(void **state)
 {
-	struct catchup_changelog_writer *w = open_writer(OPTIONS(0)), *other;
+	struct catchup_changelog_writer *w = open_writer(WRITER(0)), *other;
 	struct catchup_error error;
 
 	(void)state;
@@ -365,7 +365,7 @@ static void a_name_that_another_writer_took_is_refused(void **state)
 	flush(w);
 	/* Somebody moves the file away, and a writer comes that finds none. */
 	rename_file("log", "log.1");
-	other = open_writer(OPTIONS(0));
+	other = open_writer(WRITER(0));
 	assert_int_equal(append(other, 1), 2);
 	flush(other);
 	append(w, 2);
@@ -386,7 +386,7 @@ static void a_writer_that_is_killed_leaves_no_lock(void **state)
 	assert_int_equal(pipe(ready), 0);
 	child = fork();
 	if (child == 0) {
-		w = open_writer(OPTIONS(0));
+		w = open_writer(WRITER(0));
 		append(w, 1);
 		flush(w);
 		if (write(ready[1], "", 1) != 1)
@@ -400,7 +400,7 @@ static void a_writer_that_is_killed_leaves_no_lock(void **state)
 	assert_int_equal(waitpid(child, &status, 0), child);
 	close(ready[0]);
 	close(ready[1]);
-	w = open_writer(OPTIONS(0));
+	w = open_writer(WRITER(0));
 	assert_int_equal(append(w, 1), 2);
 	catchup_changelog_writer_close(w);
 }
@@ -408,7 +408,7 @@ static void a_writer_that_is_killed_leaves_no_lock(void **state)
 static void write_without_end(void)
 {
 	struct catchup_changelog_writer *w =
-		open_writer(OPTIONS(.rotate_bytes = 16384, .keep = 1));
+		open_writer(WRITER(.rotate_bytes = 16384, .keep = 1));
 
 	for (int64_t i = 0;; i++) {
 		append(w, i);
@@ -456,8 +456,6 @@ static void killed_anywhere_nothing_is_missing_in_silence(void **state)
 	assert_int_equal(results[CATCHUP_NEXT_TIMEOUT] + results[CATCHUP_NEXT_ERROR], 0);
 	catchup_iterator_close(it);
 }
-
-#define STORY(name) cmocka_unit_test_setup_teardown(name, story_begin, story_end)
 
 int main(void)
 {
