@@ -34,6 +34,14 @@ static int blame(const struct cu_definition *d, const char *section, struct catc
 	return cu_error_prefix(error, "consumer '%.200s': %s: ", d->name, section);
 }
 
+/* What is prepared under the connection's guard from now on is this consumer's. */
+static void guard_for(const struct cu_follower *f, struct cu_conn *conn)
+{
+	conn->guard.consumer = f->definition->name;
+	conn->guard.source = f->definition->source;
+	conn->guard.source_attached = f->separate;
+}
+
 int cu_setup_script(struct cu_follower *f, struct cu_conn *conn, const char *section, const char *sql,
 	int line, struct catchup_error *error)
 {
@@ -42,9 +50,7 @@ int cu_setup_script(struct cu_follower *f, struct cu_conn *conn, const char *sec
 
 	if (!sql)
 		return CATCHUP_OK;
-	conn->guard.consumer = d->name;
-	conn->guard.source = d->source;
-	conn->guard.source_attached = f->separate;
+	guard_for(f, conn);
 	cu_conn_set_deadline(conn, cu_deadline(cu_os_now_ns(), SCRIPT_DEADLINE_NS));
 	cu_conn_guard_enter(conn);
 	rc = cu_conn_exec(conn, sql, line ? d->origin : NULL, line, error);
@@ -76,7 +82,7 @@ static void warn_about_source(struct cu_follower *f, unsigned warnings)
 {
 	const struct cu_definition *d = f->definition;
 
-	for (size_t i = 0; i < f->runtime->n_followers; i++) {
+	for (size_t i = 0; warnings != 0 && i < f->runtime->n_followers; i++) {
 		struct cu_follower *other = f->runtime->followers[i];
 
 		if (other == f)
@@ -111,9 +117,52 @@ static int check_source(struct cu_follower *f, struct cu_conn *conn, struct catc
 	return rc;
 }
 
+/* The connections of one consumer's set-up serve the next one as well where its files are the same: a
+ * thousand consumers that each make a table would otherwise read the growing schema a thousand times. */
+struct connections {
+	struct cu_conn results;
+	struct cu_conn source;            /* where results are in another file; to write the consumer down */
+	const struct cu_follower *last;   /* they were opened for it; NULL: none is open */
+};
+
+static void close_all(struct connections *open)
+{
+	cu_conn_close(&open->source);
+	cu_conn_close(&open->results);
+	open->last = NULL;
+}
+
+/* What a script has made temporary would stand in the way of the next one's. */
+static bool fit(const struct connections *open, const struct cu_follower *f)
+{
+	const struct cu_follower *last = open->last;
+
+	return last && last->file == f->file && last->separate == f->separate &&
+		strcmp(last->source_path, f->source_path) == 0 && !open->results.guard.temporary;
+}
+
+static int open_results(struct connections *open, struct cu_follower *f, struct catchup_error *error)
+{
+	const struct cu_conn_options options = cu_setup_connection(f);
+	int rc;
+
+	if (fit(open, f))
+		return CATCHUP_OK;
+	close_all(open);
+	rc = cu_conn_open(&open->results, &options, error);
+	/* It is opened again in a moment, by its worker. */
+	if (rc == CATCHUP_OK)
+		rc = cu_conn_keep_log(&open->results, error);
+	if (rc == CATCHUP_OK)
+		rc = cu_ledger_create_tables(&open->results, error);
+	if (rc == CATCHUP_OK)
+		open->last = f;
+	return rc;
+}
+
 /* A source that can only be read is followed all the same; `status` then cannot list what follows it. */
-static int register_in_source(struct cu_follower *f, struct cu_conn *results,
-	const struct cu_conn_options *options, struct catchup_error *error)
+static int register_in_source(struct connections *open, struct cu_follower *f,
+	struct catchup_error *error)
 {
 	const struct cu_definition *d = f->definition;
 	const struct cu_registration registration = {
@@ -125,19 +174,18 @@ static int register_in_source(struct cu_follower *f, struct cu_conn *results,
 		.into = f->separate ? f->file->path : "",
 		.spec = d->spec,
 	};
-	struct cu_conn_options other = *options;
-	struct cu_conn conn = {0};
+	struct cu_conn_options options = cu_setup_connection(f);
 	struct catchup_error why;
-	int rc;
+	int rc = CATCHUP_OK;
 
 	if (!f->separate)
-		return cu_ledger_register(results, &registration, error);
-	other.main = f->source_path;
-	other.source = NULL;
-	rc = cu_conn_open(&conn, &other, &why);
+		return cu_ledger_register(&open->results, &registration, error);
+	options.main = f->source_path;
+	options.source = NULL;
+	if (!cu_conn_is_open(&open->source))
+		rc = cu_conn_open(&open->source, &options, &why);
 	if (rc == CATCHUP_OK)
-		rc = cu_ledger_register(&conn, &registration, &why);
-	cu_conn_close(&conn);
+		rc = cu_ledger_register(&open->source, &registration, &why);
 	if (rc != CATCHUP_OK)
 		cu_log(&f->runtime->logger, CATCHUP_LOG_WARN, d->name,
 			"cannot be written down in the source's database, so status there will not "
@@ -161,34 +209,28 @@ struct cu_conn_options cu_setup_connection(const struct cu_follower *f)
 	};
 }
 
-static int setup_one(struct cu_follower *f, struct catchup_error *error)
+static int setup_one(struct connections *open, struct cu_follower *f, struct catchup_error *error)
 {
-	const struct cu_conn_options options = cu_setup_connection(f);
-	struct cu_conn conn = {0};
-	int rc = cu_conn_open(&conn, &options, error);
+	int rc = open_results(open, f, error);
 
-	/* It is opened again in a moment, by its worker or for the next consumer's setup. */
+	if (rc != CATCHUP_OK)
+		return rc;
+	guard_for(f, &open->results);
+	rc = run_setup_sql(f, &open->results, error);
 	if (rc == CATCHUP_OK)
-		rc = cu_conn_keep_log(&conn, error);
+		rc = check_source(f, &open->results, error);
 	if (rc == CATCHUP_OK)
-		rc = cu_ledger_create_tables(&conn, error);
-	if (rc == CATCHUP_OK)
-		rc = run_setup_sql(f, &conn, error);
-	if (rc == CATCHUP_OK)
-		rc = check_source(f, &conn, error);
-	if (rc == CATCHUP_OK)
-		rc = register_in_source(f, &conn, &options, error);
-	cu_conn_close(&conn);
+		rc = register_in_source(open, f, error);
 	return rc;
 }
 
 int cu_setup_run(struct catchup *c, struct catchup_error *error)
 {
-	for (size_t i = 0; i < c->n_followers; i++) {
-		int rc = setup_one(c->followers[i], error);
+	struct connections open = {0};
+	int rc = CATCHUP_OK;
 
-		if (rc != CATCHUP_OK)
-			return rc;
-	}
-	return CATCHUP_OK;
+	for (size_t i = 0; i < c->n_followers && rc == CATCHUP_OK; i++)
+		rc = setup_one(&open, c->followers[i], error);
+	close_all(&open);
+	return rc;
 }

@@ -35,6 +35,8 @@ struct cu_guard {
 	const char *source;     /* source table, NULL for none; borrowed */
 	bool source_attached;   /* then every write to schema "source" is refused */
 	bool ddl;               /* the statement being prepared makes, alters or drops something */
+	bool temporary;         /* some statement made or dropped what is temporary, and so stays with
+	                           the connection */
 	char denied[256];       /* what was refused last, "" for nothing; for the message */
 	/* tables in main that the code prepared under this guard writes, so that their readers can
 	 * be woken at the commit; owned; names compared without ASCII case */

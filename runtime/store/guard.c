@@ -101,6 +101,7 @@ static int may_define(struct cu_guard *guard, const char *doing, const char *sch
 	int rc;
 
 	guard->ddl = true;
+	guard->temporary |= same(schema, "temp");
 	rc = may_touch(guard, doing, schema, object);
 	if (rc == SQLITE_OK && table)
 		rc = may_touch(guard, doing, schema, table);
