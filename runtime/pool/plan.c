@@ -281,15 +281,7 @@ static struct cu_action at_begun(struct cu_plan *plan, const struct cu_event *ev
 static struct cu_action at_delivered(struct cu_plan *plan, const struct cu_event *event)
 {
 	CU_CHECK(event->id == 0 || event->id > plan->row);
-	plan->seen = plan->row;
-	plan->goal = plan->seen;
-	plan->batch_rows++;
-	plan->since_fetch++;
-	plan->counts.offered++;
-	plan->counts.applied += event->outcome == CU_OUTCOME_APPLIED;
-	plan->counts.passed += event->outcome == CU_OUTCOME_PASSED;
-	plan->counts.parked += event->outcome == CU_OUTCOME_PARKED;
-	plan->row = event->id;
+	cu_plan_delivered(plan, event);
 	if (cu_plan_time_is_up(plan, event) || plan->alone)
 		return do_commit(plan, event->now_ns);
 	return plan->row == 0 ? at_end(plan, event) : at_row(plan, event);

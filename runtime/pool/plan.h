@@ -248,6 +248,20 @@ struct cu_plan {
 struct cu_action cu_plan_first(struct cu_plan *plan, const struct cu_plan_config *config);
 struct cu_action cu_plan_step(struct cu_plan *plan, const struct cu_event *event);
 
+/* The row in hand is done, and the next one is. */
+static inline void cu_plan_delivered(struct cu_plan *plan, const struct cu_event *event)
+{
+	plan->batch_rows++;
+	plan->since_fetch++;
+	plan->counts.offered++;
+	plan->counts.applied += event->outcome == CU_OUTCOME_APPLIED;
+	plan->counts.passed += event->outcome == CU_OUTCOME_PASSED;
+	plan->counts.parked += event->outcome == CU_OUTCOME_PARKED;
+	plan->seen = plan->row;
+	plan->goal = plan->row;
+	plan->row = event->id;
+}
+
 /*
  * The step that is taken most, without the rest of the machine: a row was delivered, and the next one
  * may follow in the same batch. True: it may, and the action is DELIVER again. False: nothing was
@@ -262,15 +276,7 @@ static inline bool cu_plan_goes_on(struct cu_plan *plan, const struct cu_event *
 		plan->rows_since_clock + 1 >= plan->clock_every)
 		return false;
 	plan->rows_since_clock++;
-	plan->batch_rows++;
-	plan->since_fetch++;
-	plan->counts.offered++;
-	plan->counts.applied += event->outcome == CU_OUTCOME_APPLIED;
-	plan->counts.passed += event->outcome == CU_OUTCOME_PASSED;
-	plan->counts.parked += event->outcome == CU_OUTCOME_PARKED;
-	plan->seen = plan->row;
-	plan->goal = plan->row;
-	plan->row = event->id;
+	cu_plan_delivered(plan, event);
 	return true;
 }
 

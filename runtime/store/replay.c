@@ -55,8 +55,9 @@ static int open_copy(struct cu_conn *conn, const char *path, const char *other, 
 	return rc;
 }
 
-/* The schema of one question: a text, "" when there is no row. */
-static int ask(struct cu_conn *conn, char **out, struct catchup_error *error, char *sql)
+/* The first row of one question: its first column as a text, "" when there is no row, and, where
+ * `number` is not NULL, its second. Takes the question. */
+static int ask_both(struct cu_conn *conn, char **out, int64_t *number, struct catchup_error *error, char *sql)
 {
 	sqlite3_stmt *stmt = NULL;
 	int rc;
@@ -71,6 +72,8 @@ static int ask(struct cu_conn *conn, char **out, struct catchup_error *error, ch
 	if (rc == SQLITE_ROW || rc == SQLITE_DONE) {
 		const char *text = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(stmt, 0) : NULL;
 
+		if (number)
+			*number = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 1) : 0;
 		*out = strdup(text ? text : "");
 		rc = *out ? CATCHUP_OK : cu_error_nomem(error);
 	} else {
@@ -78,6 +81,11 @@ static int ask(struct cu_conn *conn, char **out, struct catchup_error *error, ch
 	}
 	sqlite3_finalize(stmt);
 	return rc;
+}
+
+static int ask(struct cu_conn *conn, char **out, struct catchup_error *error, char *sql)
+{
+	return ask_both(conn, out, NULL, error, sql);
 }
 
 /* ---- tables -------------------------------------------------------------------------------------- */
@@ -182,29 +190,10 @@ int cu_replay_prepare(const struct cu_replay *r, struct catchup_error *error)
 static int differing(struct cu_conn *conn, const char *one, const char *other, int64_t *n, char **first,
 	struct catchup_error *error)
 {
-	sqlite3_stmt *stmt = NULL;
-	char *sql = sqlite3_mprintf("SELECT count(*), min(line) FROM (SELECT line, count(*) FROM (%s)"
-		" GROUP BY line EXCEPT SELECT line, count(*) FROM (%s) GROUP BY line)", one, other);
-	int rc;
-
-	*first = NULL;
-	if (!sql)
-		return cu_error_nomem(error);
-	rc = sqlite3_prepare_v2(conn->db, sql, -1, &stmt, NULL);
-	sqlite3_free(sql);
-	if (rc == SQLITE_OK)
-		rc = sqlite3_step(stmt);
-	if (rc == SQLITE_ROW) {
-		const char *text = (const char *)sqlite3_column_text(stmt, 1);
-
-		*n = sqlite3_column_int64(stmt, 0);
-		*first = strdup(text ? text : "");
-		rc = *first ? CATCHUP_OK : cu_error_nomem(error);
-	} else {
-		rc = failed(conn, error);
-	}
-	sqlite3_finalize(stmt);
-	return rc;
+	return ask_both(conn, first, n, error,
+		sqlite3_mprintf("SELECT min(line), count(*) FROM (SELECT line, count(*) FROM (%s)"
+				" GROUP BY line EXCEPT SELECT line, count(*) FROM (%s) GROUP BY line)",
+			one, other));
 }
 
 static int compare_sides(struct cu_conn *conn, const char *table, const char *was, const char *is,

@@ -2,37 +2,17 @@
 #include "store/status.h"
 
 #include "store/connection.h"
+#include "store/texts.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-struct text {
-	struct text *next;
-	char bytes[];
-};
 
 struct whole {
 	struct catchup_status status; /* first: users hold a pointer to it */
 	struct catchup_source_status *sources;
 	struct catchup_consumer_status *consumers;
-	struct text *texts;
+	struct cu_texts texts;
 };
-
-/* A copy that lives as long as the status. */
-static const char *keep(struct whole *whole, const char *text)
-{
-	size_t n = text ? strlen(text) : 0;
-	struct text *kept = malloc(sizeof(*kept) + n + 1);
-
-	if (!kept)
-		return NULL;
-	if (text)
-		memcpy(kept->bytes, text, n);
-	kept->bytes[n] = '\0';
-	kept->next = whole->texts;
-	whole->texts = kept;
-	return kept->bytes;
-}
 
 struct catchup_status *cu_status_create(const char *database)
 {
@@ -41,7 +21,7 @@ struct catchup_status *cu_status_create(const char *database)
 	if (!whole)
 		return NULL;
 	whole->status.sqlite_version = catchup_sqlite_version();
-	whole->status.database = keep(whole, database);
+	whole->status.database = cu_texts_keep(&whole->texts, database);
 	whole->status.wal_held_by = "";
 	if (!whole->status.database) {
 		catchup_status_free(&whole->status);
@@ -70,7 +50,7 @@ bool cu_status_add_log(struct catchup_status *status, int64_t small)
 	cu_conn_wal_readers(
 		status->database, consumers, status->n_consumers, readers, sizeof(readers));
 	free(consumers);
-	status->wal_held_by = keep(whole, readers);
+	status->wal_held_by = cu_texts_keep(&whole->texts, readers);
 	return status->wal_held_by != NULL;
 }
 
@@ -86,8 +66,8 @@ struct catchup_source_status *cu_status_add_source(
 		return NULL;
 	whole->sources = grown;
 	status->sources = grown;
-	copy.name = keep(whole, entry->name);
-	copy.database = keep(whole, entry->database);
+	copy.name = cu_texts_keep(&whole->texts, entry->name);
+	copy.database = cu_texts_keep(&whole->texts, entry->database);
 	if (!copy.name || !copy.database)
 		return NULL;
 	grown[status->n_sources] = copy;
@@ -106,12 +86,12 @@ struct catchup_consumer_status *cu_status_add_consumer(
 		return NULL;
 	whole->consumers = grown;
 	status->consumers = grown;
-	copy.name = keep(whole, entry->name);
-	copy.source = keep(whole, entry->source);
-	copy.into = keep(whole, entry->into);
-	copy.last_error = keep(whole, entry->last_error);
-	copy.owner = keep(whole, entry->owner);
-	copy.error_category = keep(whole, entry->error_category);
+	copy.name = cu_texts_keep(&whole->texts, entry->name);
+	copy.source = cu_texts_keep(&whole->texts, entry->source);
+	copy.into = cu_texts_keep(&whole->texts, entry->into);
+	copy.last_error = cu_texts_keep(&whole->texts, entry->last_error);
+	copy.owner = cu_texts_keep(&whole->texts, entry->owner);
+	copy.error_category = cu_texts_keep(&whole->texts, entry->error_category);
 	if (!copy.name || !copy.source || !copy.into || !copy.last_error || !copy.owner ||
 		!copy.error_category)
 		return NULL;
@@ -125,12 +105,7 @@ void catchup_status_free(struct catchup_status *status)
 
 	if (!whole)
 		return;
-	while (whole->texts) {
-		struct text *next = whole->texts->next;
-
-		free(whole->texts);
-		whole->texts = next;
-	}
+	cu_texts_free(&whole->texts);
 	free(whole->sources);
 	free(whole->consumers);
 	free(whole);

@@ -40,14 +40,18 @@ int cu_conn_begin(struct cu_conn *conn, struct catchup_error *error)
 	return rc;
 }
 
+static int say_ended(const struct cu_conn *conn, struct catchup_error *error)
+{
+	return cu_error_set(error, CATCHUP_CONSUMER, SQLITE_ABORT_ROLLBACK,
+		"database '%s': the transaction was ended by the code that ran in it", conn->main_path);
+}
+
 int cu_conn_commit(struct cu_conn *conn, struct catchup_error *error)
 {
 	cu_conn_check_owner(conn);
 	CU_CHECK(!conn->guard.active);
 	if (!cu_conn_in_transaction(conn))
-		return cu_error_set(error, CATCHUP_CONSUMER, SQLITE_ABORT_ROLLBACK,
-			"database '%s': the transaction was ended by the code that ran in it",
-			conn->main_path);
+		return say_ended(conn, error);
 	if (cu_conn_moved(conn))
 		return cu_conn_say_moved(conn->main_path, error);
 	/* The savepoint ends with the transaction. */
@@ -59,9 +63,7 @@ int cu_conn_rollback_to(struct cu_conn *conn, struct catchup_error *error)
 	cu_conn_check_owner(conn);
 	CU_CHECK(!conn->guard.active);
 	if (!cu_conn_in_transaction(conn))
-		return cu_error_set(error, CATCHUP_CONSUMER, SQLITE_ABORT_ROLLBACK,
-			"database '%s': the transaction was ended by the code that ran in it",
-			conn->main_path);
+		return say_ended(conn, error);
 	return run(conn, conn->rollback_to, error, "rolling back to the savepoint");
 }
 

@@ -2,17 +2,13 @@
 #include "store/verification.h"
 
 #include "base/error.h"
+#include "store/texts.h"
 
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct text {
-	struct text *next;
-	char bytes[];
-};
 
 struct lines {
 	const char **items;
@@ -29,7 +25,7 @@ struct whole {
 	struct catchup_verdict *verdicts;
 	struct beside *beside;
 	struct catchup_verified_file *files;
-	struct text *texts;
+	struct cu_texts texts;
 	bool failed;
 };
 
@@ -41,19 +37,10 @@ static struct whole *whole_of(const struct catchup_verification *verification)
 /* A copy that lives as long as the whole. Without memory "", and `failed`. */
 static const char *keep(struct whole *whole, const char *text)
 {
-	size_t n = text ? strlen(text) : 0;
-	struct text *kept = malloc(sizeof(*kept) + n + 1);
+	const char *kept = cu_texts_keep(&whole->texts, text);
 
-	if (!kept) {
-		whole->failed = true;
-		return "";
-	}
-	if (text)
-		memcpy(kept->bytes, text, n);
-	kept->bytes[n] = '\0';
-	kept->next = whole->texts;
-	whole->texts = kept;
-	return kept->bytes;
+	whole->failed |= !kept;
+	return kept ? kept : "";
 }
 
 /* Makes room for one more; false without memory. */
@@ -186,12 +173,7 @@ void catchup_verification_free(struct catchup_verification *verification)
 		free(whole->beside[i].wrong.items);
 		free(whole->beside[i].notes.items);
 	}
-	while (whole->texts) {
-		struct text *next = whole->texts->next;
-
-		free(whole->texts);
-		whole->texts = next;
-	}
+	cu_texts_free(&whole->texts);
 	free(whole->verdicts);
 	free(whole->beside);
 	free(whole->files);

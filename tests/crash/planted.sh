@@ -73,7 +73,7 @@ plant() {
 power=tests/crash/test_crash_power
 faults=tests/crash/test_crash_faults
 commit=tests/integration/test_rules_commit
-bounds=tests/integration/test_rules_bounds
+code=tests/integration/test_rules_code
 histories=tests/unit/plan/test_plan_histories
 rotation=tests/unit/changelog/test_changelog_rotation
 iterator=tests/unit/changelog/test_changelog_iterator
@@ -154,7 +154,7 @@ s/!found \|\| now_hash == hash/1/'
 
 # ---- transactions
 
-plant 'nobody asks whether the transaction is still there' pool/perform_batch.c $bounds '
+plant 'nobody asks whether the transaction is still there' pool/perform_batch.c $code '
 s/if \(cu_conn_in_transaction\(&f->writer\)\)/if (1)/'
 
 plant 'a write transaction begins as a reader' store/connection.c $connection '
