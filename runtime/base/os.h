@@ -212,11 +212,18 @@ void cu_os_host_name(char *to, size_t bytes);
 int cu_os_network_fs(const char *path);
 /*
  * Which other processes hold POSIX locks on a file, within bytes from..to: up to `most` distinct pids.
- * For hints only: it sees this machine's processes, and only those of the same pid namespace by number
- * (others count as 0). Returns how many, 0 also when it cannot be known.
+ * For messages only: it takes many milliseconds, and sees this machine's processes, those of the same
+ * pid namespace by number (others count as 0). Returns how many, 0 also when it cannot be known.
  */
 size_t cu_os_lock_holders(const struct cu_file_id *id, int64_t from, int64_t to, pid_t *pids,
 	size_t most);
+/*
+ * Whether another process holds a POSIX lock on a file, within bytes from..to; in a microsecond. The file
+ * is not opened, since closing it again would drop all locks that this process has on it: the question
+ * goes through the descriptor by which it is open already, which is looked for once and remembered in *fd
+ * (-1 before). For hints only: false also where it is not open, or cannot be known.
+ */
+bool cu_os_locked_by_others(const struct cu_file_id *id, int64_t from, int64_t to, int *fd);
 /* Random bits, for jitter and ids. */
 uint64_t cu_os_random(void);
 

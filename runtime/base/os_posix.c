@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/os.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -326,6 +327,45 @@ size_t cu_os_lock_holders(const struct cu_file_id *id, int64_t from, int64_t to,
 	}
 	fclose(locks);
 	return n;
+}
+
+/* Whether a descriptor of this process is of the file. Asked by name: no other thread's use of it is
+ * touched. */
+static bool is_of_file(int fd, const struct cu_file_id *id)
+{
+	struct cu_file_stat st;
+	char name[48];
+
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+	return cu_file_stat_path(name, &st) == 0 && cu_file_same(&st.id, id);
+}
+
+static int find_descriptor(const struct cu_file_id *id)
+{
+	DIR *folder = opendir("/proc/self/fd");
+	const struct dirent *entry;
+	int found = -1;
+
+	while (folder && found < 0 && (entry = readdir(folder)) != NULL) {
+		char *end;
+		long fd = strtol(entry->d_name, &end, 10);
+
+		if (end != entry->d_name && *end == '\0' && is_of_file((int)fd, id))
+			found = (int)fd;
+	}
+	if (folder)
+		closedir(folder);
+	return found;
+}
+
+bool cu_os_locked_by_others(const struct cu_file_id *id, int64_t from, int64_t to, int *fd)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = from,
+		.l_len = to - from + 1};
+
+	if (*fd < 0 || !is_of_file(*fd, id))
+		*fd = find_descriptor(id);
+	return *fd >= 0 && fcntl(*fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
 uint64_t cu_os_random(void)

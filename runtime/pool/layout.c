@@ -56,6 +56,7 @@ static struct cu_file *add_file(struct catchup *c, const char *path, const struc
 	if (!file)
 		return NULL;
 	file->runtime = c;
+	file->shm_fd = -1;
 	file->path = strdup(path);
 	file->wal_path = with_suffix(path, "-wal");
 	file->shm_path = with_suffix(path, "-shm");

@@ -39,6 +39,7 @@ struct cu_file {
 	/* who has the turn only */
 	struct cu_manners manners;
 	struct cu_file_stat wal; /* when our last turn ended */
+	int shm_fd;              /* SQLite's, never closed here; -1: not known */
 
 	/* atomic; written by who has the turn */
 	_Atomic int64_t renewed_ns; /* all leases in it, the last time; 0: never */

@@ -31,14 +31,12 @@ static bool changed(const struct cu_file *file, struct cu_file_stat *now)
 	return now->mtime_ns != file->wal.mtime_ns || now->size != file->wal.size;
 }
 
-static bool others_open(const struct cu_file *file)
+static bool others_open(struct cu_file *file)
 {
 	struct cu_file_stat shm;
-	pid_t pid;
 
-	if (cu_file_stat_path(file->shm_path, &shm) != 0)
-		return false;
-	return cu_os_lock_holders(&shm.id, SHM_FIRST_LOCK, SHM_OPEN_LOCK, &pid, 1) > 0;
+	return cu_file_stat_path(file->shm_path, &shm) == 0 &&
+		cu_os_locked_by_others(&shm.id, SHM_FIRST_LOCK, SHM_OPEN_LOCK, &file->shm_fd);
 }
 
 static void begin_turn(struct cu_follower *f)

@@ -202,6 +202,16 @@ size_t cu_os_lock_holders(const struct cu_file_id *id, int64_t from, int64_t to,
 	return sim_vfs_holders(id, pids, most);
 }
 
+bool cu_os_locked_by_others(const struct cu_file_id *id, int64_t from, int64_t to, int *fd)
+{
+	pid_t pid;
+
+	(void)from;
+	(void)to;
+	(void)fd;
+	return sim_vfs_holders(id, &pid, 1) > 0;
+}
+
 uint64_t cu_os_random(void)
 {
 	return sim_random();

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Whether other processes have locked a file, asked without opening it.
+ */
+#include "base/os.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+struct story {
+	char folder[128];
+	char path[160];
+	struct cu_file_id id;
+	int fd; /* by which this process has the file open */
+	pid_t other;
+	int tell; /* closing it ends the other process */
+};
+
+static void lock_byte(int fd, short type, off_t byte)
+{
+	struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+
+	if (fcntl(fd, F_SETLK, &lock) != 0)
+		abort();
+}
+
+/* Returns once the other process holds a shared lock on byte 128. */
+static void other_locks(struct story *s)
+{
+	int ready[2], tell[2];
+	char c;
+
+	assert_int_equal(pipe(ready), 0);
+	assert_int_equal(pipe(tell), 0);
+	s->other = fork();
+	assert_true(s->other >= 0);
+	if (s->other == 0) {
+		int fd = open(s->path, O_RDWR | O_CLOEXEC);
+
+		close(tell[1]);
+		if (fd < 0)
+			_exit(1);
+		lock_byte(fd, F_RDLCK, 128);
+		_exit(write(ready[1], "x", 1) == 1 && read(tell[0], &c, 1) == 0 ? 0 : 1);
+	}
+	close(ready[1]);
+	close(tell[0]);
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	close(ready[0]);
+	s->tell = tell[1];
+}
+
+static void other_ends(struct story *s)
+{
+	int status;
+
+	close(s->tell);
+	assert_int_equal(waitpid(s->other, &status, 0), s->other);
+	assert_int_equal(status, 0);
+	s->other = 0;
+}
+
+static int setup(void **state)
+{
+	struct story *s = calloc(1, sizeof(*s));
+	struct cu_file_stat st;
+
+	if (!s || cu_folder_make_temporary(s->folder, sizeof(s->folder)) != 0)
+		return -1;
+	snprintf(s->path, sizeof(s->path), "%s/file", s->folder);
+	s->fd = open(s->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (s->fd < 0 || cu_file_stat_path(s->path, &st) != 0)
+		return -1;
+	s->id = st.id;
+	*state = s;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct story *s = *state;
+
+	if (s->other > 0)
+		other_ends(s);
+	if (s->fd >= 0)
+		close(s->fd);
+	cu_folder_remove(s->folder);
+	free(s);
+	return 0;
+}
+
+static void another_process_is_seen_while_it_holds_a_lock(void **state)
+{
+	struct story *s = *state;
+	int fd = -1;
+
+	assert_false(cu_os_locked_by_others(&s->id, 120, 128, &fd));
+	assert_int_equal(fd, s->fd);
+	other_locks(s);
+	assert_true(cu_os_locked_by_others(&s->id, 120, 128, &fd));
+	assert_false(cu_os_locked_by_others(&s->id, 120, 127, &fd));
+	assert_false(cu_os_locked_by_others(&s->id, 129, 200, &fd));
+	other_ends(s);
+	assert_false(cu_os_locked_by_others(&s->id, 120, 128, &fd));
+}
+
+static void its_own_locks_are_no_others_and_are_kept(void **state)
+{
+	struct story *s = *state;
+	int fd = -1, status;
+	pid_t child;
+
+	lock_byte(s->fd, F_WRLCK, 120);
+	assert_false(cu_os_locked_by_others(&s->id, 120, 128, &fd));
+	/* Had any descriptor of the file been closed on the way, the lock were gone. */
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0)
+		_exit(cu_os_locked_by_others(&s->id, 120, 120, &fd) ? 0 : 1);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+
+static void a_descriptor_that_is_another_files_now_is_looked_for_again(void **state)
+{
+	struct story *s = *state;
+	int fd = -1, moved;
+
+	other_locks(s);
+	assert_true(cu_os_locked_by_others(&s->id, 120, 128, &fd));
+	moved = fcntl(s->fd, F_DUPFD_CLOEXEC, s->fd + 10);
+	assert_true(moved > s->fd);
+	assert_int_equal(dup2(s->tell, s->fd), s->fd);
+	assert_true(cu_os_locked_by_others(&s->id, 120, 128, &fd));
+	assert_int_equal(fd, moved);
+	close(s->fd);
+	s->fd = moved;
+}
+
+static void a_file_that_is_not_open_tells_nothing(void **state)
+{
+	struct story *s = *state;
+	int fd = s->fd;
+
+	other_locks(s);
+	close(s->fd);
+	s->fd = -1;
+	assert_false(cu_os_locked_by_others(&s->id, 120, 128, &fd));
+	assert_int_equal(fd, -1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(
+			another_process_is_seen_while_it_holds_a_lock, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			its_own_locks_are_no_others_and_are_kept, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			a_descriptor_that_is_another_files_now_is_looked_for_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			a_file_that_is_not_open_tells_nothing, setup, teardown),
+	};
+
+	return cmocka_run_group_tests_name("os", tests, NULL, NULL);
+}
