@@ -80,7 +80,7 @@ struct bench {
 /* Other than an error: the stage asked for is done, and the scenario should return. */
 #define BENCH_STAGE_DONE 1
 
-/* bench.c */
+/* run.c */
 int bench_folder_make(struct bench *b);
 void bench_folder_remove(struct bench *b);
 
