@@ -66,6 +66,8 @@ static void put_json(struct cli_text *to, const struct catchup_dead_letters *let
 		cli_json_int64(&json, "attempts", letter->attempts);
 		cli_json_int64(&json, "first_ms", letter->first_ms);
 		cli_json_int64(&json, "last_ms", letter->last_ms);
+		if (letter->event)
+			cli_json_bytes(&json, "event", letter->event, letter->event_bytes);
 		cli_json_end_object(&json);
 	}
 	cli_json_end_array(&json);
@@ -107,6 +109,11 @@ static void put_whole(struct cli_text *to, const struct catchup_dead_letters *le
 		if (letter->key) {
 			cli_text_puts(to, "key       ");
 			cli_text_show(to, letter->key, letter->key_bytes, SIZE_MAX);
+			cli_text_puts(to, "\n");
+		}
+		if (letter->event) {
+			cli_text_puts(to, "event     ");
+			cli_text_show(to, letter->event, letter->event_bytes, SIZE_MAX);
 			cli_text_puts(to, "\n");
 		}
 		cli_text_puts(to, "message   ");
@@ -183,6 +190,7 @@ static int retry(const struct cli_args *args)
 		cli_json_int64(&json, "failed", result.failed);
 		cli_json_int64(&json, "gone", result.gone);
 		cli_json_int64(&json, "behind", result.behind);
+		cli_json_int64(&json, "unkept", result.unkept);
 		cli_json_end_object(&json);
 		cli_text_puts(&text, "\n");
 	} else {
@@ -190,6 +198,9 @@ static int retry(const struct cli_args *args)
 			"%" PRId64 " tried: %" PRId64 " processed, %" PRId64 " failed again, %" PRId64
 			" no longer in the source; %" PRId64 " left behind one with their key\n",
 			result.tried, result.done, result.failed, result.gone, result.behind);
+		if (result.unkept > 0)
+			cli_text_printf(&text, "%" PRId64 " cannot be tried: their events were too long to be "
+				"kept, or were parked by an older version\n", result.unkept);
 	}
 	rc = print(&text);
 	return rc == CLI_EXIT_OK && result.failed > 0 ? catchup_code_exit(CATCHUP_CONSUMER) : rc;

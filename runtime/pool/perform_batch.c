@@ -26,7 +26,8 @@ static void fetch_mapped(struct cu_follower *f, int64_t above, struct cu_event *
 /* The same for the events of a changelog. */
 static void fetch_event(struct cu_follower *f, int64_t above, struct cu_event *event)
 {
-	f->change = cu_changes_event(f->changes, above);
+	/* Who tries a dead letter again has that one event. */
+	f->change = f->changes ? cu_changes_event(f->changes, above) : NULL;
 	event->id = f->change ? f->change->sequence : 0;
 }
 
@@ -239,7 +240,7 @@ static bool deliver_row(struct cu_follower *f, struct cu_event *event)
 bool cu_perform_deliver(struct cu_follower *f, struct cu_event *event)
 {
 	for (;;) {
-		if (f->changes)
+		if (f->change)
 			deliver_event(f, event);
 		else if (f->mapper)
 			deliver_mapped(f, event);

@@ -165,7 +165,7 @@ bool cu_perform_open(struct cu_follower *f, struct cu_event *event)
 	rc = open_connections(f, &f->fault);
 	if (rc == CATCHUP_OK)
 		rc = open_consumer(f, &f->fault);
-	if (rc == CATCHUP_OK && f->definition->table.event)
+	if (rc == CATCHUP_OK && f->definition->table.event && !f->only_letters)
 		rc = cu_changes_create(&f->changes, f, &f->fault);
 	if (rc == CATCHUP_OK && f->definition->table.map)
 		rc = cu_mapper_create(&f->mapper, f, f->definition->workers, &f->fault);

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 
+#include <catchup/changelog.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -133,16 +134,50 @@ static int take_key(struct cu_follower *f, int64_t id)
 	return rc;
 }
 
+/* ---- letters -------------------------------------------------------------------------------- */
+
+/* A longer event is not kept: its letter says what it was, and cannot be tried again. */
+#define EVENT_BYTES_MAX ((size_t)64 * 1024)
+
+/* A changelog goes on, and its files are deleted some day: the event is kept with its letter. */
+static int keep_event(struct cu_follower *f, struct cu_dead_letter *letter, char **kept)
+{
+	struct cu_change *change = f->changes ? cu_changes_event(f->changes, letter->id - 1) : NULL;
+	size_t bytes = change && change->sequence == letter->id
+		? catchup_event_format(&change->event, NULL, 0) : 0;
+
+	*kept = NULL;
+	if (bytes == 0 || bytes > EVENT_BYTES_MAX)
+		return CATCHUP_OK;
+	*kept = malloc(bytes + 1);
+	if (!*kept)
+		return cu_error_nomem(&f->fault);
+	catchup_event_format(&change->event, *kept, bytes + 1);
+	letter->event = *kept;
+	letter->event_bytes = bytes;
+	return CATCHUP_OK;
+}
+
+/* With the key in f->key. */
+static int add_letter(struct cu_follower *f, struct cu_dead_letter *letter)
+{
+	char *event;
+	int rc = keep_event(f, letter, &event);
+
+	letter->key = f->key;
+	letter->key_bytes = f->key_bytes;
+	if (rc == CATCHUP_OK)
+		rc = cu_ledger_add_dead(&f->ledger, letter, &f->fault);
+	free(event);
+	return rc;
+}
+
 /* ---- rows behind others ----------------------------------------------------------------------- */
 
 static int add_behind(struct cu_follower *f, int64_t id)
 {
-	return cu_ledger_add_dead(&f->ledger,
-		&(struct cu_dead_letter){.id = id,
-			.key = f->key,
-			.key_bytes = f->key_bytes,
-			.message = "parked behind an earlier row with the same key"},
-		&f->fault);
+	return add_letter(f, &(struct cu_dead_letter){.id = id,
+				     .message = "parked behind an earlier row with the same key"});
 }
 
 int cu_perform_park_behind(struct cu_follower *f, int64_t id, bool *parked)
@@ -176,11 +211,9 @@ bool cu_perform_park(struct cu_follower *f, const struct cu_action *action,
 		return cu_perform_fault(f, event, false, 0);
 	if (action->crashes != 0)
 		cu_trouble_blame(f, action->crashes);
-	letter.key = f->key;
-	letter.key_bytes = f->key_bytes;
 	letter.code = f->row_fault.detail;
 	letter.message = f->row_fault.message;
-	if (cu_ledger_add_dead(&f->ledger, &letter, &f->fault) != CATCHUP_OK)
+	if (add_letter(f, &letter) != CATCHUP_OK)
 		return cu_perform_fault(f, event, false, 0);
 	cu_log(&f->runtime->logger, CATCHUP_LOG_WARN, f->definition->name,
 		"row %lld is parked in the dead letters after %u attempts: %s",

@@ -103,6 +103,7 @@ struct cu_follower {
 	char *source_path;                /* absolute; owned */
 	char *results_path;               /* absolute, perhaps not there yet; owned */
 	bool separate;                    /* results are not in the source's file */
+	bool only_letters;                /* dead letters are tried again, and no events are brought */
 	struct cu_policy policy;
 	struct cu_ring *ring;             /* owned; reader pushes, worker or map threads pop */
 	struct cu_park map_park;          /* map threads sleep here; it outlives them, because the

@@ -13,9 +13,10 @@ int cu_ledger_add_dead(struct cu_ledger *ledger, const struct cu_dead_letter *le
 	const char *message = letter->message ? letter->message : "";
 	sqlite3_stmt *stmt;
 	int rc = cu_ledger_ready(ledger, &ledger->dead_add,
-		"INSERT INTO main.catchup_dead(consumer, id, key, code, message, attempts, first_ms, last_ms)"
-		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7) ON CONFLICT(consumer, id) DO UPDATE SET"
-		" key = ?3, code = ?4, message = ?5, attempts = attempts + ?6, last_ms = ?7", error);
+		"INSERT INTO main.catchup_dead(consumer, id, key, code, message, attempts, first_ms, last_ms,"
+		" event) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8) ON CONFLICT(consumer, id) DO UPDATE SET"
+		" key = ?3, code = ?4, message = ?5, attempts = attempts + ?6, last_ms = ?7, event = ?8",
+		error);
 
 	if (rc != CATCHUP_OK)
 		return rc;
@@ -30,10 +31,13 @@ int cu_ledger_add_dead(struct cu_ledger *ledger, const struct cu_dead_letter *le
 	if (rc == CATCHUP_OK)
 		rc = cu_ledger_bind_text(ledger, stmt, 5, message, strlen(message), error);
 	if (rc == CATCHUP_OK)
+		rc = cu_ledger_bind_text(ledger, stmt, 8, letter->event, letter->event_bytes, error);
+	if (rc == CATCHUP_OK)
 		rc = cu_ledger_run(ledger, stmt, "saving a dead letter", NULL, error);
 	/* The texts are the caller's. */
 	sqlite3_bind_null(stmt, 3);
 	sqlite3_bind_null(stmt, 5);
+	sqlite3_bind_null(stmt, 8);
 	return rc;
 }
 

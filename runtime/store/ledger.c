@@ -38,7 +38,7 @@ static const char *const tables[] = {
 
 	"CREATE TABLE IF NOT EXISTS main.catchup_dead(consumer TEXT NOT NULL, id INTEGER NOT NULL,"
 	" key TEXT, code INTEGER NOT NULL, message TEXT NOT NULL, attempts INTEGER NOT NULL,"
-	" first_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL, PRIMARY KEY(consumer, id))"
+	" first_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL, event TEXT, PRIMARY KEY(consumer, id))"
 	" WITHOUT ROWID",
 	"CREATE INDEX IF NOT EXISTS main.catchup_dead_key ON catchup_dead(consumer, key)"
 	" WHERE key IS NOT NULL",
@@ -169,27 +169,37 @@ static int check_watermarks(struct cu_conn *conn, struct catchup_error *error)
 	return rc;
 }
 
-/* Columns that catchup_state has got since it was first made somewhere. */
-static int states_are_whole(struct cu_conn *conn, bool *whole, struct catchup_error *error)
+/* Columns that tables have got since they were first made somewhere. */
+static const struct {
+	const char *table, *column, *type;
+} later_columns[] = {
+	{"catchup_state", "attempt_fence", "INTEGER NOT NULL DEFAULT 0"},
+	{"catchup_state", "in_hand", "INTEGER NOT NULL DEFAULT 0"},
+	{"catchup_state", "vanished", "INTEGER NOT NULL DEFAULT 0"},
+	{"catchup_dead", "event", "TEXT"},
+};
+
+static int are_whole(struct cu_conn *conn, bool *whole, struct catchup_error *error)
 {
 	return schema_is(conn,
-		"SELECT count(*) FROM pragma_table_xinfo('catchup_state', 'main')"
-		" WHERE name IN ('attempt_fence', 'in_hand', 'vanished')", "3", whole, error);
+		"SELECT (SELECT count(*) FROM pragma_table_xinfo('catchup_state', 'main')"
+		" WHERE name IN ('attempt_fence', 'in_hand', 'vanished')) +"
+		" (SELECT count(*) FROM pragma_table_xinfo('catchup_dead', 'main') WHERE name = 'event')",
+		"4", whole, error);
 }
 
-static int grow_states(struct cu_conn *conn, struct catchup_error *error)
+static int grow_tables(struct cu_conn *conn, struct catchup_error *error)
 {
-	static const char *const columns[] = {"attempt_fence", "in_hand", "vanished"};
 	int rc = CATCHUP_OK;
 
-	for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]) && rc == CATCHUP_OK; i++) {
+	for (size_t i = 0; i < sizeof(later_columns) / sizeof(later_columns[0]) && rc == CATCHUP_OK; i++) {
 		char sql[128];
 
-		if (sqlite3_table_column_metadata(conn->db, "main", "catchup_state", columns[i], NULL,
-			    NULL, NULL, NULL, NULL) == SQLITE_OK)
+		if (sqlite3_table_column_metadata(conn->db, "main", later_columns[i].table,
+			    later_columns[i].column, NULL, NULL, NULL, NULL, NULL) == SQLITE_OK)
 			continue;
-		snprintf(sql, sizeof(sql), "ALTER TABLE main.catchup_state ADD COLUMN %s"
-			" INTEGER NOT NULL DEFAULT 0", columns[i]);
+		snprintf(sql, sizeof(sql), "ALTER TABLE main.%s ADD COLUMN %s %s",
+			later_columns[i].table, later_columns[i].column, later_columns[i].type);
 		rc = cu_conn_exec(conn, sql, NULL, 0, error);
 	}
 	return rc;
@@ -202,7 +212,7 @@ int cu_ledger_create_tables(struct cu_conn *conn, struct catchup_error *error)
 	int rc = all_there(conn, &there, error);
 
 	if (rc == CATCHUP_OK && there)
-		rc = states_are_whole(conn, &there, error);
+		rc = are_whole(conn, &there, error);
 	if (rc != CATCHUP_OK)
 		return rc;
 	if (there)
@@ -213,7 +223,7 @@ int cu_ledger_create_tables(struct cu_conn *conn, struct catchup_error *error)
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]) && rc == CATCHUP_OK; i++)
 		rc = cu_conn_exec(conn, tables[i], NULL, 0, error);
 	if (rc == CATCHUP_OK)
-		rc = grow_states(conn, error);
+		rc = grow_tables(conn, error);
 	if (rc == CATCHUP_OK)
 		rc = check_watermarks(conn, error);
 	else

@@ -109,6 +109,8 @@ struct cu_dead_letter {
 	int code;             /* SQLite extended result code, 0 for none */
 	const char *message;
 	int64_t attempts;
+	const char *event;    /* of a changelog, as a line; NULL: it is a row, or was too long to keep */
+	size_t event_bytes;
 };
 int cu_ledger_add_dead(struct cu_ledger *ledger, const struct cu_dead_letter *letter,
 	struct catchup_error *error);

@@ -34,6 +34,7 @@ void catchup_dead_free(struct catchup_dead_letters *letters)
 		free((char *)whole->items[i].consumer);
 		free((char *)whole->items[i].key);
 		free((char *)whole->items[i].message);
+		free((char *)whole->items[i].event);
 	}
 	free(whole->items);
 	free(whole);
@@ -78,6 +79,8 @@ static bool add(struct whole *whole, const char *consumer, sqlite3_stmt *stmt)
 		.attempts = sqlite3_column_int64(stmt, 4),
 		.first_ms = sqlite3_column_int64(stmt, 5),
 		.last_ms = sqlite3_column_int64(stmt, 6),
+		.event = take(stmt, 7, &failed),
+		.event_bytes = (size_t)sqlite3_column_bytes(stmt, 7),
 	};
 	whole->letters.n++;
 	return grown[n].consumer && grown[n].message && !failed;
@@ -88,9 +91,10 @@ static int failed(struct cu_conn *conn, struct catchup_error *error)
 	return cu_error_sqlite(error, conn->db, "database '%.300s': dead letters", conn->main_path);
 }
 
-static bool has_letters(struct cu_conn *conn)
+/* Whether there is the table; with a column: whether it has that. */
+static bool has_letters(struct cu_conn *conn, const char *column)
 {
-	return sqlite3_table_column_metadata(conn->db, "main", "catchup_dead", NULL, NULL, NULL, NULL,
+	return sqlite3_table_column_metadata(conn->db, "main", "catchup_dead", column, NULL, NULL, NULL,
 		       NULL, NULL) == SQLITE_OK;
 }
 
@@ -102,11 +106,14 @@ int cu_letters_read(struct catchup_dead_letters *letters, struct cu_conn *conn,
 	int rc;
 
 	cu_conn_check_owner(conn);
-	if (!has_letters(conn))
+	if (!has_letters(conn, NULL))
 		return CATCHUP_OK;
-	rc = sqlite3_prepare_v2(conn->db,
-		"SELECT id, key, code, message, attempts, first_ms, last_ms FROM main.catchup_dead"
-		" WHERE consumer = ?1 AND (?2 = 0 OR id = ?2) ORDER BY id", -1, &stmt, NULL);
+	/* Where nothing has run since events are kept, there is no place for them. */
+	rc = sqlite3_prepare_v2(conn->db, has_letters(conn, "event")
+		? "SELECT id, key, code, message, attempts, first_ms, last_ms, event FROM main.catchup_dead"
+		  " WHERE consumer = ?1 AND (?2 = 0 OR id = ?2) ORDER BY id"
+		: "SELECT id, key, code, message, attempts, first_ms, last_ms, NULL FROM main.catchup_dead"
+		  " WHERE consumer = ?1 AND (?2 = 0 OR id = ?2) ORDER BY id", -1, &stmt, NULL);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_bind_text(stmt, 1, consumer, -1, SQLITE_STATIC);
 	if (rc == SQLITE_OK)

@@ -10,6 +10,7 @@
 #include "pool/perform.h"
 
 #include "base/error.h"
+#include "changelog/line.h"
 #include "store/letters.h"
 
 #include <stdlib.h>
@@ -20,6 +21,7 @@ struct retry {
 	struct catchup_dead_result *result;
 	const struct catchup_dead_letters *letters; /* in id order */
 	bool *failed;                               /* owned; by the letter's place: failed again */
+	struct cu_line_parser parser;
 };
 
 /* Whether an earlier letter with the same key has failed again: order within a key is kept. */
@@ -54,11 +56,43 @@ static bool deliver_mapped(struct cu_follower *f, int64_t id, struct cu_event *e
 	return told;
 }
 
-/* Calls the consumer's function for one row. False: the row is no longer there. */
-static bool process(struct cu_follower *f, int64_t id, struct cu_event *event)
+/* An event as it was kept. */
+static bool deliver_kept(struct retry *r, const struct catchup_dead_letter *letter, struct cu_event *event)
 {
+	struct cu_follower *f = r->f;
+	struct cu_change change = {.kind = CU_CHANGE_EVENT, .sequence = letter->id};
+	struct cu_line line;
+	void *memory;
+	bool told;
+
+	if (cu_line_parse(&r->parser, letter->event, letter->event_bytes, &line, &f->fault) !=
+		CATCHUP_OK) {
+		cu_error_prefix(&f->fault, "dead letter %lld: ", (long long)letter->id);
+		return cu_perform_fault(f, event, false, 0);
+	}
+	memory = malloc(cu_line_event_bytes(&line));
+	if (!memory) {
+		cu_error_nomem(&f->fault);
+		return cu_perform_fault(f, event, false, 0);
+	}
+	change.event = *cu_line_event(&line, memory);
+	f->change = &change;
+	told = cu_perform_deliver(f, event);
+	f->change = NULL;
+	free(memory);
+	return told;
+}
+
+/* Calls the consumer's function for one row. False: the row is no longer there. */
+static bool process(struct retry *r, const struct catchup_dead_letter *letter, struct cu_event *event)
+{
+	struct cu_follower *f = r->f;
+	int64_t id = letter->id;
 	const struct cu_action one = {.lo = id - 1, .hi = id};
 
+	f->plan.row = id;
+	if (f->definition->table.event)
+		return deliver_kept(r, letter, event);
 	if (f->definition->table.range)
 		return cu_perform_apply(f, &one, event);
 	cu_source_fetch_end(&f->rows);
@@ -67,7 +101,6 @@ static bool process(struct cu_follower *f, int64_t id, struct cu_event *event)
 		return cu_perform_fault(f, event, false, 0);
 	if (event->id == 0)
 		return false;
-	f->plan.row = id;
 	if (!f->mapper)
 		return cu_perform_deliver(f, event);
 	cu_source_fetch_end(&f->rows);
@@ -75,14 +108,17 @@ static bool process(struct cu_follower *f, int64_t id, struct cu_event *event)
 }
 
 /* The row and the functions round a batch of one. False: the row is no longer there. */
-static bool process_batch(struct cu_follower *f, int64_t id, struct cu_event *event)
+static bool process_batch(struct retry *r, const struct catchup_dead_letter *letter,
+	struct cu_event *event)
 {
+	struct cu_follower *f = r->f;
+	int64_t id = letter->id;
 	const struct catchup_consumer *table = &f->definition->table;
 
 	if (cu_perform_call_batch(f, "batch_begin", table->batch_begin) == CATCHUP_ROW_FAILED ||
 		cu_perform_transaction_gone(f))
 		return cu_perform_fault(f, event, true, id);
-	if (!process(f, id, event))
+	if (!process(r, letter, event))
 		return false;
 	if (event->kind != CU_EVENT_FAULT &&
 		(cu_perform_call_batch(f, "batch_end", table->batch_end) == CATCHUP_ROW_FAILED ||
@@ -92,16 +128,17 @@ static bool process_batch(struct cu_follower *f, int64_t id, struct cu_event *ev
 }
 
 /* Inside the transaction in hand. CATCHUP_OK with *outcome; else what cannot be the row's fault. */
-static int try_letter(struct cu_follower *f, int64_t id, enum outcome *outcome)
+static int try_letter(struct retry *r, const struct catchup_dead_letter *letter, enum outcome *outcome)
 {
+	struct cu_follower *f = r->f;
 	struct cu_event event = {0};
 	bool removed;
-	int rc = cu_letters_remove(&f->writer, f->definition->name, id, &removed, &f->fault);
+	int rc = cu_letters_remove(&f->writer, f->definition->name, letter->id, &removed, &f->fault);
 
 	*outcome = TAKEN;
 	if (rc != CATCHUP_OK || !removed)
 		return rc;
-	if (!process_batch(f, id, &event)) {
+	if (!process_batch(r, letter, &event)) {
 		*outcome = GONE;
 		return CATCHUP_OK;
 	}
@@ -124,6 +161,8 @@ static int keep_failure(struct cu_follower *f, const struct catchup_dead_letter 
 		.code = f->row_fault.detail,
 		.message = f->row_fault.message,
 		.attempts = 1,
+		.event = letter->event,
+		.event_bytes = letter->event_bytes,
 	};
 	int rc = cu_conn_begin(&f->writer, &f->fault);
 
@@ -144,7 +183,7 @@ static int retry_letter(struct retry *r, size_t i)
 
 	if (rc != CATCHUP_OK)
 		return rc;
-	rc = try_letter(f, letter->id, &outcome);
+	rc = try_letter(r, letter, &outcome);
 	cu_source_fetch_end(&f->rows);
 	if (rc == CATCHUP_OK && outcome != FAILED) {
 		rc = cu_conn_commit(&f->writer, &f->fault);
@@ -179,12 +218,17 @@ static int retry_all(struct retry *r, int64_t id)
 	if (rc == CATCHUP_OK && !(r->failed = calloc(letters->n + 1, sizeof(bool))))
 		rc = cu_error_nomem(&f->fault);
 	for (size_t i = 0; rc == CATCHUP_OK && i < letters->n; i++) {
-		if (is_behind(r, i))
+		if (f->definition->table.event && !letters->letters[i].event) {
+			r->result->unkept++;
+			r->failed[i] = true;
+		} else if (is_behind(r, i)) {
 			r->result->behind++;
-		else
+		} else {
 			rc = retry_letter(r, i);
+		}
 	}
 	free(r->failed);
+	cu_line_parser_finish(&r->parser);
 	catchup_dead_free(letters);
 	return rc;
 }
@@ -199,10 +243,7 @@ static int retry_follower(struct cu_follower *f, int64_t id, struct catchup_dead
 	struct cu_event event;
 	int rc;
 
-	if (f->definition->table.event)
-		return cu_error_set(error, CATCHUP_CONFIG, 0,
-			"its dead letters are changelog events, which are not kept; rebuild its results "
-			"or drop the letters");
+	f->only_letters = true;
 	cu_follower_perform(f, &open, &event);
 	if (event.kind == CU_EVENT_FAULT) {
 		if (error)
@@ -211,7 +252,10 @@ static int retry_follower(struct cu_follower *f, int64_t id, struct catchup_dead
 	}
 	/* Letters are tried because their keys are parked: that must not park them again. */
 	f->policy.key[0] = '\0';
-	rc = retry_all(&r, id);
+	/* It may have run last under a version that made less of them. */
+	rc = cu_ledger_create_tables(&f->writer, &f->fault);
+	if (rc == CATCHUP_OK)
+		rc = retry_all(&r, id);
 	if (rc != CATCHUP_OK && error)
 		*error = f->fault;
 	cu_follower_close(f);

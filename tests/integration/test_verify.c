@@ -123,7 +123,7 @@ static void a_broken_record_is_found(void **state)
 	finds(s, into, "UPDATE catchup_dead SET id = 501 WHERE id = 407", "picky",
 		"the dead letter of row 501 is above the watermark 500",
 		"UPDATE catchup_dead SET id = 407 WHERE id = 501");
-	finds(s, into, "INSERT INTO catchup_dead SELECT consumer, 1, key, code, message, 1, 1, 1"
+	finds(s, into, "INSERT INTO catchup_dead SELECT consumer, 1, key, code, message, 1, 1, 1, NULL"
 		       " FROM catchup_dead WHERE id = 7",
 		"picky", "there are 6 dead letters, but only 5 rows were parked",
 		"DELETE FROM catchup_dead WHERE id = 1");

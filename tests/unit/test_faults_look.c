@@ -112,7 +112,7 @@ static int drop_letter(struct story *story, struct catchup_error *error)
 	int64_t dropped = 0;
 	int rc;
 
-	run_spared(story, "INSERT OR REPLACE INTO catchup_dead VALUES ('rows', 3, NULL, 0, '', 1, 1, 1)");
+	run_spared(story, "INSERT OR REPLACE INTO catchup_dead VALUES ('rows', 3, NULL, 0, '', 1, 1, 1, NULL)");
 	rc = catchup_dead_drop(story->s->database, "rows", 3, &dropped, error);
 	/* Dropped and told, or still there. */
 	assert_int_equal(dropped, rc == CATCHUP_OK);

@@ -378,6 +378,9 @@ struct catchup_dead_letter {
 	int64_t attempts;     /* how often it was tried; 0 when only its key was parked */
 	int64_t first_ms;     /* Unix time in ms of the first and the last failure */
 	int64_t last_ms;
+	const char *event;    /* of a changelog: the event as a line, event_bytes long, NUL-terminated;
+	                         NULL for a row, and for an event that was not kept */
+	size_t event_bytes;
 };
 
 struct catchup_dead_letters {
@@ -406,13 +409,15 @@ struct catchup_dead_result {
 	int64_t failed; /* failed again: attempts and message are those of this try */
 	int64_t gone;   /* the row is no longer in the source: the letter is dropped */
 	int64_t behind; /* not tried: an earlier row with the same key failed again */
+	int64_t unkept; /* not tried: its event was not kept, for it was longer than 64 KiB */
 };
 
 /*
  * Runs dead letters through their consumer again, each in a transaction of its own: its effects are
  * committed together with the end of the letter. May be called while another process runs the
  * consumer. The consumer is made as it was when it ran last; options gives the database, `builtins`
- * for consumers linked into the program, the log and the waiting times.
+ * for consumers linked into the program, the log and the waiting times. An event of a changelog is tried
+ * as it was kept in its letter.
  *
  * Returns: CATCHUP_OK and *result, also when rows failed again; CATCHUP_CONFIG when the consumer cannot
  *          be made here (it was linked into another program, or its file is gone).
