@@ -53,13 +53,14 @@ bool cu_lease_is_held(const struct cu_owner *holder, int64_t expires_ns, const s
 }
 
 /* The holder's process is gone, and did not say so. One of another container that has let its lease expire
- * is taken for gone: a container that crashes is started again as another one. */
+ * is taken for gone: a container that crashes is started again as another one. So is one that went with its
+ * machine: a row that takes all memory may end both. */
 static bool has_died(const struct lease *lease, const struct cu_owner *self)
 {
 	const struct cu_owner *holder = &lease->holder;
 
-	return holder->pid != 0 && lease->expires_ns != 0 && strcmp(holder->boot, self->boot) == 0 &&
-		(holder->space != self->space ||
+	return holder->pid != 0 && lease->expires_ns != 0 &&
+		(strcmp(holder->boot, self->boot) != 0 || holder->space != self->space ||
 			cu_os_process_start((pid_t)holder->pid) != holder->start);
 }
 

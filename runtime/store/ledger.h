@@ -124,7 +124,8 @@ int cu_ledger_has_dead_key(struct cu_ledger *ledger, const char *key, size_t key
  * nobody holds the lease, the holder's process is gone, its lease has expired, or it is ours; it then
  * raises the fence. *fence 0: somebody else has it; owner (256 bytes) says who and *wait_ns how long
  * to wait before asking again. *died: it was taken over from a process that has ended, as far as can be
- * told, without giving it back, and not with its machine; owner says which. In a transaction of its own.
+ * told, without giving it back, also when the machine went down with it; owner says which. In a transaction
+ * of its own.
  */
 struct cu_owner {
 	char name[256];    /* "host:pid", shown to people */

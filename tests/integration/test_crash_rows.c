@@ -204,6 +204,25 @@ static void who_asks_for_care_has_each_row_marked_from_the_start(void **state)
 	status_is(s, "stopped", "40", "row");
 }
 
+/* A row may end the machine, and not only the process: the next boot has another name. */
+static void a_row_that_ends_the_machine_is_found(void **state)
+{
+	struct scene *s = *state;
+	const char *consumer = module(s, "row");
+	int boots = 0, last;
+
+	make_deadly_source(s);
+	while ((last = run(s, consumer, "park")) == 128 + SIGABRT) {
+		assert_true(++boots < 20);
+		scene_sql(s, "UPDATE catchup_lease SET boot = 'before %d'", boots);
+	}
+	assert_int_equal(last, 0);
+	assert_int_equal(boots, 3);
+	seen(s, "id <> 7");
+	assert_int_equal(scene_number(s, "SELECT id FROM catchup_dead"), DEADLY);
+	verify(s);
+}
+
 static void a_kill_from_outside_blames_no_row(void **state)
 {
 	struct scene *s = *state;
@@ -248,6 +267,7 @@ int main(void)
 		SCENE_TEST(after_three_crashes_park_parks),
 		SCENE_TEST(a_key_that_crashed_is_parked_with_what_follows),
 		SCENE_TEST(who_asks_for_care_has_each_row_marked_from_the_start),
+		SCENE_TEST(a_row_that_ends_the_machine_is_found),
 		SCENE_TEST(a_kill_from_outside_blames_no_row),
 		SCENE_TEST(care_and_no_lease_exclude_each_other),
 	};
