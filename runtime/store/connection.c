@@ -428,7 +428,8 @@ void cu_conn_close(struct cu_conn *conn)
 	}
 	cu_guard_finish(&conn->guard);
 	free(conn->main_path);
-	free(conn->wal_path);
+	free(conn->beside[0].path);
+	free(conn->beside[1].path);
 	memset(conn, 0, sizeof(*conn));
 }
 

@@ -83,8 +83,10 @@ struct cu_conn {
 	int64_t log_bytes;       /* in use of main's write-ahead log after our last commit; what lies
 	                            behind that in the file is left from before */
 	struct cu_file_id main_id; /* the main file when it was opened */
-	char *wal_path;          /* owned; NULL when it has no write-ahead log */
-	struct cu_file_id wal_id; /* of the log: SQLite keeps it as long as somebody has the file open */
+	struct cu_file_beside {
+		char *path;      /* owned; NULL: there is none */
+		struct cu_file_id id; /* SQLite keeps it as long as somebody has the database open */
+	} beside[2];             /* the write-ahead log, and its index */
 	char *main_path;         /* owned */
 	sqlite3_stmt *begin, *commit, *rollback, *savepoint, *rollback_to, *version;
 	const struct cu_logger *logger;
@@ -136,7 +138,7 @@ int cu_conn_keep_log(struct cu_conn *conn, struct catchup_error *error);
 /* Gives pages that are only remembered back; for one that has nothing to do for a while. */
 void cu_conn_give_memory_back(struct cu_conn *conn);
 
-/* Whether the file at the path, or the write-ahead log beside it, is no longer the one that is open
+/* Whether the file at the path, or the log or its index beside it, is no longer the one that is open
  * (SQLITE_FCNTL_HAS_MOVED; SQLite itself would go on writing a log that nobody finds again). */
 bool cu_conn_moved(struct cu_conn *conn);
 /* Says so: CATCHUP_BACKWARDS (CU_FAULT_GONE). */

@@ -4,8 +4,9 @@
  *
  * A database that is renamed away goes on taking commits, and so does a write-ahead log that was
  * deleted: SQLite has both open and looks at neither name again. Whoever opens the database next finds
- * nothing of them. As long as anybody has the database open in WAL mode, SQLite keeps the log it has,
- * so one that is another was changed by somebody else.
+ * nothing of them. Without the log's index (-shm) he finds the log, but no lock of ours: what both write
+ * damages the database. As long as anybody has it open in WAL mode, SQLite keeps the two files it has, so
+ * one that is another was changed by somebody else.
  */
 #include "store/moved.h"
 
@@ -19,8 +20,8 @@
 int cu_conn_say_moved(const char *path, struct catchup_error *error)
 {
 	return cu_error_set(error, CATCHUP_BACKWARDS, SQLITE_READONLY_DBMOVED,
-		"database '%.300s': the file, or the write-ahead log beside it, was replaced, renamed or "
-		"removed while it was in use", path);
+		"database '%.300s': the file, or the write-ahead log or its index beside it (-wal, -shm), "
+		"was replaced, renamed or removed while it was in use", path);
 }
 
 int cu_moved_check(const char *path, bool may_be_missing, const struct cu_file_id *must_be,
@@ -41,15 +42,19 @@ int cu_moved_note_files(struct cu_conn *conn, struct catchup_error *error)
 
 	if (cu_file_stat_path(conn->main_path, &st) == 0)
 		conn->main_id = st.id;
-	if (asprintf(&conn->wal_path, "%s-wal", conn->main_path) < 0) {
-		conn->wal_path = NULL;
-		return cu_error_nomem(error);
-	}
-	if (cu_file_stat_path(conn->wal_path, &st) == 0) {
-		conn->wal_id = st.id;
-	} else {
-		free(conn->wal_path);
-		conn->wal_path = NULL;
+	for (size_t i = 0; i < sizeof(conn->beside) / sizeof(conn->beside[0]); i++) {
+		struct cu_file_beside *beside = &conn->beside[i];
+
+		if (asprintf(&beside->path, "%s%s", conn->main_path, i == 0 ? "-wal" : "-shm") < 0) {
+			beside->path = NULL;
+			return cu_error_nomem(error);
+		}
+		if (cu_file_stat_path(beside->path, &st) == 0) {
+			beside->id = st.id;
+		} else {
+			free(beside->path);
+			beside->path = NULL;
+		}
 	}
 	return CATCHUP_OK;
 }
@@ -63,20 +68,21 @@ static bool schema_moved(struct cu_conn *conn, const char *schema)
 }
 
 /* An error that says nothing of the file's being there is none here. */
-static bool log_moved(const struct cu_conn *conn)
+static bool has_moved(const struct cu_file_beside *beside)
 {
 	struct cu_file_stat st;
 	int rc;
 
-	if (!conn->wal_path)
+	if (!beside->path)
 		return false;
-	rc = cu_file_stat_path(conn->wal_path, &st);
-	return rc == -ENOENT || (rc == 0 && !cu_file_same(&st.id, &conn->wal_id));
+	rc = cu_file_stat_path(beside->path, &st);
+	return rc == -ENOENT || (rc == 0 && !cu_file_same(&st.id, &beside->id));
 }
 
 bool cu_conn_moved(struct cu_conn *conn)
 {
 	cu_conn_check_owner(conn);
-	return schema_moved(conn, "main") || log_moved(conn) ||
+	return schema_moved(conn, "main") || has_moved(&conn->beside[0]) ||
+		has_moved(&conn->beside[1]) ||
 		(conn->guard.source_attached && schema_moved(conn, "source"));
 }

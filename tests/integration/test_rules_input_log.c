@@ -76,8 +76,8 @@ static void a_log_deleted_after_a_crash_takes_results_and_watermark_together(voi
 					 " numbers)"), 1);
 }
 
-/* "`-wal` deleted or foreign": while it is open. SQLite would go on writing the old one, which nobody
- * finds again. */
+/* "`-wal` deleted or foreign, `-shm` stale": while it is open. SQLite would go on writing the old log,
+ * which nobody finds again, or take locks in the old index, which nobody else sees. */
 static void a_log_deleted_or_replaced_while_open_stops_it(void **state)
 {
 	struct scene *s = *state;
@@ -85,7 +85,9 @@ static void a_log_deleted_or_replaced_while_open_stops_it(void **state)
 	char *wal = scene_path(s, "app.db-wal");
 	char *other = scene_path(s, "other-wal");
 
-	for (int replaced = 0; replaced < 2; replaced++) {
+	for (int i = 0; i < 4; i++) {
+		char *changed = i < 2 ? wal : scene_path(s, "app.db-shm");
+		bool replaced = i % 2;
 		struct program p = {0};
 		long long before;
 
@@ -97,13 +99,13 @@ static void a_log_deleted_or_replaced_while_open_stops_it(void **state)
 		before = help_watermark(s->database, "copies");
 		if (replaced) {
 			test_write_file(other, "of another database");
-			assert_int_equal(rename(other, wal), 0);
+			assert_int_equal(rename(other, changed), 0);
 		} else {
-			assert_int_equal(unlink(wal), 0);
+			assert_int_equal(unlink(changed), 0);
 		}
 		assert_int_equal(program_finish(&p), 6);
-		help_expect(p.err.text, "app.db': the file, or the write-ahead log beside it, was replaced,"
-					" renamed or removed while it was in use");
+		help_expect(p.err.text, "app.db': the file, or the write-ahead log or its index beside it"
+					" (-wal, -shm), was replaced, renamed or removed while it was in use");
 		program_free(&p);
 		unlink(wal);
 		unlink(scene_path(s, "app.db-shm"));
