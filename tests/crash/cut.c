@@ -291,7 +291,15 @@ static int cut_shm_map(sqlite3_file *file, int page, int bytes, int extend, void
 
 static int cut_shm_lock(sqlite3_file *file, int offset, int n, int flags)
 {
-	return real_of(file)->pMethods->xShmLock(real_of(file), offset, n, flags);
+	int rc = SQLITE_OK;
+
+	/* Nothing is prepared for one who cannot unlock. */
+	if (flags & SQLITE_SHM_LOCK) {
+		pthread_mutex_lock(&mu);
+		rc = count_call(CUT_CALL_LOCK, ((struct cut_file *)file)->slot);
+		pthread_mutex_unlock(&mu);
+	}
+	return rc == SQLITE_OK ? real_of(file)->pMethods->xShmLock(real_of(file), offset, n, flags) : rc;
 }
 
 static void cut_shm_barrier(sqlite3_file *file)

@@ -32,7 +32,9 @@ void cut_note(int kind, int64_t value);
 
 /* ---- calls that fail ------------------------------------------------------------------------- */
 
-enum cut_call { CUT_CALL_OPEN, CUT_CALL_READ, CUT_CALL_WRITE, CUT_CALL_TRUNCATE, CUT_CALL_SYNC, CUT_CALLS };
+enum cut_call { CUT_CALL_OPEN, CUT_CALL_READ, CUT_CALL_WRITE, CUT_CALL_TRUNCATE, CUT_CALL_SYNC,
+	CUT_CALL_LOCK, /* in the log's index */
+	CUT_CALLS };
 
 /* From the nth call of a kind on, counted from 1, so many return this code and do nothing. nth 0: none
  * does. Counts of calls begin anew. */

@@ -63,6 +63,8 @@ static const struct {
 	{CUT_CALL_TRUNCATE, "truncate: I/O error", SQLITE_IOERR_TRUNCATE},
 	{CUT_CALL_READ, "read: I/O error", SQLITE_IOERR_READ},
 	{CUT_CALL_READ, "read: out of memory", SQLITE_IOERR_NOMEM},
+	{CUT_CALL_LOCK, "lock: protocol", SQLITE_PROTOCOL},
+	{CUT_CALL_LOCK, "lock: I/O error", SQLITE_IOERR_SHMLOCK},
 	{CUT_CALL_OPEN, "open: cannot", SQLITE_CANTOPEN},
 	{CUT_CALL_OPEN, "open: out of memory", SQLITE_NOMEM},
 };
