@@ -106,8 +106,12 @@ int catchup_forget(const char *database, const char *consumer, struct catchup_er
 			rc = in_file(into[0] ? into : path, consumer, forget_results, error);
 	}
 	/* Last, because as long as it stands there the rest can be found and tried again. */
-	if (rc == CATCHUP_OK)
+	if (rc == CATCHUP_OK) {
 		rc = in_file(path, consumer, forget_registration, error);
+		if (rc != CATCHUP_OK)
+			cu_error_prefix(error, "consumer '%.200s': its watermark, counters and dead letters are "
+				"gone, but it is still listed; forget it again: ", consumer);
+	}
 	cu_entries_finish(&entries);
 	free(path);
 	return rc;

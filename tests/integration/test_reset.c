@@ -283,6 +283,14 @@ static void what_is_forgotten_is_off_the_books_and_its_results_stay(void **state
 	run(s, "far.sql");
 	assert_int_equal(unlink(scene_path(s, "far.db")), 0);
 	forget(s, 0, "consumer 'far' is forgotten", "far");
+	/* It stands in two files: what is done of it is told. */
+	run(s, "far.sql");
+	scene_sql(s, "CREATE TRIGGER later BEFORE DELETE ON catchup_consumer BEGIN"
+		     " SELECT RAISE(ABORT, 'not now'); END");
+	forget(s, 4, "letters are gone, but it is still listed; forget it again: ", "far");
+	assert_int_equal(test_number(scene_path(s, "far.db"), "SELECT count(*) FROM catchup"), 0);
+	scene_sql(s, "DROP TRIGGER later");
+	forget(s, 0, "consumer 'far' is forgotten", "far");
 	/* What runs again begins at the first row. */
 	forget(s, 0, "consumer 'sums' is forgotten", "sums");
 	run(s, "sums.sql");
