@@ -168,6 +168,18 @@ static int ask(struct cu_conn *conn, const char *sql, char *to, size_t bytes,
 	return rc;
 }
 
+int cu_conn_has(struct cu_conn *conn, const char *table, const char *column, bool *has,
+	struct catchup_error *error)
+{
+	int rc = sqlite3_table_column_metadata(conn->db, "main", table, column, NULL, NULL, NULL, NULL,
+		NULL);
+
+	*has = rc == SQLITE_OK;
+	/* Any other code is no answer: what is there might be taken for missing. */
+	return rc == SQLITE_OK || rc == SQLITE_ERROR ? CATCHUP_OK
+						     : failed(conn, error, "reading the schema");
+}
+
 int cu_conn_keep_log(struct cu_conn *conn, struct catchup_error *error)
 {
 	return sqlite3_db_config(conn->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, (int *)NULL) == SQLITE_OK

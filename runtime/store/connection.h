@@ -128,6 +128,10 @@ static inline bool cu_conn_in_transaction(const struct cu_conn *conn)
 	return conn->db && sqlite3_get_autocommit(conn->db) == 0;
 }
 
+/* Whether main has a table (no view) of that name; with a column: whether the table has that. */
+int cu_conn_has(struct cu_conn *conn, const char *table, const char *column, bool *has,
+	struct catchup_error *error);
+
 /* PRAGMA data_version of main: changes when another connection has committed. About 2 us. */
 int cu_conn_data_version(struct cu_conn *conn, int64_t *version, struct catchup_error *error);
 

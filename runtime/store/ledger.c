@@ -194,9 +194,10 @@ static int grow_tables(struct cu_conn *conn, struct catchup_error *error)
 
 	for (size_t i = 0; i < sizeof(later_columns) / sizeof(later_columns[0]) && rc == CATCHUP_OK; i++) {
 		char sql[128];
+		bool has;
 
-		if (sqlite3_table_column_metadata(conn->db, "main", later_columns[i].table,
-			    later_columns[i].column, NULL, NULL, NULL, NULL, NULL) == SQLITE_OK)
+		rc = cu_conn_has(conn, later_columns[i].table, later_columns[i].column, &has, error);
+		if (rc != CATCHUP_OK || has)
 			continue;
 		snprintf(sql, sizeof(sql), "ALTER TABLE main.%s ADD COLUMN %s %s",
 			later_columns[i].table, later_columns[i].column, later_columns[i].type);

@@ -91,25 +91,22 @@ static int failed(struct cu_conn *conn, struct catchup_error *error)
 	return cu_error_sqlite(error, conn->db, "database '%.300s': dead letters", conn->main_path);
 }
 
-/* Whether there is the table; with a column: whether it has that. */
-static bool has_letters(struct cu_conn *conn, const char *column)
-{
-	return sqlite3_table_column_metadata(conn->db, "main", "catchup_dead", column, NULL, NULL, NULL,
-		       NULL, NULL) == SQLITE_OK;
-}
-
 int cu_letters_read(struct catchup_dead_letters *letters, struct cu_conn *conn,
 	const char *consumer, int64_t id, struct catchup_error *error)
 {
 	struct whole *whole = (struct whole *)(void *)letters;
 	sqlite3_stmt *stmt = NULL;
+	bool letters_kept, events_kept = false;
 	int rc;
 
 	cu_conn_check_owner(conn);
-	if (!has_letters(conn, NULL))
-		return CATCHUP_OK;
+	rc = cu_conn_has(conn, "catchup_dead", NULL, &letters_kept, error);
+	if (rc == CATCHUP_OK && letters_kept)
+		rc = cu_conn_has(conn, "catchup_dead", "event", &events_kept, error);
+	if (rc != CATCHUP_OK || !letters_kept)
+		return rc;
 	/* Where nothing has run since events are kept, there is no place for them. */
-	rc = sqlite3_prepare_v2(conn->db, has_letters(conn, "event")
+	rc = sqlite3_prepare_v2(conn->db, events_kept
 		? "SELECT id, key, code, message, attempts, first_ms, last_ms, event FROM main.catchup_dead"
 		  " WHERE consumer = ?1 AND (?2 = 0 OR id = ?2) ORDER BY id"
 		: "SELECT id, key, code, message, attempts, first_ms, last_ms, NULL FROM main.catchup_dead"
@@ -219,15 +216,18 @@ static int drop_all(struct cu_conn *conn, const struct catchup_dead_letters *let
 	int64_t *dropped, struct catchup_error *error)
 {
 	int rc = cu_conn_begin(conn, error);
+	int64_t n = 0;
 	bool removed;
 
 	for (size_t i = 0; i < letters->n && rc == CATCHUP_OK; i++) {
 		rc = cu_letters_remove(
 			conn, letters->letters[i].consumer, letters->letters[i].id, &removed, error);
-		*dropped += removed;
+		n += removed;
 	}
 	if (rc == CATCHUP_OK)
 		rc = cu_conn_commit(conn, error);
+	if (rc == CATCHUP_OK)
+		*dropped += n;
 	cu_conn_rollback(conn);
 	return rc;
 }

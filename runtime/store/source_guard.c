@@ -64,13 +64,14 @@ int cu_source_guard_read(struct cu_conn *conn, const char *table, struct cu_sour
 	struct catchup_error *error)
 {
 	sqlite3_stmt *stmt = NULL;
+	bool any;
 	int rc;
 
 	*guard = (struct cu_source_guard){0};
 	cu_conn_check_owner(conn);
-	if (sqlite3_table_column_metadata(conn->db, "main", "catchup_guard", NULL, NULL, NULL, NULL,
-		    NULL, NULL) != SQLITE_OK)
-		return CATCHUP_OK;
+	rc = cu_conn_has(conn, "catchup_guard", NULL, &any, error);
+	if (rc != CATCHUP_OK || !any)
+		return rc;
 	/* A table that was dropped took its triggers along, whatever the record says. */
 	rc = sqlite3_prepare_v2(conn->db,
 		"SELECT g.newest, g.since FROM main.catchup_guard AS g WHERE g.source = ?1"

@@ -134,8 +134,7 @@ static int check_real_source(const struct cu_follower *f, struct catchup_error *
 	int rc = cu_conn_open(&conn, &options, error);
 
 	if (rc == CATCHUP_OK && spec.table && !f->definition->table.event)
-		there = sqlite3_table_column_metadata(conn.db, "main", spec.table, NULL, NULL, NULL,
-				NULL, NULL, NULL) == SQLITE_OK;
+		rc = cu_conn_has(&conn, spec.table, NULL, &there, error);
 	if (rc == CATCHUP_OK && there)
 		rc = cu_source_open(&source, &conn, &spec, error);
 	cu_source_close(&source);
