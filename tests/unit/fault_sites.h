@@ -3,8 +3,9 @@
  * fault_sites.h - each call to the machine, at each place where it is made, fails once.
  *
  * The linker puts functions of fault_sites.c in place of libc's and SQLite's (--wrap). A place is a
- * call's return address together with the SQL it is about: a first run of a story finds the places, and
- * then the story is run once for each, with the first call there failing as the machine would.
+ * call's return address, with those of its callers and the SQL it is about: a first run of a story finds
+ * the places, and then the story is run once for each, with the first call there failing as the machine
+ * would.
  */
 #ifndef TESTS_FAULT_SITES_H
 #define TESTS_FAULT_SITES_H
