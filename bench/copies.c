@@ -79,6 +79,7 @@ int bench_copies_make(struct bench *b, struct bench_copies *copies, size_t n,
 			.open = open_copy,
 			.row = copy_row,
 			.close = close_copy,
+			.shares = 1,
 		};
 		copies->consumers[i].table = &copies->tables[i];
 	}

@@ -425,6 +425,7 @@ void cu_sql_consumer_functions(struct catchup_consumer *table, const struct cu_s
 {
 	table->open = open_consumer;
 	table->close = close_consumer;
+	table->shares = 1;
 	if (file->sections[CU_SQL_SECTION_APPLY].text)
 		table->range = run_range;
 	else

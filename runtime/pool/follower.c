@@ -3,6 +3,7 @@
  * follower.c - a consumer as it runs: made and freed by the runtime, driven by its worker thread.
  */
 #include "pool/perform.h"
+#include "pool/share.h"
 
 #include "base/check.h"
 #include "base/error.h"
@@ -135,6 +136,7 @@ bool cu_follower_run(struct cu_follower *f)
 		f->wake_at_ns = CU_FOREVER;
 		return false;
 	}
+	cu_share_seat(f);
 	while (!done) {
 		/* One batch at a time, so that followers of one thread take turns; never in the middle
 		 * of one, with the turn to write still held. */

@@ -221,7 +221,7 @@ void cu_mapper_map_again(struct cu_mapper *m, struct cu_mapped_row *row)
 	cu_source_fetch_begin(&f->rows, row->id - 1, row->id);
 	rc = cu_source_fetch_next(&f->rows, &id, &error);
 	if (rc == CATCHUP_OK && id == row->id) {
-		cu_map_thread_row(row, &f->definition->table, &f->context, &f->writer, f->state,
+		cu_map_thread_row(row, &f->definition->table, &f->context, f->writer, f->state,
 			cu_source_row(&f->rows));
 	} else if (rc == CATCHUP_OK) {
 		/* Deleted since: nothing is left to apply. */

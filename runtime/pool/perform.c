@@ -8,6 +8,7 @@
  * savepoint and commits (perform_batch.c). Connections come and go in perform_open.c.
  */
 #include "pool/perform.h"
+#include "pool/share.h"
 
 #include "base/check.h"
 #include "base/error.h"
@@ -69,6 +70,10 @@ bool cu_perform_fault(struct cu_follower *f, struct cu_event *event, bool of_row
 	if (event->fault == CU_FAULT_ROW || event->fault == CU_FAULT_SLOW)
 		f->row_fault = f->fault;
 	f->fault_row = row;
+	/* After a failed write or sync nobody knows what the connection would write. */
+	if (event->fault == CU_FAULT_IO || event->fault == CU_FAULT_FULL ||
+		event->fault == CU_FAULT_MEMORY)
+		cu_share_spoil(f);
 	event->now_ns = cu_os_now_ns();
 	return true;
 }
@@ -82,9 +87,9 @@ void cu_perform_take_failure(struct cu_follower *f)
 {
 	const struct cu_context *context = &f->context;
 
-	if (f->writer.guard.denied[0] != '\0')
+	if (f->writer->guard.denied[0] != '\0')
 		cu_error_set(&f->fault, CATCHUP_CONSUMER, context->fail_code,
-			"not allowed: %s (%s)", f->writer.guard.denied, context->fail_text);
+			"not allowed: %s (%s)", f->writer->guard.denied, context->fail_text);
 	else
 		cu_error_set(&f->fault, cu_perform_failure_code(context->fail_code),
 			context->fail_code, "%s", context->fail_text);
@@ -170,8 +175,11 @@ static bool perform_wait(struct cu_follower *f, const struct cu_action *action,
 			return cu_perform_fault(f, event, false, 0);
 		}
 	}
-	if (f->changes && cu_changes_sync(f->changes) && f->plan.available == f->plan.watermark)
+	if (f->changes && cu_changes_sync(f->changes) && f->plan.available == f->plan.watermark) {
+		if (cu_share_is_spoiled(f, &f->fault))
+			return cu_perform_fault(f, event, false, 0);
 		return cu_perform_resync(f, event);
+	}
 	if (action->until_ns == 0 || event->now_ns >= action->until_ns) {
 		event->kind = CU_EVENT_TIME;
 		return true;
@@ -267,7 +275,7 @@ static void perform_stop(struct cu_follower *f, const struct cu_action *action)
 	} else {
 		cu_trouble_leave(f);
 	}
-	if (cu_conn_is_open(&f->writer) && f->plan.fence != 0) {
+	if (f->writer && f->plan.fence != 0) {
 		cu_turn_take(f);
 		cu_ledger_drop_lease(&f->ledger, f->plan.fence, NULL);
 		cu_turn_give(f, 0);
@@ -275,6 +283,23 @@ static void perform_stop(struct cu_follower *f, const struct cu_action *action)
 	cu_follower_close(f);
 	atomic_store(&f->ended, 1);
 	cu_park_wake(&f->runtime->progress);
+}
+
+/* Another one has met an error of the machine on a connection that both have. */
+static bool meets_spoiled(struct cu_follower *f, const struct cu_action *action)
+{
+	switch (action->kind) {
+	case CU_ACTION_LEASE:
+	case CU_ACTION_LOAD:
+	case CU_ACTION_CUT:
+	case CU_ACTION_FETCH:
+	case CU_ACTION_MARK:
+	case CU_ACTION_BEGIN:
+	case CU_ACTION_RENEW:
+		return cu_share_is_spoiled(f, &f->fault);
+	default:
+		return false;
+	}
 }
 
 bool cu_follower_perform(
@@ -286,6 +311,8 @@ bool cu_follower_perform(
 
 	*event = (struct cu_event){.now_ns = now_ns,
 		.stopping = atomic_load_explicit(&f->runtime->stopping, memory_order_relaxed) != 0};
+	if (meets_spoiled(f, action))
+		return cu_perform_fault(f, event, false, 0);
 	switch (action->kind) {
 	case CU_ACTION_OPEN:
 		return cu_perform_open(f, event);

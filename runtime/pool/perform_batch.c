@@ -58,9 +58,9 @@ int cu_perform_call_batch(struct cu_follower *f, const char *name,
 	if (!function)
 		return CATCHUP_ROW_APPLIED;
 	cu_context_begin_call(&f->context);
-	cu_conn_guard_enter(&f->writer);
+	cu_conn_guard_enter(f->writer);
 	result = function(&f->context.public, f->state);
-	cu_conn_guard_leave(&f->writer);
+	cu_conn_guard_leave(f->writer);
 	result = cu_context_result(&f->context, name, result);
 	if (result == CATCHUP_ROW_FAILED)
 		cu_perform_take_failure(f);
@@ -69,7 +69,7 @@ int cu_perform_call_batch(struct cu_follower *f, const char *name,
 
 bool cu_perform_transaction_gone(struct cu_follower *f)
 {
-	if (cu_conn_in_transaction(&f->writer))
+	if (cu_conn_in_transaction(f->writer))
 		return false;
 	cu_error_set(&f->fault, CATCHUP_CONSUMER, 0,
 		"its SQL rolled the whole transaction back (OR ROLLBACK, RAISE(ROLLBACK)); "
@@ -108,14 +108,14 @@ bool cu_perform_begin(struct cu_follower *f, struct cu_event *event)
 	cu_trouble_note_state(f, CATCHUP_STATE_RUNNING);
 	rc = take_turn(f, &f->fault);
 	if (rc == CATCHUP_OK)
-		rc = cu_conn_begin(&f->writer, &f->fault);
+		rc = cu_conn_begin(f->writer, &f->fault);
 	if (rc == CATCHUP_OK)
 		rc = cu_ledger_load(&f->ledger, &event->watermark, &f->fault);
 	if (rc != CATCHUP_OK)
 		return cu_perform_fault(f, event, false, 0);
 	event->now_ns = cu_os_now_ns();
 	event->hold_ns = cu_turn_hold_ns(f);
-	cu_conn_set_deadline(&f->writer, cu_deadline(event->now_ns,
+	cu_conn_set_deadline(f->writer, cu_deadline(event->now_ns,
 						 f->plan.config.batch_ns + STATEMENT_DEADLINE_NS));
 	event->kind = CU_EVENT_BEGUN;
 	if (event->watermark != f->plan.watermark || f->plan.park)
@@ -156,10 +156,10 @@ static bool deliver_mapped(struct cu_follower *f, struct cu_event *event)
 	}
 	if (!row->passed) {
 		cu_context_begin_call(&f->context);
-		cu_conn_guard_enter(&f->writer);
+		cu_conn_guard_enter(f->writer);
 		result = f->definition->table.apply(
 			&f->context.public, f->state, row->id, row->result);
-		cu_conn_guard_leave(&f->writer);
+		cu_conn_guard_leave(f->writer);
 		result = cu_context_result(&f->context, "apply", result);
 		if (result == CATCHUP_ROW_FAILED) {
 			cu_perform_take_failure(f);
@@ -189,9 +189,9 @@ static bool deliver_event(struct cu_follower *f, struct cu_event *event)
 		return true;
 	}
 	cu_context_begin_call(&f->context);
-	cu_conn_guard_enter(&f->writer);
+	cu_conn_guard_enter(f->writer);
 	result = f->definition->table.event(&f->context.public, f->state, &change->event);
-	cu_conn_guard_leave(&f->writer);
+	cu_conn_guard_leave(f->writer);
 	result = cu_context_result(&f->context, "event", result);
 	if (result == CATCHUP_ROW_FAILED) {
 		cu_perform_take_failure(f);
@@ -218,9 +218,9 @@ static bool deliver_row(struct cu_follower *f, struct cu_event *event)
 		event->outcome = CU_OUTCOME_PARKED;
 	} else {
 		cu_context_begin_call(&f->context);
-		cu_conn_guard_enter(&f->writer);
+		cu_conn_guard_enter(f->writer);
 		result = f->definition->table.row(&f->context.public, f->state, row);
-		cu_conn_guard_leave(&f->writer);
+		cu_conn_guard_leave(f->writer);
 		result = cu_context_result(&f->context, "row", result);
 		if (result == CATCHUP_ROW_FAILED) {
 			cu_perform_take_failure(f);
@@ -259,9 +259,9 @@ static int call_range(struct cu_follower *f, int64_t lo, int64_t hi)
 	int result;
 
 	cu_context_begin_call(&f->context);
-	cu_conn_guard_enter(&f->writer);
+	cu_conn_guard_enter(f->writer);
 	result = f->definition->table.range(&f->context.public, f->state, lo, hi);
-	cu_conn_guard_leave(&f->writer);
+	cu_conn_guard_leave(f->writer);
 	result = cu_context_result(&f->context, "range", result);
 	if (result == CATCHUP_ROW_FAILED)
 		cu_perform_take_failure(f);
@@ -327,8 +327,8 @@ void cu_perform_wake_chain(struct cu_follower *f)
 	for (struct cu_reader *r = f->runtime->readers; r; r = r->next) {
 		if (!r->spec.table || !cu_file_same(&r->id, &f->file->id))
 			continue;
-		for (size_t i = 0; i < f->writer.guard.n_writes; i++) {
-			if (sqlite3_stricmp(r->spec.table, f->writer.guard.writes[i]) == 0) {
+		for (size_t i = 0; i < f->writer->guard.n_writes; i++) {
+			if (sqlite3_stricmp(r->spec.table, f->writer->guard.writes[i]) == 0) {
 				cu_reader_wake(r);
 				break;
 			}
@@ -373,7 +373,7 @@ bool cu_perform_commit(struct cu_follower *f, const struct cu_action *action,
 		(cu_perform_call_batch(f, "batch_end", f->definition->table.batch_end) == CATCHUP_ROW_FAILED ||
 			cu_perform_transaction_gone(f)))
 		return cu_perform_fault(f, event, false, 0);
-	cu_conn_set_deadline(&f->writer, CU_FOREVER);
+	cu_conn_set_deadline(f->writer, CU_FOREVER);
 	if (write_ledger(f, action, &lost) != CATCHUP_OK)
 		return cu_perform_fault(f, event, false, 0);
 	if (lost) {
@@ -384,7 +384,7 @@ bool cu_perform_commit(struct cu_follower *f, const struct cu_action *action,
 		event->kind = CU_EVENT_LOST;
 		return true;
 	}
-	if (cu_conn_commit(&f->writer, &f->fault) != CATCHUP_OK)
+	if (cu_conn_commit(f->writer, &f->fault) != CATCHUP_OK)
 		return cu_perform_fault(f, event, false, 0);
 	event->now_ns = cu_os_now_ns();
 	note_commit(f, action);
@@ -405,9 +405,9 @@ bool cu_perform_commit(struct cu_follower *f, const struct cu_action *action,
 bool cu_perform_abort(struct cu_follower *f, struct cu_event *event)
 {
 	cu_source_fetch_end(&f->rows);
-	if (cu_conn_is_open(&f->writer)) {
-		cu_conn_set_deadline(&f->writer, CU_FOREVER);
-		cu_conn_rollback(&f->writer);
+	if (f->writer) {
+		cu_conn_set_deadline(f->writer, CU_FOREVER);
+		cu_conn_rollback(f->writer);
 	}
 	cu_turn_give(f, 0);
 	event->kind = CU_EVENT_DONE;

@@ -3,6 +3,7 @@
  * perform_open.c - a follower's connections, its lease, and the watermark it starts from.
  */
 #include "pool/perform.h"
+#include "pool/share.h"
 
 #include "base/error.h"
 
@@ -20,14 +21,14 @@
 /* The guard goes with its connection; what it has seen is kept. Without memory it is not. */
 static void keep_written(struct cu_follower *f)
 {
-	struct cu_guard *guard = &f->writer.guard;
-	size_t most = f->n_written + guard->n_writes;
-	char **grown = guard->n_writes ? realloc(f->written, most * sizeof(*grown)) : NULL;
+	struct cu_guard *guard = f->writer ? &f->writer->guard : NULL;
+	size_t new = guard ? guard->n_writes : 0;
+	char **grown = new ? realloc(f->written, (f->n_written + new) * sizeof(*grown)) : NULL;
 
 	if (!grown)
 		return;
 	f->written = grown;
-	for (size_t i = 0; i < guard->n_writes; i++) {
+	for (size_t i = 0; i < new; i++) {
 		size_t k = 0;
 
 		while (k < f->n_written && sqlite3_stricmp(f->written[k], guard->writes[i]) != 0)
@@ -42,10 +43,10 @@ static void keep_written(struct cu_follower *f)
 static void close_consumer(struct cu_follower *f)
 {
 	if (f->consumer_open) {
-		cu_conn_guard_enter(&f->writer);
+		cu_conn_guard_enter(f->writer);
 		if (f->definition->table.close)
 			f->definition->table.close(&f->context.public, f->state);
-		cu_conn_guard_leave(&f->writer);
+		cu_conn_guard_leave(f->writer);
 		f->consumer_open = false;
 	}
 	f->state = NULL;
@@ -53,6 +54,7 @@ static void close_consumer(struct cu_follower *f)
 
 void cu_follower_close(struct cu_follower *f)
 {
+	cu_share_seat(f);
 	close_consumer(f);
 	f->mapped = NULL;
 	f->change = NULL;
@@ -63,9 +65,10 @@ void cu_follower_close(struct cu_follower *f)
 	cu_source_close(&f->rows);
 	cu_source_close(&f->range);
 	cu_ledger_close(&f->ledger);
-	cu_conn_close(&f->fetcher);
 	keep_written(f);
-	cu_conn_close(&f->writer);
+	cu_share_close(&f->fetcher, f);
+	cu_share_close(&f->writer, f);
+	f->memory_given_back = false;
 }
 
 static int open_connections(struct cu_follower *f, struct catchup_error *error)
@@ -87,27 +90,24 @@ static int open_connections(struct cu_follower *f, struct catchup_error *error)
 	int rc;
 
 	cu_setup_spec(f, &spec);
-	rc = cu_conn_open(&f->writer, &options, error);
+	rc = cu_share_open(&f->writer, f, &options, error);
 	if (rc != CATCHUP_OK)
 		return rc;
-	f->writer.guard.consumer = f->definition->name;
-	f->writer.guard.source = f->definition->source;
-	f->writer.guard.source_attached = f->separate;
-	rc = cu_ledger_open(&f->ledger, &f->writer, f->definition->name, error);
+	rc = cu_ledger_open(&f->ledger, f->writer, f->definition->name, error);
 	if (rc != CATCHUP_OK)
 		return rc;
 	if (spec.table) {
-		rc = cu_source_open(&f->range, &f->writer, &spec, error);
+		rc = cu_source_open(&f->range, f->writer, &spec, error);
 		if (rc != CATCHUP_OK)
 			return rc;
 	}
 	if (f->definition->table.range || f->definition->table.event)
 		return CATCHUP_OK;
 	options.role = CU_ROLE_FETCH;
-	rc = cu_conn_open(&f->fetcher, &options, error);
+	rc = cu_share_open(&f->fetcher, f, &options, error);
 	if (rc != CATCHUP_OK)
 		return rc;
-	return cu_source_open(&f->rows, &f->fetcher, &spec, error);
+	return cu_source_open(&f->rows, f->fetcher, &spec, error);
 }
 
 static int open_consumer(struct cu_follower *f, struct catchup_error *error)
@@ -116,13 +116,13 @@ static int open_consumer(struct cu_follower *f, struct catchup_error *error)
 	int result = CATCHUP_ROW_APPLIED;
 
 	cu_context_init(&f->context, f->definition, &f->runtime->logger, &f->runtime->stopping,
-		f->writer.db, 0);
+		f->writer->db, 0);
 	f->context.calls = &f->calls[0];
 	if (table->open) {
 		cu_context_begin_call(&f->context);
-		cu_conn_guard_enter(&f->writer);
+		cu_conn_guard_enter(f->writer);
 		result = table->open(&f->context.public, &f->state);
-		cu_conn_guard_leave(&f->writer);
+		cu_conn_guard_leave(f->writer);
 		result = cu_context_result(&f->context, "open", result);
 	}
 	if (result == CATCHUP_ROW_FAILED) {
@@ -157,14 +157,28 @@ static void name_fault(struct cu_follower *f)
 		cu_error_prefix(&f->fault, "%s", prefix);
 }
 
+/* The connections, and the consumer on them. */
+static int open_both(struct cu_follower *f, struct catchup_error *error)
+{
+	int rc = open_connections(f, error);
+
+	return rc == CATCHUP_OK ? open_consumer(f, error) : rc;
+}
+
 bool cu_perform_open(struct cu_follower *f, struct cu_event *event)
 {
 	int rc;
 
 	cu_follower_close(f);
-	rc = open_connections(f, &f->fault);
+	rc = open_both(f, &f->fault);
+	/* Known before any of it has run. */
+	if (rc == CATCHUP_OK && f->writer->guard.temporary && cu_share_is_common(f->writer)) {
+		f->keeps_temporary = true;
+		cu_follower_close(f);
+		rc = open_both(f, &f->fault);
+	}
 	if (rc == CATCHUP_OK)
-		rc = open_consumer(f, &f->fault);
+		f->writer->guard.common = cu_share_is_common(f->writer);
 	if (rc == CATCHUP_OK && f->definition->table.event && !f->only_letters)
 		rc = cu_changes_create(&f->changes, f, &f->fault);
 	if (rc == CATCHUP_OK && f->definition->table.map)
@@ -338,17 +352,11 @@ static bool is_renewed(const struct cu_file *file, int64_t now_ns, int64_t life_
 	return renewed_ns != 0 && now_ns - renewed_ns < life_ns / 6;
 }
 
-/* One who had nothing to do since the last renewal. */
+/* One who had nothing to do since the last renewal rests. */
 static void give_memory_back(struct cu_follower *f)
 {
-	if (f->batches_at_renewal != f->progress.batches) {
-		f->batches_at_renewal = f->progress.batches;
-		f->memory_given_back = false;
-	} else if (!f->memory_given_back) {
-		cu_conn_give_memory_back(&f->writer);
-		cu_conn_give_memory_back(&f->fetcher);
-		f->memory_given_back = true;
-	}
+	cu_share_rest(f, f->batches_at_renewal == f->progress.batches);
+	f->batches_at_renewal = f->progress.batches;
 }
 
 bool cu_perform_renew(struct cu_follower *f, struct cu_event *event)

@@ -16,9 +16,9 @@ static bool rebuild(struct cu_follower *f, const struct catchup_out_of_sync *why
 	if (cu_perform_call_batch(f, "batch_begin", table->batch_begin) == CATCHUP_ROW_FAILED)
 		return false;
 	cu_context_begin_call(&f->context);
-	cu_conn_guard_enter(&f->writer);
+	cu_conn_guard_enter(f->writer);
 	result = table->resync(&f->context.public, f->state, why);
-	cu_conn_guard_leave(&f->writer);
+	cu_conn_guard_leave(f->writer);
 	if (cu_context_result(&f->context, "resync", result) == CATCHUP_ROW_FAILED) {
 		cu_perform_take_failure(f);
 		return false;
@@ -58,8 +58,8 @@ bool cu_perform_resync(struct cu_follower *f, struct cu_event *event)
 	cu_trouble_note_state(f, CATCHUP_STATE_RUNNING);
 	cu_turn_take(f);
 	/* No deadline: a rebuilding is as long as its tables; a stop interrupts it. */
-	cu_conn_set_deadline(&f->writer, CU_FOREVER);
-	rc = cu_conn_begin(&f->writer, &f->fault);
+	cu_conn_set_deadline(f->writer, CU_FOREVER);
+	rc = cu_conn_begin(f->writer, &f->fault);
 	if (rc == CATCHUP_OK) {
 		rebuilt = rebuild(f, &sync->why);
 		rc = rebuilt ? CATCHUP_OK : f->fault.code;
@@ -67,8 +67,8 @@ bool cu_perform_resync(struct cu_follower *f, struct cu_event *event)
 	if (rc == CATCHUP_OK)
 		rc = cu_ledger_restart(&f->ledger, from, to, f->plan.fence, &lost, &f->fault);
 	if (rc == CATCHUP_OK && !lost)
-		rc = cu_conn_commit(&f->writer, &f->fault);
-	cu_conn_rollback(&f->writer);
+		rc = cu_conn_commit(f->writer, &f->fault);
+	cu_conn_rollback(f->writer);
 	cu_turn_give(f, 0);
 	if (rc != CATCHUP_OK) {
 		if (!rebuilt)

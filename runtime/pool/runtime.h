@@ -157,7 +157,9 @@ struct cu_follower {
 	/* worker thread only */
 	struct cu_plan plan;
 	struct cu_action action;        /* to be performed next */
-	struct cu_conn writer, fetcher;
+	struct cu_conn *writer, *fetcher; /* share.c; NULL: not open */
+	struct cu_guard writer_guard, fetcher_guard; /* while another one has its turn on them */
+	bool keeps_temporary;           /* its code makes something temporary: it shares no writer */
 	struct cu_source rows;          /* on the fetcher: `next` */
 	struct cu_source range;         /* on the writer: cuts, fingerprints */
 	struct cu_changes *changes;     /* owned; NULL unless the consumer has `event` */
@@ -192,7 +194,7 @@ struct cu_follower {
 	int64_t wake_at_ns;             /* nothing to do before; CU_FOREVER: until woken */
 	bool waits_for_lease;           /* told once */
 	int64_t batches_at_renewal;     /* none since: it is idle, and holds no memory it can do without */
-	bool memory_given_back;         /* and has done nothing since */
+	bool memory_given_back;         /* and has done nothing since; cu_share_rest */
 };
 
 struct cu_worker {
@@ -202,6 +204,9 @@ struct cu_worker {
 	size_t n_followers;
 	struct cu_thread thread;
 	struct cu_park park;
+
+	/* its thread only */
+	struct cu_shared *shared; /* owned list: the connections of its followers (share.c) */
 };
 
 enum cu_runtime_state {

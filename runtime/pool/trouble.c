@@ -9,6 +9,7 @@
  * when there is nothing left to do; what an earlier process has stored stays until then, too.
  */
 #include "pool/perform.h"
+#include "pool/share.h"
 
 #include "base/error.h"
 
@@ -70,13 +71,15 @@ static void note_recovery(struct cu_follower *f)
 /* Never waits for a lock: whoever has it would keep us from nothing but from saying so. */
 static bool store(struct cu_follower *f, const struct cu_trouble *trouble)
 {
-	int64_t busy_ms = f->writer.busy_ms;
+	int64_t busy_ms = f->writer->busy_ms;
 	int rc;
 
+	if (cu_share_is_spoiled(f, NULL))
+		return false;
 	cu_turn_take(f);
-	f->writer.busy_ms = 0;
+	f->writer->busy_ms = 0;
 	rc = cu_ledger_save_trouble(&f->ledger, trouble, NULL);
-	f->writer.busy_ms = busy_ms;
+	f->writer->busy_ms = busy_ms;
 	cu_turn_give(f, 0);
 	return rc == CATCHUP_OK;
 }
@@ -113,7 +116,7 @@ static bool may_write(const struct cu_follower *f)
 {
 	enum cu_fault fault = cu_perform_fault_of(f, &f->fault);
 
-	return cu_conn_is_open(&f->writer) && fault != CU_FAULT_IO && fault != CU_FAULT_GONE &&
+	return f->writer && fault != CU_FAULT_IO && fault != CU_FAULT_GONE &&
 		fault != CU_FAULT_DATABASE;
 }
 
@@ -198,7 +201,7 @@ void cu_trouble_stop(struct cu_follower *f, int64_t row)
 {
 	f->fault_row = row;
 	note(f, CATCHUP_STATE_STOPPED, &f->fault);
-	if (cu_conn_is_open(&f->writer))
+	if (f->writer)
 		store_noted(f);
 }
 
@@ -206,7 +209,7 @@ void cu_trouble_leave(struct cu_follower *f)
 {
 	/* Who stops while it pauses does not pause any more; why an earlier process has stopped is true
 	 * until somebody got further. */
-	if (cu_conn_is_open(&f->writer) &&
+	if (f->writer &&
 		(f->trouble_stored == CU_TROUBLE_OURS ||
 			(f->trouble_stored == CU_TROUBLE_EARLIER && all_done(f))) &&
 		clear(f))

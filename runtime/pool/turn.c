@@ -100,7 +100,7 @@ void cu_turn_give(struct cu_follower *f, int64_t held_ns)
 		return;
 	look(file, &file->wal);
 	if (held_ns > 0)
-		cu_checkpoint_note(file, f->writer.log_bytes);
+		cu_checkpoint_note(file, f->writer->log_bytes);
 	others = cu_manners_asks(&file->manners, held_ns) && others_open(file);
 	rest_ns = cu_manners_rest_ns(&file->manners, cu_os_now_ns(), held_ns, others);
 	if (rest_ns > 0)

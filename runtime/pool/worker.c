@@ -4,6 +4,7 @@
  */
 #include "pool/runtime.h"
 
+#include "base/check.h"
 #include "base/error.h"
 
 #include <stdlib.h>
@@ -72,6 +73,7 @@ int cu_worker_start(struct cu_worker *worker, struct catchup_error *error)
 void cu_worker_destroy(struct cu_worker *worker)
 {
 	cu_thread_join(&worker->thread);
+	CU_CHECK(!worker->shared);
 	cu_park_finish(&worker->park);
 	free(worker->followers);
 	free(worker);

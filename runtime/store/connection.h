@@ -37,6 +37,7 @@ struct cu_guard {
 	bool ddl;               /* the statement being prepared makes, alters or drops something */
 	bool temporary;         /* some statement made or dropped what is temporary, and so stays with
 	                           the connection */
+	bool common;            /* others use the connection: nothing temporary is made from now on */
 	char denied[256];       /* what was refused last, "" for nothing; for the message */
 	/* tables in main that the code prepared under this guard writes, so that their readers can
 	 * be woken at the commit; owned; names compared without ASCII case */

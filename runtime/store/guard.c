@@ -101,6 +101,9 @@ static int may_define(struct cu_guard *guard, const char *doing, const char *sch
 	int rc;
 
 	guard->ddl = true;
+	if (same(schema, "temp") && guard->common)
+		return deny(guard, "%s '%s': temporary, on a connection that other consumers use",
+			doing, object ? object : "");
 	guard->temporary |= same(schema, "temp");
 	rc = may_touch(guard, doing, schema, object);
 	if (rc == SQLITE_OK && table)

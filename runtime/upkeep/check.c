@@ -67,12 +67,12 @@ static int try_reset(struct cu_follower *f, struct catchup_error *error)
 
 	if (!d->reset)
 		return CATCHUP_OK;
-	rc = cu_conn_begin(&f->writer, error);
+	rc = cu_conn_begin(f->writer, error);
 	if (rc == CATCHUP_OK)
-		rc = cu_setup_script(f, &f->writer, "reset", d->reset, d->reset_line, error);
+		rc = cu_setup_script(f, f->writer, "reset", d->reset, d->reset_line, error);
 	if (rc == CATCHUP_OK)
-		rc = cu_setup_script(f, &f->writer, "setup", d->setup, d->setup_line, error);
-	cu_conn_rollback(&f->writer);
+		rc = cu_setup_script(f, f->writer, "setup", d->setup, d->setup_line, error);
+	cu_conn_rollback(f->writer);
 	return rc;
 }
 

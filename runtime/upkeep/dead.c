@@ -133,7 +133,7 @@ static int try_letter(struct retry *r, const struct catchup_dead_letter *letter,
 	struct cu_follower *f = r->f;
 	struct cu_event event = {0};
 	bool removed;
-	int rc = cu_letters_remove(&f->writer, f->definition->name, letter->id, &removed, &f->fault);
+	int rc = cu_letters_remove(f->writer, f->definition->name, letter->id, &removed, &f->fault);
 
 	*outcome = TAKEN;
 	if (rc != CATCHUP_OK || !removed)
@@ -164,13 +164,13 @@ static int keep_failure(struct cu_follower *f, const struct catchup_dead_letter 
 		.event = letter->event,
 		.event_bytes = letter->event_bytes,
 	};
-	int rc = cu_conn_begin(&f->writer, &f->fault);
+	int rc = cu_conn_begin(f->writer, &f->fault);
 
 	if (rc == CATCHUP_OK)
 		rc = cu_ledger_add_dead(&f->ledger, &again, &f->fault);
 	if (rc == CATCHUP_OK)
-		rc = cu_conn_commit(&f->writer, &f->fault);
-	cu_conn_rollback(&f->writer);
+		rc = cu_conn_commit(f->writer, &f->fault);
+	cu_conn_rollback(f->writer);
 	return rc;
 }
 
@@ -179,14 +179,14 @@ static int retry_letter(struct retry *r, size_t i)
 	const struct catchup_dead_letter *letter = &r->letters->letters[i];
 	struct cu_follower *f = r->f;
 	enum outcome outcome = FAILED;
-	int rc = cu_conn_begin(&f->writer, &f->fault);
+	int rc = cu_conn_begin(f->writer, &f->fault);
 
 	if (rc != CATCHUP_OK)
 		return rc;
 	rc = try_letter(r, letter, &outcome);
 	cu_source_fetch_end(&f->rows);
 	if (rc == CATCHUP_OK && outcome != FAILED) {
-		rc = cu_conn_commit(&f->writer, &f->fault);
+		rc = cu_conn_commit(f->writer, &f->fault);
 		/* A constraint that is checked at the commit is the row's. */
 		if (rc == CATCHUP_CONSUMER) {
 			f->row_fault = f->fault;
@@ -194,7 +194,7 @@ static int retry_letter(struct retry *r, size_t i)
 			rc = CATCHUP_OK;
 		}
 	}
-	cu_conn_rollback(&f->writer);
+	cu_conn_rollback(f->writer);
 	if (rc != CATCHUP_OK || outcome == TAKEN)
 		return rc;
 	r->result->tried++;
@@ -211,7 +211,7 @@ static int retry_all(struct retry *r, int64_t id)
 {
 	struct cu_follower *f = r->f;
 	struct catchup_dead_letters *letters = cu_letters_create();
-	int rc = letters ? cu_letters_read(letters, &f->writer, f->definition->name, id, &f->fault)
+	int rc = letters ? cu_letters_read(letters, f->writer, f->definition->name, id, &f->fault)
 			 : cu_error_nomem(&f->fault);
 
 	r->letters = letters;
@@ -253,7 +253,7 @@ static int retry_follower(struct cu_follower *f, int64_t id, struct catchup_dead
 	/* Letters are tried because their keys are parked: that must not park them again. */
 	f->policy.key[0] = '\0';
 	/* It may have run last under a version that made less of them. */
-	rc = cu_ledger_create_tables(&f->writer, &f->fault);
+	rc = cu_ledger_create_tables(f->writer, &f->fault);
 	if (rc == CATCHUP_OK)
 		rc = retry_all(&r, id);
 	if (rc != CATCHUP_OK && error)

@@ -121,19 +121,19 @@ plant 'the watermark is committed before the results' pool/perform_batch.c $powe
 s/event->kind = CU_EVENT_BEGUN;/&\
 	if (f->definition->table.range) { bool gone;\
 		cu_ledger_save(\&f->ledger, f->plan.watermark, f->plan.goal, f->plan.fence, NULL, \&gone, NULL);\
-		cu_conn_commit(\&f->writer, NULL);\
-		cu_conn_begin(\&f->writer, NULL);\
+		cu_conn_commit(f->writer, NULL);\
+		cu_conn_begin(f->writer, NULL);\
 	}/
 s/&f->ledger, action->lo, action->hi, f->plan.fence/\&f->ledger,\
 	f->definition->table.range ? action->hi : action->lo, action->hi, f->plan.fence/'
 
 plant 'the results are committed before the watermark' pool/perform_batch.c $power '
-s/if \(write_ledger\(/cu_conn_commit(\&f->writer, NULL);\
-	cu_conn_begin(\&f->writer, NULL);\
+s/if \(write_ledger\(/cu_conn_commit(f->writer, NULL);\
+	cu_conn_begin(f->writer, NULL);\
 	&/'
 
 plant 'a commit is not checked' pool/perform_batch.c $faults '
-s/if \(cu_conn_commit\(&f->writer, &f->fault\) != CATCHUP_OK\)/cu_conn_commit(\&f->writer, NULL);\
+s/if \(cu_conn_commit\(f->writer, &f->fault\) != CATCHUP_OK\)/cu_conn_commit(f->writer, NULL);\
 	if (0)/'
 
 plant 'a watermark that another process has moved is written over' store/ledger.c $ledger '
@@ -155,7 +155,7 @@ s/!found \|\| now_hash == hash/1/'
 # ---- transactions
 
 plant 'nobody asks whether the transaction is still there' pool/perform_batch.c $code '
-s/if \(cu_conn_in_transaction\(&f->writer\)\)/if (1)/'
+s/if \(cu_conn_in_transaction\(f->writer\)\)/if (1)/'
 
 plant 'a write transaction begins as a reader' store/connection.c $connection '
 s/"BEGIN IMMEDIATE"/"BEGIN"/'
@@ -164,7 +164,7 @@ plant 'a file that was replaced is still written' store/transaction.c $connectio
 s/\tif \(cu_conn_moved\(conn\)\)/\tif (0)/'
 
 plant 'what was begun is not rolled back' pool/perform_batch.c $commit '
-s/^\t\tcu_conn_rollback\(&f->writer\);//'
+s/^\t\tcu_conn_rollback\(f->writer\);//'
 
 # ---- the plan
 

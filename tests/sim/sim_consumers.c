@@ -149,11 +149,11 @@ static int take_row(struct catchup_context *ctx, void *state, sqlite3_stmt *row)
 
 static const struct catchup_consumer rows = {CATCHUP_CONSUMER_ABI, .name = "rows",
 	.summary = "row by row", .source = "items", .setup = OUT("rows"), .open = open_out,
-	.row = take_row, .close = close_out};
+	.row = take_row, .close = close_out, .shares = 1};
 
 static const struct catchup_consumer chain = {CATCHUP_CONSUMER_ABI, .name = "chain",
 	.summary = "behind rows", .source = "out_rows", .id_column = "n", .setup = OUT("chain"),
-	.open = open_out, .row = take_row, .close = close_out};
+	.open = open_out, .row = take_row, .close = close_out, .shares = 1};
 
 /* ---- map and apply ------------------------------------------------------------------------------- */
 
@@ -198,7 +198,7 @@ static int apply_row(struct catchup_context *ctx, void *state, int64_t id, void 
 
 static const struct catchup_consumer mapped = {CATCHUP_CONSUMER_ABI, .name = "mapped",
 	.summary = "in two steps", .source = "items", .setup = OUT("mapped"), .open = open_out,
-	.map = map_row, .apply = apply_row, .discard = free, .close = close_out};
+	.map = map_row, .apply = apply_row, .discard = free, .close = close_out, .shares = 1};
 
 /* ---- driven by the changelog --------------------------------------------------------------------- */
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What many consumers cost, in connections. The linker puts this file between the runtime and what it
- * calls, to count them.
+ * What many consumers cost, in connections, and what those who share one do to each other. The linker
+ * puts this file between the runtime and what it calls, to count connections and to fail a commit.
  */
 #include "runtime_help.h"
+
+#include "base/error.h"
 
 #include <stdatomic.h>
 
@@ -12,18 +14,47 @@
 	"PRAGMA journal_mode=WAL; CREATE TABLE orders(id INTEGER PRIMARY KEY AUTOINCREMENT, n);"   \
 	"INSERT INTO orders(n) VALUES (1), (2), (3);"
 
-static _Atomic int opened; /* connections that write, since the test began */
+static _Atomic int opened;   /* connections that write, since the test began */
+static _Atomic int fetching; /* those that consumers read rows with */
+static _Atomic int fails;    /* the next commit does */
+static _Atomic(struct cu_conn *) failed; /* where one has failed */
+static _Atomic int misused;  /* commits there afterwards */
 
 int __real_cu_conn_open(struct cu_conn *, const struct cu_conn_options *, struct catchup_error *);
 int __wrap_cu_conn_open(struct cu_conn *conn, const struct cu_conn_options *options,
 	struct catchup_error *error);
+int __real_cu_conn_commit(struct cu_conn *, struct catchup_error *);
+int __wrap_cu_conn_commit(struct cu_conn *conn, struct catchup_error *error);
 
 int __wrap_cu_conn_open(struct cu_conn *conn, const struct cu_conn_options *options,
 	struct catchup_error *error)
 {
 	if (options->role == CU_ROLE_WRITER)
 		atomic_fetch_add(&opened, 1);
+	else if (options->role == CU_ROLE_FETCH)
+		atomic_fetch_add(&fetching, 1);
 	return __real_cu_conn_open(conn, options, error);
+}
+
+int __wrap_cu_conn_commit(struct cu_conn *conn, struct catchup_error *error)
+{
+	if (atomic_load(&failed) == conn)
+		atomic_fetch_add(&misused, 1);
+	if (!atomic_exchange(&fails, 0))
+		return __real_cu_conn_commit(conn, error);
+	atomic_store(&failed, conn);
+	cu_conn_rollback(conn);
+	return cu_error_set(error, CATCHUP_IO, SQLITE_IOERR_FSYNC, "the test fails a sync");
+}
+
+static int start(void **state)
+{
+	atomic_store(&opened, 0);
+	atomic_store(&fetching, 0);
+	atomic_store(&fails, 0);
+	atomic_store(&failed, NULL);
+	atomic_store(&misused, 0);
+	return scratch_make(state);
 }
 
 /* Writes a consumer's file into the scratch folder; its name is that of the file. */
@@ -67,26 +98,28 @@ static struct catchup *open_many(const struct scratch *s, const struct catchup_o
 		write_file(s, name, sql);
 		add_file(s, c, name);
 	}
-	atomic_store(&opened, 0);
 	return c;
 }
 
-/* ---- at the start --------------------------------------------------------------------------------- */
+/* ---- how many connections ----------------------------------------------------------------------- */
 
-static void one_connection_sets_all_of_a_file_up(void **state)
+static void consumers_of_a_thread_share_their_connections(void **state)
 {
 	struct scratch *s = *state;
 	const struct catchup_options options = {.size = sizeof(options), .database = s->database,
-		.threads = 1};
+		.threads = 3};
 	struct catchup *c = open_many(s, &options, "");
 
 	runtime_catch_up(c);
-	/* Beside it, each consumer has one and the log is looked after by one. */
-	assert_in_range(atomic_load(&opened), 1, MANY + 2);
+	/* One sets all of them up, and one looks after the log. */
+	assert_in_range(atomic_load(&opened), 1, 1 + 3 + 1);
+	assert_int_equal(atomic_load(&fetching), 3);
 	assert_int_equal(sql_int(s->database, "SELECT sum(last) FROM catchup"), 3 * MANY);
+	assert_int_equal(sql_int(s->database, "SELECT sum(id) FROM seen0"), 6);
+	assert_int_equal(sql_int(s->database, "SELECT sum(id) FROM seen39"), 6);
 }
 
-static void two_connections_set_up_what_has_a_file_of_its_own(void **state)
+static void so_do_those_with_results_in_one_other_file(void **state)
 {
 	struct scratch *s = *state;
 	const struct catchup_options options = {.size = sizeof(options), .database = s->database,
@@ -94,7 +127,8 @@ static void two_connections_set_up_what_has_a_file_of_its_own(void **state)
 	struct catchup *c = open_many(s, &options, "-- into: results.db\n");
 
 	runtime_catch_up(c);
-	assert_in_range(atomic_load(&opened), 1, MANY + 3);
+	assert_in_range(atomic_load(&opened), 1, 2 + 1 + 1);
+	assert_int_equal(atomic_load(&fetching), 1);
 	assert_int_equal(sql_int(s->results, "SELECT sum(last) FROM catchup"), 3 * MANY);
 	assert_int_equal(sql_int(s->database, "SELECT count(*) FROM catchup_consumer"), MANY);
 }
@@ -118,12 +152,106 @@ static void what_one_setup_makes_for_itself_another_does_not_meet(void **state)
 	assert_int_equal(sql_int(s->database, "SELECT sum(n) FROM counted"), 2);
 }
 
+/* ---- what stays with a connection ------------------------------------------------------------------ */
+
+static void what_is_temporary_gets_a_connection_of_its_own(void **state)
+{
+	static const char scratchy[] =
+		"-- setup\nCREATE TABLE IF NOT EXISTS counted(name, n);\n"
+		"-- row\nCREATE TEMP TABLE IF NOT EXISTS notes(n);\n"
+		"INSERT INTO counted SELECT 'x', count(*) FROM sqlite_temp_schema;\n"
+		"CREATE TEMP TRIGGER IF NOT EXISTS other AFTER INSERT ON counted"
+		" BEGIN UPDATE counted SET name = 'changed'; END;\n";
+	static const char plain[] = "-- setup\nCREATE TABLE IF NOT EXISTS counted(name, n);\n"
+		"-- row\nINSERT INTO counted SELECT 'plain', count(*) FROM sqlite_temp_schema"
+		" WHERE @id;\n";
+	struct scratch *s = *state;
+	const struct catchup_options options = {.size = sizeof(options), .database = s->database,
+		.threads = 1};
+	struct catchup *c;
+
+	sql_run(s->database, ORDERS);
+	c = runtime_open(&options, NULL, NULL);
+	write_file(s, "first", plain);
+	write_file(s, "scratchy", scratchy);
+	write_file(s, "second", plain);
+	add_file(s, c, "first");
+	add_file(s, c, "scratchy");
+	add_file(s, c, "second");
+	runtime_catch_up(c);
+	/* The others never see a temporary table. */
+	assert_int_equal(sql_int(s->database, "SELECT count(*) FROM counted WHERE n > 0"), 3);
+	assert_int_equal(sql_int(s->database, "SELECT count(*) FROM counted WHERE n = 0"), 6);
+}
+
+static int makes_temporary(struct catchup_context *ctx, void *state, sqlite3_stmt *row)
+{
+	(void)state;
+	(void)row;
+	if (sqlite3_exec(ctx->db, "CREATE TEMP TABLE IF NOT EXISTS notes(n)", NULL, NULL, NULL) !=
+		SQLITE_OK)
+		return catchup_fail_db(ctx, "notes");
+	return CATCHUP_ROW_APPLIED;
+}
+
+static void who_shares_makes_nothing_temporary_later(void **state)
+{
+	static const struct catchup_consumer late = {CATCHUP_CONSUMER_ABI, .name = "late",
+		.source = "orders", .row = makes_temporary, .shares = 1};
+	static const struct catchup_consumer alone = {CATCHUP_CONSUMER_ABI, .name = "alone",
+		.source = "orders", .row = makes_temporary};
+	struct scratch *s = *state;
+	const struct catchup_options options = {.size = sizeof(options), .database = s->database};
+	struct catchup_error error = {0};
+	struct catchup *c;
+
+	sql_run(s->database, ORDERS);
+	c = runtime_open(&options, NULL, &late);
+	assert_ok(catchup_start(c, &error));
+	assert_int_equal(catchup_wait_stopped(c, -1, &error), CATCHUP_CONSUMER);
+	expect_text(&error, "making table 'notes': temporary, on a connection that other consumers use");
+	catchup_close(c);
+	runtime_catch_up(runtime_open(&options, NULL, &alone));
+	assert_int_equal(sql_int(s->database, "SELECT last FROM catchup WHERE name = 'alone'"), 3);
+}
+
+/* ---- errors ------------------------------------------------------------------------------------------ */
+
+static void after_an_error_all_leave_the_connection(void **state)
+{
+	struct scratch *s = *state;
+	const struct catchup_options options = {.size = sizeof(options), .database = s->database,
+		.threads = 1};
+	struct catchup *c = open_many(s, &options, "");
+	struct catchup_error error = {0};
+	int before;
+
+	assert_ok(catchup_start(c, &error));
+	assert_ok(catchup_wait(c, -1, &error));
+	before = atomic_load(&opened);
+	atomic_store(&fails, 1);
+	sql_run(s->database, "INSERT INTO orders(n) VALUES (4), (5)");
+	assert_ok(catchup_wait(c, -1, &error));
+	assert_int_equal(atomic_load(&misused), 0);
+	/* One for all. */
+	assert_int_equal(atomic_load(&opened) - before, 1);
+	assert_ok(catchup_stop(c, &error));
+	catchup_close(c);
+	assert_int_equal(sql_int(s->database, "SELECT sum(last) FROM catchup"), 5 * MANY);
+	assert_int_equal(sql_int(s->database, "SELECT sum(id) FROM seen17"), 15);
+}
+
+#define MANY_TEST(test) cmocka_unit_test_setup_teardown(test, start, scratch_remove)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		SCRATCH_TEST(one_connection_sets_all_of_a_file_up),
-		SCRATCH_TEST(two_connections_set_up_what_has_a_file_of_its_own),
-		SCRATCH_TEST(what_one_setup_makes_for_itself_another_does_not_meet),
+		MANY_TEST(consumers_of_a_thread_share_their_connections),
+		MANY_TEST(so_do_those_with_results_in_one_other_file),
+		MANY_TEST(what_one_setup_makes_for_itself_another_does_not_meet),
+		MANY_TEST(what_is_temporary_gets_a_connection_of_its_own),
+		MANY_TEST(who_shares_makes_nothing_temporary_later),
+		MANY_TEST(after_an_error_all_leave_the_connection),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -54,7 +54,7 @@ extern __attribute__((visibility("hidden"))) const sqlite3_api_routines *sqlite3
 
 /* A module is taken when its major version equals the host's and its minor is not newer. */
 #define CATCHUP_CONSUMER_ABI_MAJOR 1
-#define CATCHUP_CONSUMER_ABI_MINOR 1
+#define CATCHUP_CONSUMER_ABI_MINOR 2
 
 /* ---- options ------------------------------------------------------------------------------ */
 
@@ -103,9 +103,10 @@ struct catchup_host {
 struct catchup_context {
 	size_t size;
 	const struct catchup_host *host;
-	sqlite3 *db;         /* `open`..`close`: the connection results are written through; in
-	                        `map`: read-only. The source is in schema "source" when the results
-	                        are in another file, else in "main" */
+	sqlite3 *db;         /* `open`..`close`: the connection results are written through, the
+	                        consumer's own unless it `shares`; in `map`: read-only. The source is
+	                        in schema "source" when the results are in another file, else in
+	                        "main" */
 	const char *name;    /* the name the consumer runs under */
 	const char *source;  /* table, or "" */
 	int worker;          /* 0 for the one that writes; 1, 2, ... for workers that only map */
@@ -260,6 +261,17 @@ struct catchup_consumer {
 	 * catchup_reset, with `setup` behind it, in the transaction that moves the watermark back.
 	 */
 	const char *reset;
+
+	/* ---- since ABI 1.2 ---- */
+
+	/*
+	 * Other than 0: its functions leave nothing on ctx->db but prepared statements, and those
+	 * reset: no functions or hooks of their own, no limits, no open query. Then consumers of one
+	 * thread share a connection, and the schema and the pages that it holds: a thousand of them take
+	 * a twentieth of the memory. Who makes something temporary in `open` gets a connection of its
+	 * own all the same; later it is refused. SQL files share by themselves.
+	 */
+	int shares;
 };
 
 #define CATCHUP_CONSUMER_ABI                                                                       \

@@ -318,12 +318,12 @@ static void refuses_modules_of_another_abi(void **state)
 
 	(void)state;
 	put("wrong_major", WHOLE);
-	refuses("built for ABI 2.1, this runtime speaks 1.1");
+	refuses("built for ABI 2.2, this runtime speaks 1.2");
 	put("wrong_minor", WHOLE);
-	refuses("built for ABI 1.2, this runtime speaks 1.1");
+	refuses("built for ABI 1.3, this runtime speaks 1.2");
 	put("wrong_size", WHOLE);
 	snprintf(message, sizeof(message),
-		"catchup_module has 8 bytes, in ABI 1.1 it has %zu; define it with CATCHUP_CONSUMER",
+		"catchup_module has 8 bytes, in ABI 1.2 it has %zu; define it with CATCHUP_CONSUMER",
 		sizeof(struct catchup_module));
 	refuses(message);
 	put("wrong_pointers", WHOLE);

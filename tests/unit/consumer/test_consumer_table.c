@@ -79,14 +79,14 @@ static void refuses_tables_of_another_abi(void **state)
 
 	(void)state;
 	t.abi_major = 2;
-	refuses_table(t, "built for ABI 2.1, this runtime speaks 1.1");
+	refuses_table(t, "built for ABI 2.2, this runtime speaks 1.2");
 	t = TABLE(.row = some_row);
 	t.abi_minor = 7;
-	refuses_table(t, "built for ABI 1.7, this runtime speaks 1.1");
+	refuses_table(t, "built for ABI 1.7, this runtime speaks 1.2");
 	t = TABLE(.row = some_row);
 	t.size = 8;
 	snprintf(message, sizeof(message),
-		"the table has 8 bytes, in ABI 1.1 it has %zu; begin it with CATCHUP_CONSUMER_ABI",
+		"the table has 8 bytes, in ABI 1.2 it has %zu; begin it with CATCHUP_CONSUMER_ABI",
 		sizeof(t));
 	refuses_table(t, message);
 	assert_int_equal(cu_definition_make_table(&d, NULL, NULL, NULL), CATCHUP_USAGE);
