@@ -207,7 +207,7 @@ static bool in_memory(const char *folder)
 
 static void test_more_rows_than_fit(void **state)
 {
-	const long rows = proof_count(1000000, 10000000);
+	const long rows = proof_count(10000000, 10000000);
 	struct scene *s = *state;
 	struct program p = {0};
 	char *app, sql[512];
