@@ -201,12 +201,11 @@ static void look_after(struct soak *s, struct run *run)
 	run_anew(s, run);
 }
 
-/* Who is asked to end before it has begun ends by the signal, or says that it was locked out. And whoever
- * is killed three times with the same row in hand has a row that is blamed for it: 4, until it is
- * started again. */
+/* Who is asked to end before it has begun ends by the signal. And whoever is killed three times with the
+ * same row in hand has a row that is blamed for it: 4, until it is started again. */
 static bool may_end_with(const struct run *run, int code)
 {
-	return code == 128 + SIGTERM || code == 5 || (code == 4 && strstr(run->complaint, "row in hand"));
+	return code == 128 + SIGTERM || (code == 4 && strstr(run->complaint, "row in hand"));
 }
 
 static void end(struct run *run, int number)

@@ -33,6 +33,7 @@
 
 /* No story is longer, in steps or in its own time. */
 #define STEPS_MAX UINT64_C(20000000)
+#define LOOKS_MAX 2000000u /* at the clock, by one fiber that lets nobody else run */
 #define TIME_MAX_NS (4 * 3600 * CU_NS_PER_S)
 
 struct sim_faults sim_faults;
@@ -68,6 +69,7 @@ static struct {
 	uint64_t random;
 	int64_t now_ns, boot_ns;
 	uint64_t steps;
+	unsigned looks;
 	struct sim_fiber *fibers[FIBERS_MAX];
 	size_t n_fibers;
 	struct sim_fiber *current;
@@ -255,6 +257,7 @@ static struct sim_fiber *pick(void)
 	}
 	next = choose(able, n);
 	next->process->stopped_until = 0;
+	sim.looks = 0;
 	next->state = READY;
 	sim_counts->switches++;
 	return next;
@@ -362,6 +365,7 @@ int64_t sim_boot_ns(void)
 
 void sim_tick(void)
 {
+	SIM_CHECK(++sim.looks < LOOKS_MAX, "it runs in circles: nobody else ever runs");
 	sim.now_ns += (int64_t)sim_below((uint64_t)sim_knobs.tick_ns + 1);
 }
 
