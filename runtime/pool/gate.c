@@ -64,6 +64,16 @@ bool cu_gate_try(struct cu_gate *gate)
 	return got;
 }
 
+bool cu_gate_has_line(struct cu_gate *gate)
+{
+	bool has;
+
+	cu_mutex_lock(&gate->mu);
+	has = gate->first != NULL;
+	cu_mutex_unlock(&gate->mu);
+	return has;
+}
+
 void cu_gate_leave(struct cu_gate *gate)
 {
 	struct cu_gate_waiter *next;

@@ -33,6 +33,9 @@ void cu_gate_enter(struct cu_gate *gate);
 /* Takes the turn if nobody has it; true when taken. */
 bool cu_gate_try(struct cu_gate *gate);
 
+/* Whether somebody waits. */
+bool cu_gate_has_line(struct cu_gate *gate);
+
 /* Gives it to the next in line, if there is one. */
 void cu_gate_leave(struct cu_gate *gate);
 

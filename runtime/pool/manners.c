@@ -39,10 +39,15 @@ bool cu_manners_asks(const struct cu_manners *m, int64_t held_ns)
 	return m->polite ? !m->met && held_ns >= CU_MANNERS_HOLD_NS : held_ns >= m->probe_after_ns;
 }
 
-int64_t cu_manners_rest_ns(struct cu_manners *m, int64_t now_ns, int64_t held_ns, bool others_open)
+void cu_manners_leave(struct cu_manners *m, int64_t now_ns, int64_t held_ns)
 {
 	m->held_ns += held_ns;
 	m->free_since_ns = now_ns;
+}
+
+int64_t cu_manners_rest_ns(struct cu_manners *m, int64_t now_ns, int64_t held_ns, bool others_open)
+{
+	cu_manners_leave(m, now_ns, held_ns);
 	if (m->polite) {
 		if (m->held_ns < CU_MANNERS_HOLD_NS)
 			return 0;

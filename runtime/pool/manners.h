@@ -14,7 +14,8 @@
  *    is then seen; the gaps grow rarer as long as nobody uses them;
  *  - with nobody else there, nothing is left free.
  *
- * Time between our transactions counts as free, so a consumer that follows live rows never rests.
+ * Time between our transactions counts as free, and one after which nothing is left to do is followed by
+ * such time anyway: a consumer that follows live rows never rests.
  */
 #ifndef CU_POOL_MANNERS_H
 #define CU_POOL_MANNERS_H
@@ -40,10 +41,13 @@ struct cu_manners {
 /* Our turn begins. foreign: others have committed since our last turn ended. */
 void cu_manners_begin(struct cu_manners *m, int64_t now_ns, bool foreign);
 
+/* Our turn has committed after held_ns, and none of ours takes the next one at once. */
+void cu_manners_leave(struct cu_manners *m, int64_t now_ns, int64_t held_ns);
+
 /* How long this turn may hold the lock, at most batch_ns. */
 int64_t cu_manners_hold_ns(const struct cu_manners *m, int64_t batch_ns);
 
-/* Our turn has committed after held_ns. Returns how long to leave the lock free, 0: not at all.
+/* The same, and the next one waits. Returns how long to leave the lock free before, 0: not at all.
  * others_open: other processes have the file open. */
 int64_t cu_manners_rest_ns(struct cu_manners *m, int64_t now_ns, int64_t held_ns, bool others_open);
 

@@ -90,19 +90,27 @@ static void rest(struct cu_follower *f, int64_t rest_ns)
 	cu_manners_rested(&file->manners, cu_os_now_ns(), used);
 }
 
+/* Whether one of ours takes the lock again at once: this one, as far as is known, or who is in line. */
+static bool goes_on(struct cu_follower *f)
+{
+	return cu_follower_newest(f) > f->plan.goal || cu_gate_has_line(&f->file->gate);
+}
+
 void cu_turn_give(struct cu_follower *f, int64_t held_ns)
 {
 	struct cu_file *file = f->file;
-	int64_t rest_ns;
-	bool others;
+	int64_t rest_ns = 0;
 
 	if (!f->has_turn)
 		return;
 	look(file, &file->wal);
 	if (held_ns > 0)
 		cu_checkpoint_note(file, f->writer->log_bytes);
-	others = cu_manners_asks(&file->manners, held_ns) && others_open(file);
-	rest_ns = cu_manners_rest_ns(&file->manners, cu_os_now_ns(), held_ns, others);
+	if (goes_on(f))
+		rest_ns = cu_manners_rest_ns(&file->manners, cu_os_now_ns(), held_ns,
+			cu_manners_asks(&file->manners, held_ns) && others_open(file));
+	else
+		cu_manners_leave(&file->manners, cu_os_now_ns(), held_ns);
 	if (rest_ns > 0)
 		rest(f, rest_ns);
 	f->has_turn = false;
