@@ -66,6 +66,7 @@ void cu_park_wake(struct cu_park *park)
 		return;
 	cu_mutex_lock(&park->mutex);
 	atomic_fetch_add_explicit(&park->epoch, 1, memory_order_release);
-	cu_cond_broadcast(&park->cond);
 	cu_mutex_unlock(&park->mutex);
+	/* Not before: who is woken would run at once, and wait for the lock. */
+	cu_cond_broadcast(&park->cond);
 }
