@@ -53,6 +53,13 @@ struct cu_thread {
  * Returns 0 or an errno; *thread stays where it is until joined. */
 int cu_thread_start(struct cu_thread *thread, const char *name, void (*main)(void *), void *argument);
 
+/*
+ * The calling thread sleeps most of the time, and somebody waits for what it does when it wakes: asks the
+ * system to let it run at once beside one that computes, in return for short turns (Linux 6.12 or newer),
+ * and for timers that are not late. Its share of the processor stays what it is.
+ */
+void cu_thread_be_prompt(void);
+
 /* Waits for its end. Does nothing for one that was never started. */
 void cu_thread_join(struct cu_thread *thread);
 
@@ -185,6 +192,9 @@ unsigned cu_watch_wait(struct cu_watch *watch, int64_t deadline_ns);
 /* The same, but only cu_watch_wake ends it. Notices are kept for the next cu_watch_wait, or, after a
  * long rest, are not even taken: then that one says at once that something may have changed. */
 void cu_watch_rest(struct cu_watch *watch, int64_t deadline_ns);
+/* Waits so long, or until woken, and takes the notices that have come by then: those of one commit are
+ * several. Returns what they amount to. */
+unsigned cu_watch_settle(struct cu_watch *watch, int64_t ns);
 /* The waiting thread needs no more notices. To be called before other work that ends: taking leave of
  * the system may take it many milliseconds. */
 void cu_watch_stop(struct cu_watch *watch);

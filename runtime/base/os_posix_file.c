@@ -390,6 +390,13 @@ void cu_watch_rest(struct cu_watch *watch, int64_t deadline_ns)
 	watch->rested = true;
 }
 
+unsigned cu_watch_settle(struct cu_watch *watch, int64_t ns)
+{
+	unsigned seen = wait_for(watch, false, cu_deadline(cu_os_now_ns(), ns));
+
+	return watch->notify_fd >= 0 ? seen | drain(watch) : seen;
+}
+
 void cu_watch_wake(struct cu_watch *watch)
 {
 	uint64_t one = 1;

@@ -4,8 +4,12 @@
  * them onto each follower's ring.
  *
  * Sleeping: the folder watch is set up before the first look, so no commit falls between. SQLite
- * writes the log before the commit becomes visible, so a notice may come too early: after one, the
- * thread looks again at growing intervals until they reach the safety net's.
+ * writes the log before the commit becomes visible, so the notice comes too early: the thread lets the
+ * file settle, deaf to the other notices of the commit, and looks then. Who writes may have been
+ * interrupted in between, so it looks again at growing intervals until they reach the safety net's;
+ * few times, when a commit was seen that explains the notice. In the middle of a large transaction, or
+ * of a checkpoint, notices come without an end and without a commit: the more looks are in vain, the
+ * longer it settles.
  *
  * While every follower has work in hand, what is new concerns nobody yet, and most notices come of
  * their own commits. Then the thread rests: it looks once in a while, or when one has run dry.
@@ -24,7 +28,14 @@
 #define RANGE_ROWS 1000u
 
 #define REST_NS (10 * CU_NS_PER_MS)
-#define FIRST_RELOOK_NS INT64_C(30000)
+#define SETTLE_NS INT64_C(30000) /* a small commit takes less; a look in vain takes as much */
+#define SETTLE_DOUBLINGS 5
+#define RUN_DRY_SETTLE_NS INT64_C(50000)
+#define FIRST_RELOOK_NS (SETTLE_NS << SETTLE_DOUBLINGS)
+#define RELOOK_GROWTH 2
+/* When the commit that a notice was about has been seen, it is another one's that is looked for. */
+#define FIRST_RELOOK_SEEN_NS INT64_C(150000)
+#define RELOOK_GROWTH_SEEN 64
 #define RETRY_BASE_NS (20 * CU_NS_PER_MS)
 #define RETRY_MAX_NS (2 * CU_NS_PER_S)
 #define READER_BUSY_MS 250
@@ -185,6 +196,10 @@ static int look(struct cu_reader *reader, struct catchup_error *error)
 		if (rc != CATCHUP_OK)
 			return rc;
 		atomic_store(&reader->newest, newest);
+		if (version != reader->version) {
+			reader->changed = false;
+			reader->in_vain = 0;
+		}
 		reader->version = version;
 		reader->looked = true;
 	}
@@ -285,16 +300,47 @@ static int64_t look_or_recover(struct cu_reader *reader)
 	return cu_deadline(cu_os_now_ns(), pause);
 }
 
+static void note_change(struct cu_reader *reader)
+{
+	reader->changed = true;
+	reader->quiet = false;
+	reader->changed_ns = cu_os_now_ns();
+}
+
+static void note_quiet(struct cu_reader *reader)
+{
+	reader->quiet = true;
+	reader->in_vain = 0;
+}
+
+/* Something was written: its commit is visible a little later. */
+static void settle(struct cu_reader *reader)
+{
+	cu_watch_settle(reader->watch, SETTLE_NS << reader->in_vain);
+	if (reader->in_vain < SETTLE_DOUBLINGS)
+		reader->in_vain++;
+	note_change(reader);
+}
+
+/* Somebody has run dry, and the notices of its commits wait. Who waits for those goes first. */
+static void wake_up(struct cu_reader *reader)
+{
+	if (cu_watch_settle(reader->watch, RUN_DRY_SETTLE_NS) & ~CU_WATCH_WOKEN)
+		note_change(reader);
+}
+
 static int64_t next_look(struct cu_reader *reader)
 {
 	int64_t now_ns = cu_os_now_ns();
 	int64_t net_ns = (int64_t)reader->runtime->options.poll_ms * CU_NS_PER_MS;
-	int64_t pause_ns = 2 * (now_ns - reader->changed_ns);
+	int64_t first_ns = reader->changed ? FIRST_RELOOK_NS : FIRST_RELOOK_SEEN_NS;
+	int64_t since_ns = now_ns - reader->changed_ns;
+	int64_t pause_ns = first_ns;
 
 	if (!cu_watch_works(reader->watch) && net_ns > BLIND_POLL_NS)
 		net_ns = BLIND_POLL_NS;
-	if (pause_ns < FIRST_RELOOK_NS)
-		pause_ns = FIRST_RELOOK_NS;
+	if (since_ns > first_ns)
+		pause_ns = since_ns * (reader->changed ? RELOOK_GROWTH : RELOOK_GROWTH_SEEN);
 	return cu_deadline(now_ns, pause_ns < net_ns ? pause_ns : net_ns);
 }
 
@@ -351,6 +397,7 @@ static void reader_main(void *argument)
 {
 	struct cu_reader *reader = argument;
 
+	cu_thread_be_prompt();
 	open_first(reader);
 	reader->changed_ns = cu_os_now_ns();
 	while (!atomic_load(&reader->runtime->stopping) && !all_ended(reader)) {
@@ -358,13 +405,22 @@ static void reader_main(void *argument)
 		int64_t look_at_ns;
 		unsigned seen;
 
-		if (retry_at_ns == CU_FOREVER && rest_while_all_work(reader))
+		if (retry_at_ns == CU_FOREVER && rest_while_all_work(reader)) {
+			wake_up(reader);
 			continue;
+		}
+		if (retry_at_ns == CU_FOREVER && reader->changed && !reader->quiet &&
+			reader->in_vain < SETTLE_DOUBLINGS) {
+			settle(reader);
+			continue;
+		}
 		look_at_ns = next_look(reader);
 		seen = cu_watch_wait(
 			reader->watch, retry_at_ns < look_at_ns ? retry_at_ns : look_at_ns);
 		if (seen & (CU_WATCH_CHANGED | CU_WATCH_LOST))
-			reader->changed_ns = cu_os_now_ns();
+			settle(reader);
+		else if (seen == 0)
+			note_quiet(reader);
 	}
 	/* While the workers end. */
 	cu_watch_stop(reader->watch);

@@ -78,6 +78,9 @@ struct cu_reader {
 	bool told;              /* that it cannot be read */
 	bool moved;             /* other files are at the path: nothing is opened any more */
 	int64_t changed_ns;     /* of the last notice */
+	bool changed;           /* and no commit was seen since */
+	bool quiet;             /* and no other came for a while */
+	unsigned in_vain;       /* looks after notices that saw no commit, in a row; up to a bound */
 
 	/* atomic */
 	_Atomic int64_t newest; /* at the last look; -1 before the first */

@@ -205,6 +205,19 @@ void cu_watch_rest(struct cu_watch *watch, int64_t deadline_ns)
 	watch->pending &= ~CU_WATCH_WOKEN;
 }
 
+unsigned cu_watch_settle(struct cu_watch *watch, int64_t ns)
+{
+	int64_t until_ns = sim_now_ns() + ns;
+	unsigned seen;
+
+	cu_os_point();
+	while (!(watch->pending & CU_WATCH_WOKEN) && until_ns > sim_now_ns())
+		sim_block(watch, until_ns, "a settling watch");
+	seen = watch->pending;
+	watch->pending = 0;
+	return seen;
+}
+
 void cu_watch_stop(struct cu_watch *watch)
 {
 	(void)watch;

@@ -42,6 +42,10 @@ void cu_os_point(void)
 
 /* ---- threads ----------------------------------------------------------------------------------- */
 
+void cu_thread_be_prompt(void)
+{
+}
+
 static struct sim_fiber *fiber_of(const struct cu_thread *thread)
 {
 	return (struct sim_fiber *)(uintptr_t)thread->handle;

@@ -28,6 +28,7 @@
 #define cu_watch_renew posix_watch_renew
 #define cu_watch_wait posix_watch_wait
 #define cu_watch_rest posix_watch_rest
+#define cu_watch_settle posix_watch_settle
 #define cu_watch_stop posix_watch_stop
 #define cu_watch_wake posix_watch_wake
 
