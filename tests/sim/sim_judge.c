@@ -137,7 +137,9 @@ static void judge_row(const struct verdict *v, size_t at, int64_t stop)
 			v->name, (long long)row->id);
 		return;
 	}
-	SIM_CHECK(!v->out[at] || !by_key || !behind_dead(v, at, true),
+	/* A row that was deleted after it was mapped has no key any more when it is applied. */
+	SIM_CHECK(!v->out[at] || !by_key || (v->kind == KIND_MAPPED && row->deleted) ||
+			!behind_dead(v, at, true),
 		"%s: row %lld is processed, and a row before it with its key is parked", v->name,
 		(long long)row->id);
 	SIM_CHECK(!v->out[at] || (!passed_over && row->value < BAD_VALUE),
