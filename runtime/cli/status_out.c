@@ -172,6 +172,21 @@ static void measure(const struct catchup_status *status, size_t *widths, int64_t
 	cli_text_free(&cell);
 }
 
+/* What the user may do about the trouble, where that is the same whatever the message says. */
+static void add_advice(struct cli_text *text, const struct catchup_consumer_status *c)
+{
+	bool of_row = strcmp(c->error_category, "row") == 0 || strcmp(c->error_category, "slow") == 0;
+
+	if (c->state == CATCHUP_STATE_PAUSED) {
+		cli_text_puts(text, "  it tries again by itself, and goes on when that is over\n");
+	} else if (c->state == CATCHUP_STATE_STOPPED && of_row && c->error_row > 0) {
+		cli_text_puts(text, "  started again it goes on at this row; to pass over it, start it with"
+			" --on-error ");
+		cli_text_show(text, c->name, strlen(c->name), NAME_COLUMNS);
+		cli_text_puts(text, "=park\n");
+	}
+}
+
 static void add_detail(struct cli_text *text, const struct catchup_consumer_status *c)
 {
 	if (*c->into) {
@@ -195,11 +210,19 @@ static void add_detail(struct cli_text *text, const struct catchup_consumer_stat
 		}
 		if (c->error_row > 0)
 			cli_text_printf(text, ", row %" PRId64, c->error_row);
-		if (*c->error_category)
+		if (*c->error_category && strcmp(c->error_category, "row") != 0)
 			cli_text_printf(text, " (%s)", c->error_category);
 		cli_text_puts(text, ": ");
 		cli_text_show(text, c->last_error, strlen(c->last_error), SIZE_MAX);
 		cli_text_puts(text, "\n");
+		add_advice(text, c);
+	}
+	if (*c->lost_owner) {
+		cli_text_show(text, c->name, strlen(c->name), NAME_COLUMNS);
+		cli_text_puts(text, ": process ");
+		cli_text_show(text, c->lost_owner, strlen(c->lost_owner), NAME_COLUMNS);
+		cli_text_puts(text, ", which ran it last, has ended without a word (killed, or crashed)"
+			" or is stuck\n");
 	}
 }
 
@@ -230,7 +253,7 @@ void cli_status_table(struct cli_text *text, const struct catchup_status *status
 	for (size_t i = 0; i < status->n_consumers; i++) {
 		const struct catchup_consumer_status *c = &status->consumers[i];
 
-		if (*c->into || *c->last_error || c->vanished > 0) {
+		if (*c->into || *c->last_error || c->vanished > 0 || *c->lost_owner) {
 			cli_text_puts(text, "\n");
 			break;
 		}
@@ -297,6 +320,7 @@ static void json_consumer(struct cli_json *json, const struct catchup_consumer_s
 	cli_json_int64(json, "retries", c->retries);
 	cli_json_int64(json, "vanished", c->vanished);
 	text_or_null(json, "owner", c->owner);
+	text_or_null(json, "lost_owner", c->lost_owner);
 	cli_json_end_object(json);
 }
 

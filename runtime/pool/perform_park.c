@@ -216,8 +216,9 @@ bool cu_perform_park(struct cu_follower *f, const struct cu_action *action,
 	if (add_letter(f, &letter) != CATCHUP_OK)
 		return cu_perform_fault(f, event, false, 0);
 	cu_log(&f->runtime->logger, CATCHUP_LOG_WARN, f->definition->name,
-		"row %lld is parked in the dead letters after %u attempts: %s",
-		(long long)action->id, (unsigned)action->attempts, f->row_fault.message);
+		"row %lld is parked in the dead letters after %u attempt%s: %s",
+		(long long)action->id, (unsigned)action->attempts, action->attempts == 1 ? "" : "s",
+		f->row_fault.message);
 	event->kind = CU_EVENT_DONE;
 	return true;
 }

@@ -108,6 +108,13 @@ static void check_record(struct audit *a)
 	if (s->dead > 0 && a->record.dead_first < 1)
 		cu_verification_wrong(a->verification, "a dead letter is of row %" PRId64
 			", which no source has", a->record.dead_first);
+	/* A record that cannot be read says nothing. */
+	if (a->record.known && s->error_row > 0)
+		cu_verification_note(a->verification, "it is %s at row %" PRId64 ": %s",
+			catchup_state_name(s->state), s->error_row, s->last_error);
+	else if (a->record.known && *s->last_error)
+		cu_verification_note(a->verification, "it is %s: %s", catchup_state_name(s->state),
+			s->last_error);
 	if (a->record.counted_to == s->watermark && s->offered > 0) {
 		v->counted_from = a->record.counted_from;
 		v->counted = a->record.counted;

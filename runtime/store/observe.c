@@ -129,6 +129,7 @@ static int read_record(struct look *look, const struct cu_entry *entry, struct c
 		return rc;
 	memset(record, 0, sizeof(*record));
 	record->status.owner = record->owner;
+	record->status.lost_owner = record->lost_owner;
 	record->status.last_error = record->message;
 	record->status.error_category = record->category;
 	record->status.error_code = rc;

@@ -122,6 +122,8 @@ static int read_owner(struct cu_conn *conn, const char *name, const struct cu_ow
 	holder.space = sqlite3_column_int64(stmt, 4);
 	record->held = cu_lease_is_held(&holder, sqlite3_column_int64(stmt, 5), self);
 	record->abandoned = !record->held && sqlite3_column_int64(stmt, 5) != 0;
+	if (record->abandoned)
+		memcpy(record->lost_owner, record->owner, sizeof(record->lost_owner));
 	if (!record->held)
 		record->owner[0] = '\0';
 	sqlite3_finalize(stmt);
@@ -136,6 +138,7 @@ int cu_record_read(struct cu_conn *conn, const char *name, const struct cu_owner
 
 	memset(record, 0, sizeof(*record));
 	record->status.owner = record->owner;
+	record->status.lost_owner = record->lost_owner;
 	record->status.last_error = record->message;
 	record->status.error_category = record->category;
 	rc = ask(conn, "catchup", "SELECT last FROM main.catchup WHERE name = ?1", name, &stmt, error);

@@ -16,6 +16,7 @@ struct cu_record {
 	bool held;           /* by a living owner */
 	bool abandoned;      /* its last owner is gone and has not said so */
 	char owner[256];
+	char lost_owner[256];
 	char message[CATCHUP_MESSAGE_BYTES];
 	char category[32];
 	int64_t counted_from, counted_to, counted; /* rows offered in (from, to] */

@@ -91,9 +91,10 @@ struct catchup_consumer_status *cu_status_add_consumer(
 	copy.into = cu_texts_keep(&whole->texts, entry->into);
 	copy.last_error = cu_texts_keep(&whole->texts, entry->last_error);
 	copy.owner = cu_texts_keep(&whole->texts, entry->owner);
+	copy.lost_owner = cu_texts_keep(&whole->texts, entry->lost_owner);
 	copy.error_category = cu_texts_keep(&whole->texts, entry->error_category);
 	if (!copy.name || !copy.source || !copy.into || !copy.last_error || !copy.owner ||
-		!copy.error_category)
+		!copy.lost_owner || !copy.error_category)
 		return NULL;
 	grown[status->n_consumers] = copy;
 	return &grown[status->n_consumers++];

@@ -321,6 +321,8 @@ struct catchup_consumer_status {
 	                         deleted before it read them, so they were not offered; of a backlog of
 	                         a consumer that reads row by row they are not known. A set-based one
 	                         reads by itself: such rows are among those offered */
+	const char *lost_owner; /* who ran it last and has neither given it back nor renewed its lease:
+	                         killed, crashed or stuck; "" when nobody. "" in catchup_status */
 };
 
 struct catchup_status {
