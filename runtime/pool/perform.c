@@ -200,6 +200,7 @@ static void ask_reader(struct cu_follower *f, int64_t from, uint32_t epoch)
 	cu_mutex_lock(&f->mu);
 	f->request = (struct cu_feed_request){.from = from, .epoch = epoch, .asked = true};
 	cu_mutex_unlock(&f->mu);
+	atomic_store(&f->reader->asked, 1);
 	cu_reader_wake(f->reader);
 }
 

@@ -80,6 +80,9 @@ static bool take_requests(struct cu_reader *reader)
 {
 	bool any = false;
 
+	/* Of a thousand that write to the source's file each one's commit is a look. */
+	if (!atomic_exchange(&reader->asked, 0))
+		return false;
 	for (size_t i = 0; i < reader->n_followers; i++) {
 		struct cu_follower *f = reader->followers[i];
 
@@ -129,6 +132,28 @@ static bool count_is_cheap(const struct cu_follower *f, int64_t newest)
 	return f->definition->source && !f->definition->next && newest - f->feed.pushed <= RANGE_ROWS;
 }
 
+/* Many followers stand at the same place: what is cut for one in a look is for all of them. */
+static int cut(struct cu_reader *reader, struct cu_ring_entry *entry, uint32_t most,
+	struct catchup_error *error)
+{
+	uint64_t mixed = (uint64_t)entry->range.lo * UINT64_C(0x9e3779b97f4a7c15);
+	struct cu_reader_cut *known = &reader->cuts[mixed >> (64 - CU_READER_CUT_BITS)];
+
+	if (known->look != reader->looks || known->lo != entry->range.lo || known->most != most) {
+		int rc;
+
+		*known = (struct cu_reader_cut){.lo = entry->range.lo, .most = most};
+		rc = cu_source_cut(&reader->source, entry->range.lo, entry->range.hi, most,
+			&known->hi, &known->rows, error);
+		if (rc != CATCHUP_OK)
+			return rc;
+		known->look = reader->looks;
+	}
+	entry->range.hi = known->hi;
+	entry->range.rows = known->rows;
+	return CATCHUP_OK;
+}
+
 /* Fills a follower's ring as far as there is room. */
 static int feed(struct cu_reader *reader, struct cu_follower *f, int64_t newest,
 	struct catchup_error *error)
@@ -148,14 +173,8 @@ static int feed(struct cu_reader *reader, struct cu_follower *f, int64_t newest,
 			if (!half_empty(f))
 				break;
 		}
-		if (table->range || table->map) {
-			rc = cu_source_cut(&reader->source, f->feed.pushed, newest,
-				table->map ? CU_MAP_ROWS : RANGE_ROWS, &entry.range.hi,
-				&entry.range.rows, error);
-		} else if (count_is_cheap(f, newest)) {
-			rc = cu_source_cut(&reader->source, f->feed.pushed, newest, RANGE_ROWS,
-				&entry.range.hi, &entry.range.rows, error);
-		}
+		if (table->range || table->map || count_is_cheap(f, newest))
+			rc = cut(reader, &entry, table->map ? CU_MAP_ROWS : RANGE_ROWS, error);
 		if (rc != CATCHUP_OK)
 			break;
 		CU_CHECK(cu_ring_push(f->ring, &entry));
@@ -179,6 +198,7 @@ static int look(struct cu_reader *reader, struct catchup_error *error)
 	bool empty;
 	int rc;
 
+	reader->looks++;
 	/* What is committed to the new file at the path would never be seen in the old one. */
 	if (cu_conn_moved(&reader->conn))
 		return cu_conn_say_moved(reader->path, error);

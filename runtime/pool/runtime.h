@@ -56,6 +56,15 @@ struct cu_file {
 	_Atomic int others_ended;   /* all other threads; the log may be folded in */
 };
 
+/* Where a range ended, and how many rows it had; of the look with that number. */
+struct cu_reader_cut {
+	uint64_t look; /* 0: of none */
+	int64_t lo, hi;
+	uint32_t rows, most;
+};
+
+#define CU_READER_CUT_BITS 6
+
 struct cu_reader {
 	struct cu_reader *next; /* owned list; constant after start */
 	struct catchup *runtime;
@@ -81,10 +90,13 @@ struct cu_reader {
 	bool changed;           /* and no commit was seen since */
 	bool quiet;             /* and no other came for a while */
 	unsigned in_vain;       /* looks after notices that saw no commit, in a row; up to a bound */
+	uint64_t looks;         /* taken so far */
+	struct cu_reader_cut cuts[1 << CU_READER_CUT_BITS]; /* by lo */
 
 	/* atomic */
 	_Atomic int64_t newest; /* at the last look; -1 before the first */
 	_Atomic uint64_t looks_done; /* the last request that a finished look answered */
+	_Atomic int asked;      /* a follower has a request that was not taken yet */
 	_Atomic int rests;      /* looks seldom, since all followers have work in hand */
 };
 

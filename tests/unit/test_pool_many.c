@@ -6,6 +6,7 @@
 #include "runtime_help.h"
 
 #include "base/error.h"
+#include "store/source.h"
 
 #include <stdatomic.h>
 
@@ -16,6 +17,7 @@
 
 static _Atomic int opened;   /* connections that write, since the test began */
 static _Atomic int fetching; /* those that consumers read rows with */
+static _Atomic int cuts;     /* questions to the source where a range ends */
 static _Atomic int fails;    /* the next commit does */
 static _Atomic(struct cu_conn *) failed; /* where one has failed */
 static _Atomic int misused;  /* commits there afterwards */
@@ -23,6 +25,10 @@ static _Atomic int misused;  /* commits there afterwards */
 int __real_cu_conn_open(struct cu_conn *, const struct cu_conn_options *, struct catchup_error *);
 int __wrap_cu_conn_open(struct cu_conn *conn, const struct cu_conn_options *options,
 	struct catchup_error *error);
+int __real_cu_source_cut(struct cu_source *, int64_t, int64_t, uint32_t, int64_t *, uint32_t *,
+	struct catchup_error *);
+int __wrap_cu_source_cut(struct cu_source *source, int64_t lo, int64_t newest, uint32_t max_rows,
+	int64_t *hi, uint32_t *rows, struct catchup_error *error);
 int __real_cu_conn_commit(struct cu_conn *, struct catchup_error *);
 int __wrap_cu_conn_commit(struct cu_conn *conn, struct catchup_error *error);
 
@@ -47,8 +53,16 @@ int __wrap_cu_conn_commit(struct cu_conn *conn, struct catchup_error *error)
 	return cu_error_set(error, CATCHUP_IO, SQLITE_IOERR_FSYNC, "the test fails a sync");
 }
 
+int __wrap_cu_source_cut(struct cu_source *source, int64_t lo, int64_t newest, uint32_t max_rows,
+	int64_t *hi, uint32_t *rows, struct catchup_error *error)
+{
+	atomic_fetch_add(&cuts, 1);
+	return __real_cu_source_cut(source, lo, newest, max_rows, hi, rows, error);
+}
+
 static int start(void **state)
 {
+	atomic_store(&cuts, 0);
 	atomic_store(&opened, 0);
 	atomic_store(&fetching, 0);
 	atomic_store(&fails, 0);
@@ -131,6 +145,25 @@ static void so_do_those_with_results_in_one_other_file(void **state)
 	assert_int_equal(atomic_load(&fetching), 1);
 	assert_int_equal(sql_int(s->results, "SELECT sum(last) FROM catchup"), 3 * MANY);
 	assert_int_equal(sql_int(s->database, "SELECT count(*) FROM catchup_consumer"), MANY);
+}
+
+static void the_source_is_asked_once_for_all(void **state)
+{
+	struct scratch *s = *state;
+	const struct catchup_options options = {.size = sizeof(options), .database = s->database};
+	struct catchup *c = open_many(s, &options, "");
+	struct catchup_error error = {0};
+	int before;
+
+	assert_ok(catchup_start(c, &error));
+	assert_ok(catchup_wait(c, -1, &error));
+	before = atomic_load(&cuts);
+	sql_run(s->database, "INSERT INTO orders(n) VALUES (4), (5)");
+	assert_ok(catchup_wait(c, -1, &error));
+	assert_int_equal(atomic_load(&cuts) - before, 1);
+	assert_ok(catchup_stop(c, &error));
+	catchup_close(c);
+	assert_int_equal(sql_int(s->database, "SELECT sum(last) FROM catchup"), 5 * MANY);
 }
 
 static void what_one_setup_makes_for_itself_another_does_not_meet(void **state)
@@ -248,6 +281,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		MANY_TEST(consumers_of_a_thread_share_their_connections),
 		MANY_TEST(so_do_those_with_results_in_one_other_file),
+		MANY_TEST(the_source_is_asked_once_for_all),
 		MANY_TEST(what_one_setup_makes_for_itself_another_does_not_meet),
 		MANY_TEST(what_is_temporary_gets_a_connection_of_its_own),
 		MANY_TEST(who_shares_makes_nothing_temporary_later),
