@@ -344,12 +344,13 @@ bool cu_perform_load(struct cu_follower *f, struct cu_event *event)
 }
 
 /* Only an idle consumer renews by itself; one that works does it with its commits. */
-/* Whether another consumer of the file has renewed all leases in it not long ago. */
-static bool is_renewed(const struct cu_file *file, int64_t now_ns, int64_t life_ns)
+/* When another consumer of the file, which keeps all leases in it renewed, did so last; 0: there is none,
+ * or it has missed its time. */
+static int64_t kept_renewed(const struct cu_follower *f, int64_t now_ns, int64_t life_ns)
 {
-	int64_t renewed_ns = atomic_load(&file->renewed_ns);
+	int64_t renewed_ns = atomic_load(&f->file->renewed_ns);
 
-	return renewed_ns != 0 && now_ns - renewed_ns < life_ns / 6;
+	return atomic_load(&f->file->keeper) != f && now_ns - renewed_ns < life_ns / 5 * 2 ? renewed_ns : 0;
 }
 
 /* One who had nothing to do since the last renewal rests. */
@@ -366,16 +367,22 @@ bool cu_perform_renew(struct cu_follower *f, struct cu_event *event)
 	bool lost = false;
 	int rc = CATCHUP_OK;
 
-	/* Asked for without the turn first: of a hundred that are idle one has to do something. */
-	if (!is_renewed(file, event->now_ns, life_ns)) {
+	/* Of a hundred that are idle one keeps the leases of all renewed. Who finds it at work does not wait
+	 * for it: if it fails, there is time to ask again. */
+	event->renewed_ns = kept_renewed(f, event->now_ns, life_ns);
+	if (event->renewed_ns == 0 && atomic_exchange(&file->renewing, 1) == 0) {
 		cu_turn_take(f);
-		if (!is_renewed(file, event->now_ns, life_ns)) {
+		event->renewed_ns = kept_renewed(f, event->now_ns, life_ns);
+		if (event->renewed_ns == 0) {
 			rc = cu_ledger_renew_all(&f->ledger, &f->runtime->owner, f->plan.fence,
 				life_ns, &lost, &f->fault);
-			if (rc == CATCHUP_OK && !lost)
+			if (rc == CATCHUP_OK && !lost) {
 				atomic_store(&file->renewed_ns, event->now_ns);
+				atomic_store(&file->keeper, f);
+			}
 		}
 		cu_turn_give(f, 0);
+		atomic_store(&file->renewing, 0);
 	}
 	if (rc != CATCHUP_OK)
 		return cu_perform_fault(f, event, false, 0);

@@ -375,7 +375,11 @@ static struct cu_action at_slept(struct cu_plan *plan, const struct cu_event *ev
 
 static struct cu_action at_renewed(struct cu_plan *plan, const struct cu_event *event)
 {
-	plan->renew_at_ns = cu_deadline(event->now_ns, plan->config.lease_ns / 3);
+	int64_t life_ns = plan->config.lease_ns;
+
+	/* Who keeps it renewed has had two more chances by then. */
+	plan->renew_at_ns = event->renewed_ns != 0 ? cu_deadline(event->renewed_ns, life_ns / 10 * 7)
+						   : cu_deadline(event->now_ns, life_ns / 3);
 	return plan->sleep_until_ns != 0 ? do_sleep(plan) : do_wait(plan, event);
 }
 

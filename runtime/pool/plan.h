@@ -72,7 +72,7 @@ enum cu_action_kind {
 	CU_ACTION_COMMIT,  /* end `next`; watermark lo -> hi, counters, commit, leave the turn;
 	                      COMMITTED, LOST or FAULT */
 	CU_ACTION_ABORT,   /* end `next`, roll back, leave the turn; DONE */
-	CU_ACTION_RENEW,   /* renew the lease; DONE, LOST or FAULT */
+	CU_ACTION_RENEW,   /* renew the lease; DONE, perhaps with renewed_ns, LOST or FAULT */
 	CU_ACTION_SLEEP,   /* until until_ns, telling the user about `trouble`; TIME or STOPPING */
 	CU_ACTION_STOP,    /* for good: stop_code and, if not OK, the last fault, and the row it
 	                      is about in id (0: none); nothing follows */
@@ -140,6 +140,7 @@ struct cu_event {
 		bool marked_by_it; /* who is gone marked it, and nobody else was there since */
 	} past;            /* LEASED */
 	int64_t wait_ns;   /* DENIED */
+	int64_t renewed_ns; /* DONE of RENEW: somebody keeps it renewed, and did so then; 0: nobody */
 	enum cu_fault fault; /* FAULT */
 	bool of_row;       /* FAULT of DELIVER and APPLY: the consumer was at work on the row in
 	                      hand, or the range; of WAIT: on no row, but it may be tried again */

@@ -43,6 +43,8 @@ struct cu_file {
 
 	/* atomic; written by who has the turn */
 	_Atomic int64_t renewed_ns; /* all leases in it, the last time; 0: never */
+	_Atomic int renewing;       /* somebody is at it */
+	_Atomic(const struct cu_follower *) keeper; /* who has done it last; borrowed */
 
 	/* checkpointer (checkpoint.c) */
 	struct cu_thread checkpointer;

@@ -384,6 +384,7 @@ static void perform_renew(struct world_process *process, struct cu_event *event)
 	}
 	world->lease_until_ns = world->now_ns + process->plan.config.lease_ns;
 	event->kind = CU_EVENT_DONE;
+	event->renewed_ns = world->kept_renewed_ns;
 }
 
 /* Actions whose success is all there is to it; what fails on its own is asked where it happens. */

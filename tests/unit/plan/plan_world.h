@@ -120,6 +120,7 @@ struct world {
 	struct cu_plan_counts counts;
 	struct world_process *writer; /* holds the write lock; NULL: nobody */
 	int64_t fence, lease_until_ns;
+	int64_t kept_renewed_ns; /* the lease, by somebody who goes on doing so; 0: nobody does */
 	struct world_process *lease_owner; /* NULL: nobody ever */
 	bool owner_died;
 	int64_t marked;

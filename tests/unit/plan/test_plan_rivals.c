@@ -130,6 +130,27 @@ static void a_lease_is_renewed_at_work_and_at_rest(void **state)
 	assert_int_equal(s->process->action.until_ns - s->world.now_ns, 3 * CU_NS_PER_S);
 }
 
+static void a_lease_that_another_keeps_renewed_is_asked_for_seldom(void **state)
+{
+	struct story *s = story_of(CU_PLAN_ROWS, "stop", 0);
+	int64_t kept_ns;
+
+	(void)state;
+	s->config.lease = true;
+	start_and_open(s);
+	s->world.now_ns += 3 * CU_NS_PER_S;
+	kept_ns = s->world.now_ns - CU_NS_PER_MS;
+	s->world.kept_renewed_ns = kept_ns;
+	run(s);
+	/* Late enough for the other one to have done it twice more, and early enough to do it oneself. */
+	assert_in_range(s->process->action.until_ns - kept_ns, 6 * CU_NS_PER_S + 1, 7 * CU_NS_PER_S);
+	s->world.now_ns = s->process->action.until_ns;
+	s->world.kept_renewed_ns = 0;
+	run(s);
+	told(s, " renew renew");
+	assert_int_equal(s->process->action.until_ns - s->world.now_ns, 3 * CU_NS_PER_S);
+}
+
 static void a_commit_just_before_it_is_due_does_not_count_as_a_renewal(void **state)
 {
 	struct story *s = story_of(CU_PLAN_ROWS, "stop", 1);
@@ -184,6 +205,7 @@ int main(void)
 		cmocka_unit_test(a_lease_that_another_process_has_is_waited_for),
 		cmocka_unit_test(who_lost_the_lease_commits_nothing),
 		cmocka_unit_test(a_lease_is_renewed_at_work_and_at_rest),
+		cmocka_unit_test(a_lease_that_another_keeps_renewed_is_asked_for_seldom),
 		cmocka_unit_test(a_commit_just_before_it_is_due_does_not_count_as_a_renewal),
 		cmocka_unit_test(a_long_pause_between_tries_does_not_cost_the_lease),
 		cmocka_unit_test(a_lease_lost_in_a_pause_ends_the_pause),
