@@ -37,18 +37,31 @@ static const struct limit limits[] = {
 #undef OPTION
 };
 
+int cu_options_read(struct catchup_options *whole, const struct catchup_options *given,
+	struct catchup_error *error)
+{
+	*whole = (struct catchup_options){0};
+	/* A caller built against an older header gives fewer fields; the rest are defaults. */
+	if (given->size < offsetof(struct catchup_options, batch_rows) || given->size > sizeof(*whole))
+		return cu_error_set(error, CATCHUP_USAGE, 0,
+			"catchup_options.size is %zu; this library takes %zu to %zu", given->size,
+			offsetof(struct catchup_options, batch_rows), sizeof(*whole));
+	memcpy(whole, given, given->size);
+	whole->size = sizeof(*whole);
+	return CATCHUP_OK;
+}
+
 int cu_options_take(struct catchup *c, const struct catchup_options *given,
 	struct catchup_error *error)
 {
 	struct catchup_options *o = &c->options;
+	const char *changelog;
+	int rc = cu_options_read(o, given, error);
 
-	/* A caller built against an older header gives fewer fields; the rest are defaults. */
-	if (given->size < offsetof(struct catchup_options, batch_rows) || given->size > sizeof(*o))
-		return cu_error_set(error, CATCHUP_USAGE, 0,
-			"catchup_options.size is %zu; this library takes %zu to %zu", given->size,
-			offsetof(struct catchup_options, batch_rows), sizeof(*o));
-	memcpy(o, given, given->size);
-	o->size = sizeof(*o);
+	if (rc != CATCHUP_OK)
+		return rc;
+	c->logger = (struct cu_logger){o->log, o->log_context, o->log_level};
+	changelog = o->changelog;
 	o->database = NULL;
 	o->changelog = NULL;
 	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
@@ -75,5 +88,7 @@ int cu_options_take(struct catchup *c, const struct catchup_options *given,
 			"ring slots rounded up from %u to %u, a power of two", o->ring_slots, rounded);
 		o->ring_slots = rounded;
 	}
+	if (changelog && !(o->changelog = strdup(changelog)))
+		return cu_error_nomem(error);
 	return CATCHUP_OK;
 }

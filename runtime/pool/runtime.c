@@ -73,7 +73,6 @@ int catchup_open(
 		free(c);
 		return rc;
 	}
-	c->logger = (struct cu_logger){options->log, options->log_context, options->log_level};
 	c->pid = cu_os_pid();
 	cu_owner_self(&c->owner);
 	rc = cu_options_take(c, options, error);
@@ -83,9 +82,6 @@ int catchup_open(
 		rc = cu_path_resolve(options->database, NULL, &c->path, error);
 	if (rc == CATCHUP_OK)
 		rc = check_database(c, error);
-	if (rc == CATCHUP_OK && options->changelog &&
-		!(c->options.changelog = strdup(options->changelog)))
-		rc = cu_error_nomem(error);
 	if (rc != CATCHUP_OK) {
 		catchup_close(c);
 		return rc;

@@ -267,7 +267,10 @@ struct catchup {
 	struct cu_park progress;        /* somebody committed, looked or stopped */
 };
 
-/* Copies what was given, with defaults filled in; without database and changelog (options.c). */
+/* What was given, as a whole struct of this library's size (options.c). Texts stay the caller's. */
+int cu_options_read(struct catchup_options *whole, const struct catchup_options *given,
+	struct catchup_error *error);
+/* Takes what was given, checked and with defaults filled in, and the logger; the database is for others. */
 int cu_options_take(struct catchup *c, const struct catchup_options *given,
 	struct catchup_error *error);
 

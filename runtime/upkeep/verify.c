@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "consumer/definition.h"
+#include "pool/runtime.h"
 #include "store/audit.h"
 
 #include <stdlib.h>
@@ -86,13 +87,16 @@ int catchup_verify(const struct catchup_options *options, const char *const *con
 	size_t n_consumers, unsigned flags, struct catchup_verification **out,
 	struct catchup_error *error)
 {
-	struct verify v = {.options = options, .flags = flags};
+	struct catchup_options whole;
+	struct verify v = {.options = &whole, .flags = flags};
 	int rc;
 
 	*out = NULL;
 	if (!options || !options->database)
 		return cu_error_set(error, CATCHUP_USAGE, 0, "option 'database' is missing");
-	rc = read_entries(&v, error);
+	rc = cu_options_read(&whole, options, error);
+	if (rc == CATCHUP_OK)
+		rc = read_entries(&v, error);
 	if (rc == CATCHUP_OK && !(v.verification = cu_verification_create(v.path)))
 		rc = cu_error_nomem(error);
 	if (rc == CATCHUP_OK)
