@@ -92,6 +92,7 @@ static void put_list(struct cli_text *to, const struct catchup_dead_letters *let
 		cli_text_puts(to, " ");
 		cli_text_show(to, letter->message, strlen(letter->message), COLUMN_MESSAGE);
 		cli_text_puts(to, "\n");
+		to->failed = to->failed || name.failed;
 		cli_text_free(&name);
 	}
 }
