@@ -4,7 +4,7 @@
 
 BUILD = build
 PREFIX = /usr/local
-CONFIGS = gcc clang asan tsan
+CONFIGS = gcc clang asan tsan coverage
 SCENARIOS =
 PROOFS =
 SQLITE = auto
@@ -40,7 +40,7 @@ install: all
 	@meson install -C $(BUILD) --destdir="$(DESTDIR)"
 
 coverage:
-	@.ci/coverage
+	@.ci/test coverage; rc=$$?; .ci/coverage --txt && exit $$rc
 
 format:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
@@ -51,14 +51,14 @@ clean:
 help:
 	@echo "make            install what is missing, build into $(BUILD)/"
 	@echo "                SQLITE=system takes the system's SQLite for the program too"
-	@echo "make test       build and run all tests: gcc, clang, address and thread sanitizers"
-	@echo "                CONFIGS=gcc runs one of them (gcc, clang, asan, tsan)"
+	@echo "make test       build and run all tests: gcc, clang, address and thread sanitizers, coverage"
+	@echo "                CONFIGS=gcc runs one of them (gcc, clang, asan, tsan, coverage)"
 	@echo "make proof      the long tier of the proofs: a day; PROOFS='kill soak' chooses,"
 	@echo "                PROOF_MINUTES=10 bounds each; results in $(BUILD)/proof/"
 	@echo "make demo       sensor messages through a pipeline that is killed on the way"
 	@echo "make bench      the benchmarks; SCENARIOS='row sql --quick' chooses"
 	@echo "make install    install program, library and headers; PREFIX=$(PREFIX), DESTDIR="
-	@echo "make coverage   run the tests and print which branches of runtime/ they reach"
+	@echo "make coverage   run the tests and print which branches of runtime/ they reach, file by file"
 	@echo "make format     clang-format"
 	@echo "make clean      remove the build folders (what was fetched stays in .cache/)"
 
