@@ -329,7 +329,7 @@ void cu_perform_wake_chain(struct cu_follower *f)
 			continue;
 		for (size_t i = 0; i < f->writer->guard.n_writes; i++) {
 			if (sqlite3_stricmp(r->spec.table, f->writer->guard.writes[i]) == 0) {
-				cu_reader_wake(r);
+				cu_reader_tell(r);
 				break;
 			}
 		}

@@ -9,7 +9,8 @@
  * interrupted in between, so it looks again at growing intervals until they reach the safety net's;
  * few times, when a commit was seen that explains the notice. In the middle of a large transaction, or
  * of a checkpoint, notices come without an end and without a commit: the more looks are in vain, the
- * longer it settles.
+ * longer it settles. Where the source is written by a consumer of this runtime, which tells of each
+ * commit, notices are of commits elsewhere in the file, and it settles long; being told ends that.
  *
  * While every follower has work in hand, what is new concerns nobody yet, and most notices come of
  * their own commits. Then the thread rests: it looks once in a while, or when one has run dry.
@@ -31,6 +32,7 @@
 #define SETTLE_NS INT64_C(30000) /* a small commit takes less; a look in vain takes as much */
 #define SETTLE_DOUBLINGS 5
 #define RUN_DRY_SETTLE_NS INT64_C(50000)
+#define CHAINED_SETTLE_NS CU_NS_PER_MS
 #define FIRST_RELOOK_NS (SETTLE_NS << SETTLE_DOUBLINGS)
 #define RELOOK_GROWTH 2
 /* When the commit that a notice was about has been seen, it is another one's that is looked for. */
@@ -336,7 +338,9 @@ static void note_quiet(struct cu_reader *reader)
 /* Something was written: its commit is visible a little later. */
 static void settle(struct cu_reader *reader)
 {
-	cu_watch_settle(reader->watch, SETTLE_NS << reader->in_vain);
+	int64_t ns = SETTLE_NS << reader->in_vain;
+
+	cu_watch_settle(reader->watch, atomic_load(&reader->chained) ? CHAINED_SETTLE_NS : ns);
 	if (reader->in_vain < SETTLE_DOUBLINGS)
 		reader->in_vain++;
 	note_change(reader);
@@ -345,7 +349,9 @@ static void settle(struct cu_reader *reader)
 /* Somebody has run dry, and the notices of its commits wait. Who waits for those goes first. */
 static void wake_up(struct cu_reader *reader)
 {
-	if (cu_watch_settle(reader->watch, RUN_DRY_SETTLE_NS) & ~CU_WATCH_WOKEN)
+	int64_t ns = atomic_load(&reader->chained) ? CHAINED_SETTLE_NS : RUN_DRY_SETTLE_NS;
+
+	if (cu_watch_settle(reader->watch, ns) & ~CU_WATCH_WOKEN)
 		note_change(reader);
 }
 
@@ -453,6 +459,13 @@ static void reader_main(void *argument)
 void cu_reader_wake(struct cu_reader *reader)
 {
 	cu_watch_wake(reader->watch);
+}
+
+void cu_reader_tell(struct cu_reader *reader)
+{
+	if (!atomic_load_explicit(&reader->chained, memory_order_relaxed))
+		atomic_store(&reader->chained, 1);
+	cu_reader_wake(reader);
 }
 
 void cu_reader_made_room(struct cu_follower *f)

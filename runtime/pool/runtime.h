@@ -99,6 +99,7 @@ struct cu_reader {
 	_Atomic int64_t newest; /* at the last look; -1 before the first */
 	_Atomic uint64_t looks_done; /* the last request that a finished look answered */
 	_Atomic int asked;      /* a follower has a request that was not taken yet */
+	_Atomic int chained;    /* a consumer of this runtime writes its source */
 	_Atomic int rests;      /* looks seldom, since all followers have work in hand */
 };
 
@@ -316,6 +317,8 @@ void cu_follower_close(struct cu_follower *f);
 
 int cu_reader_start(struct cu_reader *reader, struct catchup_error *error);
 void cu_reader_wake(struct cu_reader *reader);
+/* A consumer of this runtime has committed rows of its source. */
+void cu_reader_tell(struct cu_reader *reader);
 /* A follower has taken a range from its ring: there may be room that the reader waits for. */
 void cu_reader_made_room(struct cu_follower *f);
 /* A follower has nothing left to do: what is new concerns it at once. */
