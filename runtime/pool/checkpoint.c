@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * checkpoint.c - a thread for each results database that keeps its write-ahead log within bounds.
+ * checkpoint.c - keeps the write-ahead log of a results database within bounds.
  *
- * No connection of ours checkpoints by itself, so commits do not pay for it. When the log has grown,
- * this thread copies pages into the database beside the writers (PASSIVE). Once everything is copied
- * and nobody reads from the log, the next commit begins it anew; under steady writing that never
- * happens by itself, so when the log has come half way to its bound, the thread takes a turn like a
- * writer and copies the few pages that are left. The file keeps its size and is written over, which
+ * No connection of ours checkpoints by itself, so commits do not pay for it. When the log has grown, a
+ * thread of its own (checkpointer.c) copies pages into the database beside the writers (PASSIVE). Once
+ * everything is copied and nobody reads from the log, the next commit begins it anew; under steady writing
+ * that never happens by itself, so when the log has come half way to its bound, the thread takes a turn
+ * like a writer and copies the few pages that are left. The file keeps its size and is written over, which
  * is cheaper than growing it again.
  *
  * On an SQLite with the WAL-reset bug, where a checkpoint and a write at the same moment can corrupt
@@ -15,8 +15,6 @@
  * Writers that are faster than the copying wait for it at three quarters of the bound. A connection
  * that reads for a long time keeps the log from beginning anew: there, writers wait for it too, up to a
  * second. One that stays longer cannot be overcome: the log says who it is, and grows.
- *
- * Having little to do, it is also the one that looks after code that does not come back (watchdog.c).
  */
 #include "pool/runtime.h"
 
@@ -72,7 +70,7 @@ void cu_checkpoint_note(struct cu_file *file, int64_t log_bytes)
 		return;
 	atomic_store(&file->checkpoint_busy, 1);
 	if (atomic_exchange(&file->checkpoint_due, 1) == 0)
-		cu_park_wake(&file->checkpoint_park);
+		cu_park_wake(&file->checkpointer->park);
 }
 
 bool cu_checkpoint_is_behind(struct cu_file *file)
@@ -161,7 +159,7 @@ static void copy_beside(struct cu_file *file, struct cu_conn *conn)
 	}
 }
 
-static void checkpoint(struct cu_file *file, struct cu_conn *conn)
+void cu_checkpoint_run(struct cu_file *file, struct cu_conn *conn)
 {
 	bool bug = catchup_sqlite_has_wal_reset_bug() != 0;
 	int64_t bound = bound_of(file);
@@ -183,82 +181,20 @@ static void checkpoint(struct cu_file *file, struct cu_conn *conn)
 	atomic_store(&file->checkpoint_at_bytes, bytes + next_size(file, bytes));
 }
 
-/*
- * Once all others have ended the log is folded into the database, so that the file alone is whole.
- * Opened before, while the log is known to others: the first to open it has to read all of it. Nothing
- * depends on this: a log that stays is read at the next start.
- */
-static void fold(struct cu_file *file, struct cu_conn *conn, const struct cu_conn_options *options)
+struct cu_conn_options cu_checkpoint_connection(const struct cu_file *file)
 {
-	if (!cu_conn_is_open(conn) && cu_conn_wal_bytes(file->path) > 0)
-		cu_conn_open(conn, options, NULL);
-	for (;;) {
-		uint32_t ticket = cu_park_prepare(&file->checkpoint_park);
-
-		if (atomic_load(&file->others_ended))
-			break;
-		cu_park_wait(&file->checkpoint_park, ticket, CU_FOREVER);
-	}
-	cu_park_cancel(&file->checkpoint_park);
-	if (cu_conn_is_open(conn) && !cu_conn_moved(conn) && cu_conn_wal_bytes(file->path) > 0)
-		cu_conn_checkpoint(conn, true, NULL, NULL, NULL);
-}
-
-static void checkpoint_main(void *argument)
-{
-	struct cu_file *file = argument;
-	struct catchup *c = file->runtime;
-	const struct cu_conn_options options = {
+	return (struct cu_conn_options){
 		.role = CU_ROLE_WRITER,
 		.main = file->path,
 		.main_id = &file->id,
-		.synchronous = c->options.synchronous,
+		.synchronous = file->runtime->options.synchronous,
 		.busy_ms = 100,
 		.cache_kib = 256,
-		.stopping = &c->stopping,
+		.stopping = &file->runtime->stopping,
 	};
-	struct cu_conn conn = {0};
-
-	while (atomic_load(&c->stopping) == 0) {
-		int64_t look_at_ns = cu_watchdog_look(file, cu_os_now_ns());
-		uint32_t ticket = cu_park_prepare(&file->checkpoint_park);
-
-		if (atomic_load(&c->stopping) || atomic_load(&file->checkpoint_due)) {
-			cu_park_cancel(&file->checkpoint_park);
-		} else {
-			cu_park_wait(&file->checkpoint_park, ticket, look_at_ns);
-			continue;
-		}
-		atomic_store(&file->checkpoint_due, 0);
-		/* A file that cannot be opened now is its followers' trouble; they say so. */
-		if (cu_conn_is_open(&conn) ||
-			cu_conn_open(&conn, &options, NULL) == CATCHUP_OK)
-			checkpoint(file, &conn);
-		if (!atomic_load(&file->checkpoint_due)) {
-			atomic_store(&file->checkpoint_busy, 0);
-			cu_park_wake(&file->room_park);
-		}
-	}
-	cu_park_wake(&file->room_park);
-	fold(file, &conn, &options);
-	cu_conn_close(&conn);
 }
 
-int cu_checkpoint_start(struct cu_file *file, struct catchup_error *error)
+void cu_checkpoint_begin(struct cu_file *file)
 {
-	int rc;
-
 	atomic_store(&file->checkpoint_at_bytes, first_size(file));
-	rc = cu_thread_start(&file->checkpointer, "catchup-ckpt", checkpoint_main, file);
-	return rc == 0 ? CATCHUP_OK
-		       : cu_error_errno(
-				 error, CATCHUP_THREAD, rc, "cannot start a checkpoint thread");
-}
-
-void cu_checkpoint_stop(struct cu_file *file)
-{
-	CU_CHECK(atomic_load(&file->runtime->stopping));
-	atomic_store(&file->others_ended, 1);
-	cu_park_wake(&file->checkpoint_park);
-	cu_thread_join(&file->checkpointer);
 }

@@ -32,11 +32,8 @@ static bool init_locks(struct cu_file *file)
 {
 	if (cu_gate_init(&file->gate) != 0)
 		return false;
-	if (cu_park_init(&file->checkpoint_park) == 0) {
-		if (cu_park_init(&file->room_park) == 0)
-			return true;
-		cu_park_finish(&file->checkpoint_park);
-	}
+	if (cu_park_init(&file->room_park) == 0)
+		return true;
 	cu_gate_finish(&file->gate);
 	return false;
 }
@@ -256,12 +253,12 @@ void cu_layout_free(struct catchup *c)
 		c->readers = r->next;
 		cu_reader_destroy(r);
 	}
+	cu_checkpointers_free(c);
 	while (c->files) {
 		struct cu_file *file = c->files;
 
 		c->files = file->next;
 		cu_park_finish(&file->room_park);
-		cu_park_finish(&file->checkpoint_park);
 		cu_gate_finish(&file->gate);
 		free_file(file);
 	}

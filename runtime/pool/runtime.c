@@ -222,8 +222,7 @@ static void end_threads(struct catchup *c)
 		cu_thread_join(&r->thread);
 	catchup_changelog_close(c->changelog);
 	c->changelog = NULL;
-	for (struct cu_file *file = c->files; file; file = file->next)
-		cu_checkpoint_stop(file);
+	cu_checkpointers_stop(c);
 }
 
 /* Threads that are about to open what they need, which cu_runtime_opened counts down again. */
@@ -279,10 +278,8 @@ static int start_readers(struct catchup *c, struct catchup_error *error)
 
 static int start_threads(struct catchup *c, struct catchup_error *error)
 {
-	int rc = CATCHUP_OK;
+	int rc = cu_checkpointers_start(c, error);
 
-	for (struct cu_file *file = c->files; file && rc == CATCHUP_OK; file = file->next)
-		rc = cu_checkpoint_start(file, error);
 	if (rc == CATCHUP_OK)
 		rc = start_workers(c, error);
 	if (rc == CATCHUP_OK)
@@ -449,8 +446,7 @@ int catchup_stop(struct catchup *c, struct catchup_error *error)
 	if (mine) {
 		atomic_store(&c->stopping, 1);
 		cu_runtime_wake_all(c);
-		for (struct cu_file *file = c->files; file; file = file->next)
-			cu_park_wake(&file->checkpoint_park);
+		cu_checkpointers_wake(c);
 		cu_park_wake(&c->progress);
 		drain(c);
 		end_threads(c);

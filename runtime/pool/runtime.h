@@ -46,16 +46,30 @@ struct cu_file {
 	_Atomic int renewing;       /* somebody is at it */
 	_Atomic(const struct cu_follower *) keeper; /* who has done it last; borrowed */
 
-	/* checkpointer (checkpoint.c) */
-	struct cu_thread checkpointer;
-	struct cu_park checkpoint_park;
+	/* checkpoints (checkpoint.c) */
+	struct cu_checkpointer *checkpointer; /* borrowed; constant once threads run */
 	_Atomic int checkpoint_due;
 	_Atomic int64_t checkpoint_at_bytes; /* bytes of the log at which the next one is worth it */
 	_Atomic int64_t log_bytes;  /* in use when it was noted last */
 	_Atomic int checkpoint_busy; /* something is due or being done */
-	bool checkpoint_in_vain;    /* its thread only: readers outlasted the last wait for them */
+	bool checkpoint_in_vain;    /* the checkpointer only: readers outlasted the last wait for them */
 	struct cu_park room_park;   /* writers wait here for a checkpoint that is behind */
-	_Atomic int others_ended;   /* all other threads; the log may be folded in */
+};
+
+/* A thread for the checkpoints of some of the files (checkpointer.c). */
+struct cu_checkpointer {
+	struct cu_checkpointer *next; /* owned list; constant once threads run */
+	struct catchup *runtime;
+	size_t n_files;
+	struct cu_thread thread;
+	struct cu_park park;
+
+	/* its thread only */
+	struct cu_conn conn;
+	struct cu_file *conn_of;       /* where it leads; NULL: not open */
+
+	/* atomic */
+	_Atomic int others_ended;   /* all other threads; the logs may be folded in */
 };
 
 /* Where a range ended, and how many rows it had; of the look with that number. */
@@ -153,7 +167,7 @@ struct cu_follower {
 
 	/* watchdog (watchdog.c); owned */
 	_Atomic uint64_t *calls;        /* of the worker, then of each map thread; cu_context */
-	struct cu_watched *watched;     /* the same; checkpoint thread of its file only */
+	struct cu_watched *watched;     /* the same; checkpointer of its file only */
 
 	/* worker thread; after its end whoever stopped the runtime */
 	char **written;                 /* tables that its code may write, once it was closed; owned */
@@ -249,6 +263,7 @@ struct catchup {
 	struct cu_reader *readers;
 	struct cu_worker *workers;
 	struct cu_file *files;
+	struct cu_checkpointer *checkpointers;
 
 	/* guarded by mu */
 	struct cu_mutex mu;
@@ -335,17 +350,25 @@ void cu_checkpoint_note(struct cu_file *file, int64_t log_bytes);
 bool cu_checkpoint_is_behind(struct cu_file *file);
 /* Waits while it is so. Without the turn. */
 void cu_checkpoint_wait(struct cu_file *file);
-int cu_checkpoint_start(struct cu_file *file, struct catchup_error *error);
-/* Ends the thread, after all others; stopping is set. */
-void cu_checkpoint_stop(struct cu_file *file);
+/* For the checkpointer: what is due; how the file is opened for it; before anything is noted. */
+void cu_checkpoint_run(struct cu_file *file, struct cu_conn *conn);
+struct cu_conn_options cu_checkpoint_connection(const struct cu_file *file);
+void cu_checkpoint_begin(struct cu_file *file);
+
+int cu_checkpointers_start(struct catchup *c, struct catchup_error *error);
+/* They notice that the runtime is stopping. */
+void cu_checkpointers_wake(struct catchup *c);
+/* Ends the threads, after all others; stopping is set. */
+void cu_checkpointers_stop(struct catchup *c);
+void cu_checkpointers_free(struct catchup *c);
 
 /* ---- watchdog (watchdog.c) ------------------------------------------------------------------- */
 
 int cu_watchdog_init(struct cu_follower *f, struct catchup_error *error);
 void cu_watchdog_finish(struct cu_follower *f);
-/* Says of each follower that writes the file when a call of its code does not come back. Returns when to
- * look again. */
-int64_t cu_watchdog_look(const struct cu_file *file, int64_t now_ns);
+/* Says of each follower that writes one of its files when a call of its code does not come back. Returns
+ * when to look again. */
+int64_t cu_watchdog_look(const struct cu_checkpointer *checkpointer, int64_t now_ns);
 
 /* ---- turns to write (turn.c) ----------------------------------------------------------------- */
 

@@ -58,13 +58,16 @@ static void look(struct cu_follower *f, size_t caller, int64_t limit_ns, int64_t
 	}
 }
 
-int64_t cu_watchdog_look(const struct cu_file *file, int64_t now_ns)
+int64_t cu_watchdog_look(const struct cu_checkpointer *checkpointer, int64_t now_ns)
 {
-	const struct catchup *c = file->runtime;
+	const struct catchup *c = checkpointer->runtime;
 	int64_t limit_ns = (int64_t)c->options.lease_ms * CU_NS_PER_MS;
 
-	for (size_t i = 0; i < c->n_followers; i++)
-		for (size_t k = 0; c->followers[i]->file == file && k < n_callers(c->followers[i]); k++)
-			look(c->followers[i], k, limit_ns, now_ns);
+	for (size_t i = 0; i < c->n_followers; i++) {
+		struct cu_follower *f = c->followers[i];
+
+		for (size_t k = 0; f->file->checkpointer == checkpointer && k < n_callers(f); k++)
+			look(f, k, limit_ns, now_ns);
+	}
 	return cu_deadline(now_ns, limit_ns / 4);
 }

@@ -22,6 +22,15 @@ static _Atomic int fails;    /* the next commit does */
 static _Atomic(struct cu_conn *) failed; /* where one has failed */
 static _Atomic int misused;  /* commits there afterwards */
 
+static _Atomic int checkpointers;      /* threads for checkpoints */
+static _Atomic int checkpointed[MANY]; /* by the file of results */
+
+int __real_cu_thread_start(struct cu_thread *, const char *, void (*)(void *), void *);
+int __wrap_cu_thread_start(
+	struct cu_thread *thread, const char *name, void (*main)(void *), void *argument);
+int __real_cu_conn_checkpoint(struct cu_conn *, bool, int *, int *, struct catchup_error *);
+int __wrap_cu_conn_checkpoint(struct cu_conn *conn, bool full, int *log_frames, int *done_frames,
+	struct catchup_error *error);
 int __real_cu_conn_open(struct cu_conn *, const struct cu_conn_options *, struct catchup_error *);
 int __wrap_cu_conn_open(struct cu_conn *conn, const struct cu_conn_options *options,
 	struct catchup_error *error);
@@ -60,8 +69,30 @@ int __wrap_cu_source_cut(struct cu_source *source, int64_t lo, int64_t newest, u
 	return __real_cu_source_cut(source, lo, newest, max_rows, hi, rows, error);
 }
 
+int __wrap_cu_thread_start(
+	struct cu_thread *thread, const char *name, void (*main)(void *), void *argument)
+{
+	if (strcmp(name, "catchup-ckpt") == 0)
+		atomic_fetch_add(&checkpointers, 1);
+	return __real_cu_thread_start(thread, name, main, argument);
+}
+
+int __wrap_cu_conn_checkpoint(struct cu_conn *conn, bool full, int *log_frames, int *done_frames,
+	struct catchup_error *error)
+{
+	const char *name = strrchr(conn->main_path, '/');
+	int file;
+
+	if (sscanf(name, "/results%d.db", &file) == 1)
+		atomic_fetch_add(&checkpointed[file], 1);
+	return __real_cu_conn_checkpoint(conn, full, log_frames, done_frames, error);
+}
+
 static int start(void **state)
 {
+	atomic_store(&checkpointers, 0);
+	for (int i = 0; i < MANY; i++)
+		atomic_store(&checkpointed[i], 0);
 	atomic_store(&cuts, 0);
 	atomic_store(&opened, 0);
 	atomic_store(&fetching, 0);
@@ -185,6 +216,51 @@ static void what_one_setup_makes_for_itself_another_does_not_meet(void **state)
 	assert_int_equal(sql_int(s->database, "SELECT sum(n) FROM counted"), 2);
 }
 
+/* ---- checkpoints ----------------------------------------------------------------------------------- */
+
+/* Each in a file of its own, with rows enough that each log comes to its bound of a mebibyte. */
+static void a_few_threads_checkpoint_all_files(void **state)
+{
+	enum { FILES = 9 };
+	struct scratch *s = *state;
+	const struct catchup_options options = {.size = sizeof(options), .database = s->database,
+		.wal_mib = 1, .batch_rows = 100};
+	struct catchup_error error = {0};
+	struct catchup *c;
+	int during[FILES];
+
+	sql_run(s->database, "PRAGMA journal_mode=WAL;"
+		"CREATE TABLE orders(id INTEGER PRIMARY KEY AUTOINCREMENT, n);"
+		"WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 2000)"
+		" INSERT INTO orders(n) SELECT zeroblob(1000) FROM c");
+	c = runtime_open(&options, NULL, NULL);
+	for (int i = 0; i < FILES; i++) {
+		char name[32], sql[512];
+
+		snprintf(name, sizeof(name), "seen%d", i);
+		snprintf(sql, sizeof(sql), "-- into: results%d.db\n"
+			"-- setup\nCREATE TABLE IF NOT EXISTS seen(id INTEGER PRIMARY KEY, n);\n"
+			"-- row\nINSERT INTO seen VALUES (@id, @n);\n", i);
+		write_file(s, name, sql);
+		add_file(s, c, name);
+	}
+	assert_ok(catchup_start(c, &error));
+	assert_ok(catchup_wait(c, -1, &error));
+	for (int i = 0; i < FILES; i++)
+		during[i] = atomic_load(&checkpointed[i]);
+	assert_ok(catchup_stop(c, &error));
+	catchup_close(c);
+	assert_int_equal(atomic_load(&checkpointers), 4);
+	for (int i = 0; i < FILES; i++) {
+		char path[512];
+
+		assert_true(during[i] > 0);
+		snprintf(path, sizeof(path), "%s/results%d.db", s->folder, i);
+		assert_int_equal(cu_conn_wal_bytes(path), 0);
+		assert_int_equal(sql_int(path, "SELECT count(*) FROM seen"), 2000);
+	}
+}
+
 /* ---- what stays with a connection ------------------------------------------------------------------ */
 
 static void what_is_temporary_gets_a_connection_of_its_own(void **state)
@@ -282,6 +358,7 @@ int main(void)
 		MANY_TEST(consumers_of_a_thread_share_their_connections),
 		MANY_TEST(so_do_those_with_results_in_one_other_file),
 		MANY_TEST(the_source_is_asked_once_for_all),
+		MANY_TEST(a_few_threads_checkpoint_all_files),
 		MANY_TEST(what_one_setup_makes_for_itself_another_does_not_meet),
 		MANY_TEST(what_is_temporary_gets_a_connection_of_its_own),
 		MANY_TEST(who_shares_makes_nothing_temporary_later),
