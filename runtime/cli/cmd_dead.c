@@ -167,6 +167,24 @@ static int check_which(const struct cli_args *args)
 		: "say which letters: '--id N' or '--all'");
 }
 
+/* What did not happen is not told. */
+static void put_result(struct cli_text *to, const struct catchup_dead_result *r)
+{
+	cli_text_printf(to, "%" PRId64 " tried: %" PRId64 " processed, %" PRId64 " failed again", r->tried,
+		r->done, r->failed);
+	if (r->gone > 0)
+		cli_text_printf(to, ", %" PRId64 " no longer in the source", r->gone);
+	cli_text_puts(to, "\n");
+	if (r->behind > 0)
+		cli_text_printf(to, "%" PRId64 " not tried: an earlier one with the same key is still there\n",
+			r->behind);
+	if (r->unkept > 0)
+		cli_text_printf(to, "%" PRId64 " cannot be tried: their events were too long to be kept, or were "
+			"parked by an older version\n", r->unkept);
+	if (r->failed > 0)
+		cli_text_puts(to, "why they failed: catchup dead show\n");
+}
+
 static int retry(const struct cli_args *args)
 {
 	const struct catchup_options options = {
@@ -195,13 +213,7 @@ static int retry(const struct cli_args *args)
 		cli_json_end_object(&json);
 		cli_text_puts(&text, "\n");
 	} else {
-		cli_text_printf(&text,
-			"%" PRId64 " tried: %" PRId64 " processed, %" PRId64 " failed again, %" PRId64
-			" no longer in the source; %" PRId64 " left behind one with their key\n",
-			result.tried, result.done, result.failed, result.gone, result.behind);
-		if (result.unkept > 0)
-			cli_text_printf(&text, "%" PRId64 " cannot be tried: their events were too long to be "
-				"kept, or were parked by an older version\n", result.unkept);
+		put_result(&text, &result);
 	}
 	rc = print(&text);
 	return rc == CLI_EXIT_OK && result.failed > 0 ? catchup_code_exit(CATCHUP_CONSUMER) : rc;

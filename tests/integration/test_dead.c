@@ -134,6 +134,8 @@ static void letters_are_tried_again(void **state)
 	set_up_letters(s);
 	dead(s, "retry", 2, "say which letters", NULL, NULL, NULL, NULL);
 	dead(s, "retry", 2, "exclude each other", "--all", "--id", "5", NULL);
+	dead(s, "retry", 4, "2 tried: 0 processed, 2 failed again\n2 not tried: an earlier one with the same key"
+		" is still there\nwhy they failed: catchup dead show\n", "--consumer", "ordered", "--all", NULL);
 	/* Still bad: another attempt. */
 	dead(s, "retry", 4, "1 tried: 0 processed, 1 failed again", "--consumer", "totals", "--id", "5");
 	assert_int_equal(scene_number(s, "SELECT attempts FROM catchup_dead WHERE consumer = 'totals'"
