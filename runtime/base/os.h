@@ -178,10 +178,13 @@ struct cu_watch;
 #define CU_WATCH_CHANGED 2u /* a file with the prefix was written, made, moved or deleted */
 #define CU_WATCH_LOST 4u    /* notices were lost, or the folder itself went away: look at all */
 
-/* Both strings are copied. Returns NULL only without memory or descriptors for the wake-up itself. */
+/* Both strings are copied. Nothing is watched before the first cu_watch_wait of some milliseconds, which says
+ * at once that something may have changed. Returns NULL only without memory or descriptors for the wake-up
+ * itself. */
 struct cu_watch *cu_watch_create(const char *folder, const char *prefix);
 void cu_watch_destroy(struct cu_watch *watch);
-/* Whether notices are working; when not, the caller polls. Tries to watch again when not. */
+/* Whether notices are working, or were not wanted yet; when not, the caller polls. Tries to watch again
+ * when not. */
 bool cu_watch_works(struct cu_watch *watch);
 /* Looks again at what the names mean: another folder may have taken the folder's name, and when
  * `path` (a file in it) is a symbolic link, the file that it leads to is watched as well. Called by

@@ -193,8 +193,10 @@ bool cu_file_same(const struct cu_file_id *a, const struct cu_file_id *b)
 
 /* ---- watching ----------------------------------------------------------------------------- */
 
-/* After a rest, notices are taken again from waits as long as this on. */
-#define WORTH_WATCHING_NS (CU_NS_PER_MS / 2)
+/* Notices are taken from the first wait on that is as long as this, at the start and after a rest: to
+ * take leave of a folder that was watched a moment ago takes the system some ten milliseconds, and who
+ * has caught up often ends at once. */
+#define WORTH_WATCHING_NS (2 * CU_NS_PER_MS)
 
 struct cu_watch {
 	/* constant after create */
@@ -207,7 +209,7 @@ struct cu_watch {
 	int notify_fd; /* -1 while there is none */
 	int watch;     /* -1 while the folder is not watched */
 	int target;    /* the file a symbolic link leads to; -1 while none is watched */
-	bool rested;   /* notices were not taken for a while */
+	bool rests;    /* no notices are taken now */
 };
 
 #define WATCH_MASK                                                                                 \
@@ -216,7 +218,7 @@ struct cu_watch {
 
 bool cu_watch_works(struct cu_watch *watch)
 {
-	if (watch->watch >= 0)
+	if (watch->watch >= 0 || watch->rests)
 		return true;
 	if (watch->notify_fd < 0)
 		watch->notify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
@@ -243,7 +245,7 @@ struct cu_watch *cu_watch_create(const char *folder, const char *prefix)
 		return NULL;
 	}
 	watch->prefix_bytes = strlen(prefix);
-	cu_watch_works(watch);
+	watch->rests = true;
 	return watch;
 }
 
@@ -273,6 +275,7 @@ void cu_watch_renew(struct cu_watch *watch, const char *path)
 	struct stat st;
 	int folder;
 
+	watch->rests = false;
 	if (!cu_watch_works(watch))
 		return;
 	/* The same folder gives the same number. */
@@ -371,11 +374,11 @@ static unsigned wait_for(struct cu_watch *watch, bool notices, int64_t deadline_
 
 unsigned cu_watch_wait(struct cu_watch *watch, int64_t deadline_ns)
 {
-	if (!watch->rested)
+	if (!watch->rests)
 		return wait_for(watch, true, deadline_ns);
 	if (deadline_ns - cu_os_now_ns() < WORTH_WATCHING_NS)
 		return wait_for(watch, false, deadline_ns);
-	watch->rested = false;
+	watch->rests = false;
 	cu_watch_works(watch);
 	return CU_WATCH_CHANGED;
 }
@@ -387,7 +390,7 @@ void cu_watch_rest(struct cu_watch *watch, int64_t deadline_ns)
 		return;
 	inotify_rm_watch(watch->notify_fd, watch->watch);
 	watch->watch = -1;
-	watch->rested = true;
+	watch->rests = true;
 }
 
 unsigned cu_watch_settle(struct cu_watch *watch, int64_t ns)

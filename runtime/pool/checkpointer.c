@@ -167,12 +167,16 @@ void cu_checkpointers_wake(struct catchup *c)
 		cu_park_wake(&k->park);
 }
 
-void cu_checkpointers_stop(struct catchup *c)
+void cu_checkpointers_fold(struct catchup *c)
 {
 	CU_CHECK(atomic_load(&c->stopping));
 	for (struct cu_checkpointer *k = c->checkpointers; k; k = k->next)
 		atomic_store(&k->others_ended, 1);
 	cu_checkpointers_wake(c);
+}
+
+void cu_checkpointers_join(struct catchup *c)
+{
 	for (struct cu_checkpointer *k = c->checkpointers; k; k = k->next)
 		cu_thread_join(&k->thread);
 }

@@ -119,12 +119,12 @@ void cu_follower_open(struct cu_follower *f)
 	f->action = cu_plan_first(&f->plan, &config);
 	CU_CHECK(cu_follower_perform(f, &f->action, &event));
 	if (event.kind == CU_EVENT_FAULT) {
-		cu_runtime_opened(f->runtime, &f->fault);
+		cu_threads_opened(f->runtime, &f->fault);
 		atomic_store(&f->ended, 1);
 		return;
 	}
 	f->action = cu_plan_step(&f->plan, &event);
-	cu_runtime_opened(f->runtime, NULL);
+	cu_threads_opened(f->runtime, NULL);
 }
 
 bool cu_follower_run(struct cu_follower *f)

@@ -3,7 +3,7 @@
  * reader.c - the one thread a source: learns the newest id, cuts what is new into ranges and pushes
  * them onto each follower's ring.
  *
- * Sleeping: the folder watch is set up before the first look, so no commit falls between. SQLite
+ * Sleeping: a watch that begins says that something may have changed, so no commit falls between. SQLite
  * writes the log before the commit becomes visible, so the notice comes too early: the thread lets the
  * file settle, deaf to the other notices of the commit, and looks then. Who writes may have been
  * interrupted in between, so it looks again at growing intervals until they reach the safety net's;
@@ -415,7 +415,7 @@ static void open_first(struct cu_reader *reader)
 	struct catchup_error error;
 	int rc = open_source(reader, &error);
 
-	cu_runtime_opened(
+	cu_threads_opened(
 		reader->runtime, rc == CATCHUP_OK || rc == CATCHUP_LOCKED ? NULL : &error);
 }
 
@@ -448,12 +448,13 @@ static void reader_main(void *argument)
 		else if (seen == 0)
 			note_quiet(reader);
 	}
-	/* While the workers end. */
-	cu_watch_stop(reader->watch);
 	close_source(reader);
 	/* Nobody waits for looks of a reader that has ended. */
 	atomic_store(&reader->looks_done, UINT64_MAX);
 	cu_park_wake(&reader->runtime->progress);
+	cu_threads_reader_closed(reader->runtime);
+	/* While the workers end, and the logs are folded in. */
+	cu_watch_stop(reader->watch);
 }
 
 void cu_reader_wake(struct cu_reader *reader)

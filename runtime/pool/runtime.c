@@ -185,17 +185,6 @@ int catchup_add_table(struct catchup *c, const struct catchup_consumer *table,
 
 /* ---- starting ------------------------------------------------------------------------------- */
 
-void cu_runtime_opened(struct catchup *c, const struct catchup_error *error)
-{
-	cu_mutex_lock(&c->mu);
-	if (error && c->open_error.code == CATCHUP_OK)
-		c->open_error = *error;
-	CU_CHECK(c->opening > 0);
-	c->opening--;
-	cu_cond_broadcast(&c->changed);
-	cu_mutex_unlock(&c->mu);
-}
-
 void cu_runtime_wake_all(struct catchup *c)
 {
 	for (struct cu_worker *w = c->workers; w; w = w->next)
@@ -211,89 +200,6 @@ static void move(struct catchup *c, enum cu_runtime_state from, enum cu_runtime_
 	c->state = to;
 	cu_cond_broadcast(&c->changed);
 	cu_mutex_unlock(&c->mu);
-}
-
-/* Ends all threads. Followers have ended by themselves, or do so now. */
-static void end_threads(struct catchup *c)
-{
-	for (struct cu_worker *w = c->workers; w; w = w->next)
-		cu_thread_join(&w->thread);
-	for (struct cu_reader *r = c->readers; r; r = r->next)
-		cu_thread_join(&r->thread);
-	catchup_changelog_close(c->changelog);
-	c->changelog = NULL;
-	cu_checkpointers_stop(c);
-}
-
-/* Threads that are about to open what they need, which cu_runtime_opened counts down again. */
-static void expect_opened(struct catchup *c, size_t n)
-{
-	cu_mutex_lock(&c->mu);
-	c->opening += n;
-	cu_mutex_unlock(&c->mu);
-}
-
-/* Waits for them. Returns rc when it is an error, else the first error of theirs. */
-static int wait_opened(struct catchup *c, int rc, struct catchup_error *error)
-{
-	struct catchup_error open_error;
-
-	cu_mutex_lock(&c->mu);
-	while (c->opening > 0)
-		cu_cond_wait(&c->changed, &c->mu, CU_FOREVER);
-	open_error = c->open_error;
-	cu_mutex_unlock(&c->mu);
-	if (rc != CATCHUP_OK || open_error.code == CATCHUP_OK)
-		return rc;
-	if (error)
-		*error = open_error;
-	return open_error.code;
-}
-
-static int start_workers(struct catchup *c, struct catchup_error *error)
-{
-	int rc = CATCHUP_OK;
-
-	for (struct cu_worker *w = c->workers; w && rc == CATCHUP_OK; w = w->next) {
-		expect_opened(c, w->n_followers);
-		rc = cu_worker_start(w, error);
-		for (size_t i = 0; rc != CATCHUP_OK && i < w->n_followers; i++)
-			cu_runtime_opened(c, NULL);
-	}
-	return wait_opened(c, rc, error);
-}
-
-static int start_readers(struct catchup *c, struct catchup_error *error)
-{
-	int rc = CATCHUP_OK;
-
-	for (struct cu_reader *r = c->readers; r && rc == CATCHUP_OK; r = r->next) {
-		expect_opened(c, 1);
-		rc = cu_reader_start(r, error);
-		if (rc != CATCHUP_OK)
-			cu_runtime_opened(c, NULL);
-	}
-	return wait_opened(c, rc, error);
-}
-
-static int start_threads(struct catchup *c, struct catchup_error *error)
-{
-	int rc = cu_checkpointers_start(c, error);
-
-	if (rc == CATCHUP_OK)
-		rc = start_workers(c, error);
-	if (rc == CATCHUP_OK)
-		rc = start_readers(c, error);
-	if (rc == CATCHUP_OK && atomic_load(&c->stopping))
-		rc = cu_error_set(error, CATCHUP_CANCELED, 0, "the runtime was stopped");
-	if (rc == CATCHUP_OK)
-		atomic_store(&c->go, 1);
-	else
-		atomic_store(&c->stopping, 1);
-	cu_runtime_wake_all(c);
-	if (rc != CATCHUP_OK)
-		end_threads(c);
-	return rc;
 }
 
 /* What the setup has written, after a start that failed. Nothing depends on it. */
@@ -354,7 +260,7 @@ int catchup_start(struct catchup *c, struct catchup_error *error)
 	if (rc == CATCHUP_OK)
 		rc = cu_layout_workers(c, error);
 	if (rc == CATCHUP_OK)
-		rc = start_threads(c, error);
+		rc = cu_threads_start(c, error);
 	if (rc != CATCHUP_OK)
 		fold_logs(c);
 	if (rc != CATCHUP_OK && interrupted_by_stop(c, error))
@@ -449,7 +355,7 @@ int catchup_stop(struct catchup *c, struct catchup_error *error)
 		cu_checkpointers_wake(c);
 		cu_park_wake(&c->progress);
 		drain(c);
-		end_threads(c);
+		cu_threads_end(c);
 		move(c, CU_RUNTIME_STOPPING, CU_RUNTIME_STOPPED);
 		cu_park_wake(&c->progress);
 	}

@@ -269,8 +269,9 @@ struct catchup {
 	struct cu_mutex mu;
 	enum cu_runtime_state state;
 	bool stop_asked;                /* before it had started */
-	struct cu_cond changed;         /* state or opening changed */
+	struct cu_cond changed;         /* state, opening or reading changed */
 	size_t opening;                 /* followers and readers that have not opened yet */
+	size_t reading;                 /* readers that may have their source open */
 	struct catchup_error open_error; /* of the first that could not */
 	struct catchup_error first_error; /* of the first that stopped by itself */
 	struct catchup_changelog *changelog; /* owned; opened by the first follower that needs it */
@@ -358,8 +359,9 @@ void cu_checkpoint_begin(struct cu_file *file);
 int cu_checkpointers_start(struct catchup *c, struct catchup_error *error);
 /* They notice that the runtime is stopping. */
 void cu_checkpointers_wake(struct catchup *c);
-/* Ends the threads, after all others; stopping is set. */
-void cu_checkpointers_stop(struct catchup *c);
+/* All other threads have closed the files, and stopping is set: they fold the logs in and end. */
+void cu_checkpointers_fold(struct catchup *c);
+void cu_checkpointers_join(struct catchup *c);
 void cu_checkpointers_free(struct catchup *c);
 
 /* ---- watchdog (watchdog.c) ------------------------------------------------------------------- */
@@ -395,12 +397,21 @@ int cu_layout_workers(struct catchup *c, struct catchup_error *error);
 /* Joins and frees readers and workers, frees files. */
 void cu_layout_free(struct catchup *c);
 
+/* ---- all threads (threads.c) ---------------------------------------------------------------- */
+
+/* Starts them; on failure all have ended. */
+int cu_threads_start(struct catchup *c, struct catchup_error *error);
+/* Ends them: stopping is set. Followers have ended by themselves, or do so now. */
+void cu_threads_end(struct catchup *c);
+/* A follower or a reader has opened, or could not (error not NULL). */
+void cu_threads_opened(struct catchup *c, const struct catchup_error *error);
+/* A reader will not touch its source any more. */
+void cu_threads_reader_closed(struct catchup *c);
+
 /* ---- runtime (runtime.c) ------------------------------------------------------------------- */
 
 /* A follower stopped by itself with an error. */
 void cu_runtime_note_error(struct catchup *c, const struct catchup_error *error);
-/* A follower or a reader has opened, or could not (error not NULL). */
-void cu_runtime_opened(struct catchup *c, const struct catchup_error *error);
 /* Wakes all workers and readers. */
 void cu_runtime_wake_all(struct catchup *c);
 /* Refuses calls from a forked child. */
