@@ -42,6 +42,7 @@ static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER;
 static atomic_int collecting;
 static atomic_int armed; /* the target has not failed yet */
 static size_t target;    /* constant while armed */
+static bool interrupts;  /* the same: by a signal, and not for good */
 
 /* The result code of the last call of this thread that was made to fail, until the next call. */
 static _Thread_local int told_sqlite;
@@ -128,6 +129,11 @@ void fault_collect(void)
 	atomic_store(&collecting, 1);
 }
 
+void fault_forget(void)
+{
+	n_places = 0;
+}
+
 size_t fault_collected(size_t *first)
 {
 	atomic_store(&collecting, 0);
@@ -138,7 +144,23 @@ size_t fault_collected(size_t *first)
 void fault_at(size_t place)
 {
 	target = place;
+	interrupts = false;
 	atomic_store(&armed, 1);
+}
+
+bool fault_interrupt_at(size_t place)
+{
+	static const char *const slow[] = {"open64", "pread64", "read", "write", "fdatasync", "fsync",
+		"ftruncate64"};
+
+	for (size_t i = 0; i < sizeof(slow) / sizeof(slow[0]); i++)
+		if (strcmp(places[place].function, slow[i]) == 0) {
+			target = place;
+			interrupts = true;
+			atomic_store(&armed, 1);
+			return true;
+		}
+	return false;
 }
 
 bool fault_off(void)
@@ -170,7 +192,7 @@ const char *fault_name(size_t place)
 	type __wrap_##name parameters                                                              \
 	{                                                                                          \
 		if (FAILS(#name)) {                                                                \
-			errno = (error);                                                           \
+			errno = interrupts ? EINTR : (error);                                      \
 			return value;                                                              \
 		}                                                                                  \
 		return __real_##name arguments;                                                    \
@@ -219,7 +241,7 @@ int __wrap_open64(const char *path, int flags, ...)
 	va_list ap;
 
 	if (FAILS("open64")) {
-		errno = EMFILE;
+		errno = interrupts ? EINTR : EMFILE;
 		return -1;
 	}
 	if (flags & O_CREAT) {

@@ -15,11 +15,15 @@
 
 /* Begins to collect places. Those of earlier stories are not collected again. */
 void fault_collect(void);
+/* ... but they are after this. */
+void fault_forget(void);
 /* Ends it. The places of this story are *first up to, and without, the one returned. */
 size_t fault_collected(size_t *first);
 
 /* The next call at a place fails. Nothing fails after fault_off. */
 void fault_at(size_t place);
+/* The next call at a place is interrupted by a signal instead. False: no signal interrupts that call. */
+bool fault_interrupt_at(size_t place);
 /* Returns whether it has failed. */
 bool fault_off(void);
 

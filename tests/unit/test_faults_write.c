@@ -147,10 +147,37 @@ static void a_writer_fails_everywhere(void **state)
 	}
 }
 
+/* Signals whose handlers do not ask for calls to be begun again: nothing of them is to be seen. */
+static void signals_interrupt_a_writer_everywhere(void **state)
+{
+	struct scratch *s = *state;
+	struct written log = {.n = 0};
+	struct catchup_error error = {0};
+	size_t first, n, interrupted = 0;
+
+	snprintf(log.path, sizeof(log.path), "%s/log", s->folder);
+	fault_forget();
+	fault_collect();
+	assert_ok(write_log(&log, &error));
+	n = fault_collected(&first);
+	for (size_t i = first; i < n; i++) {
+		forget_files(&log);
+		log.n = 0;
+		if (!fault_interrupt_at(i))
+			continue;
+		assert_ok(write_log(&log, &error));
+		interrupted += fault_off();
+		assert_int_equal(log.n, 2 * EVENTS);
+		expect_all_there(&log, i);
+	}
+	assert_true(interrupted >= 5);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SCRATCH_TEST(a_writer_fails_everywhere),
+		SCRATCH_TEST(signals_interrupt_a_writer_everywhere),
 	};
 
 	if (access("/dev/shm", W_OK) == 0)
