@@ -34,10 +34,8 @@ long proof_count(long in_short, long in_long)
 {
 	long count = proof_is_long() ? in_long : in_short;
 
-#if PROOF_SANITIZED || defined(__clang__)
-	if (!proof_is_long() && count > 10)
+	if (!PROOF_PLAIN && !proof_is_long() && count > 10)
 		count /= 10;
-#endif
 	return number_of("PROOF_COUNT", count);
 }
 
