@@ -31,7 +31,7 @@
 #define REST_NS (10 * CU_NS_PER_MS)
 #define SETTLE_NS INT64_C(30000) /* a small commit takes less; a look in vain takes as much */
 #define SETTLE_DOUBLINGS 5
-#define RUN_DRY_SETTLE_NS INT64_C(50000)
+#define LITTLE_WORK_NS INT64_C(150000)
 #define CHAINED_SETTLE_NS CU_NS_PER_MS
 #define FIRST_RELOOK_NS (SETTLE_NS << SETTLE_DOUBLINGS)
 #define RELOOK_GROWTH 2
@@ -346,11 +346,9 @@ static void settle(struct cu_reader *reader)
 	note_change(reader);
 }
 
-/* Somebody has run dry, and the notices of its commits wait. Who waits for those goes first. */
-static void wake_up(struct cu_reader *reader)
+/* Lets the followers commit, whose notices tell nothing new; who waits for their results goes first. */
+static void sleep_over(struct cu_reader *reader, int64_t ns)
 {
-	int64_t ns = atomic_load(&reader->chained) ? CHAINED_SETTLE_NS : RUN_DRY_SETTLE_NS;
-
 	if (cu_watch_settle(reader->watch, ns) & ~CU_WATCH_WOKEN)
 		note_change(reader);
 }
@@ -394,10 +392,15 @@ static bool rest_while_all_work(struct cu_reader *reader)
 {
 	if (!all_at_work(reader))
 		return false;
+	/* What is little is done by then, and nobody has to wake us. */
+	sleep_over(reader, atomic_load(&reader->chained) ? CHAINED_SETTLE_NS : LITTLE_WORK_NS);
+	if (!all_at_work(reader))
+		return true;
 	atomic_store(&reader->rests, 1);
 	if (all_at_work(reader) && !atomic_load(&reader->runtime->stopping))
 		cu_watch_rest(reader->watch, cu_deadline(cu_os_now_ns(), REST_NS));
 	atomic_store(&reader->rests, 0);
+	sleep_over(reader, 0);
 	return true;
 }
 
@@ -431,10 +434,8 @@ static void reader_main(void *argument)
 		int64_t look_at_ns;
 		unsigned seen;
 
-		if (retry_at_ns == CU_FOREVER && rest_while_all_work(reader)) {
-			wake_up(reader);
+		if (retry_at_ns == CU_FOREVER && rest_while_all_work(reader))
 			continue;
-		}
 		if (retry_at_ns == CU_FOREVER && reader->changed && !reader->quiet &&
 			reader->in_vain < SETTLE_DOUBLINGS) {
 			settle(reader);
