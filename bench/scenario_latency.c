@@ -307,7 +307,7 @@ static int run(struct bench *b)
 	int rc = 0;
 
 	for (size_t i = 0; i < n_ways; i++) {
-		ways[i].n = bench_amount(b, 300, 60);
+		ways[i].n = bench_amount(b, 600, 60);
 		ways[i].times = calloc(rounds * (size_t)ways[i].n, sizeof(int64_t));
 		if (!ways[i].times)
 			rc = bench_fail(b, "out of memory");
