@@ -16,6 +16,10 @@
 
 #define FOLLOWER_CACHE_KIB 2048
 
+/* Where nothing is read twice: rows in the order of their ids, and the newest one's fingerprint. The pages
+ * behind would only be memory that grows with the source. */
+#define WALK_CACHE_KIB 256
+
 /* ---- opening and closing ------------------------------------------------------------------- */
 
 /* The guard goes with its connection; what it has seen is kept. Without memory it is not. */
@@ -83,6 +87,7 @@ static int open_connections(struct cu_follower *f, struct catchup_error *error)
 		.synchronous = c->options.synchronous,
 		.busy_ms = c->options.busy_ms < BUSY_SLICE_MS ? c->options.busy_ms : BUSY_SLICE_MS,
 		.cache_kib = FOLLOWER_CACHE_KIB,
+		.source_cache_kib = f->definition->table.range ? 0 : WALK_CACHE_KIB,
 		.logger = &c->logger,
 		.stopping = &c->stopping,
 	};
@@ -104,6 +109,9 @@ static int open_connections(struct cu_follower *f, struct catchup_error *error)
 	if (f->definition->table.range || f->definition->table.event)
 		return CATCHUP_OK;
 	options.role = CU_ROLE_FETCH;
+	options.source_cache_kib = f->definition->next ? FOLLOWER_CACHE_KIB : WALK_CACHE_KIB;
+	if (!f->separate)
+		options.cache_kib = options.source_cache_kib;
 	rc = cu_share_open(&f->fetcher, f, &options, error);
 	if (rc != CATCHUP_OK)
 		return rc;

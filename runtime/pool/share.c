@@ -32,6 +32,7 @@ struct cu_shared {
 	const struct cu_file *file;
 	const char *source_path;        /* what is attached, NULL: nothing; borrowed from a follower */
 	struct cu_file_id source_id;    /* what that must be; 0: anything */
+	int cache_kib, source_cache_kib;
 	bool alone;                     /* its follower's code needs it for itself */
 
 	struct cu_follower *seated;     /* whose guard it has; NULL: nobody's */
@@ -99,7 +100,9 @@ static bool fits(const struct cu_shared *shared, const struct cu_follower *f,
 	static const struct cu_file_id any;
 
 	if (shared->alone || shared->spoiler || shared->file != f->file ||
-		shared->conn.role != options->role || !shared->source_path != !options->source)
+		shared->conn.role != options->role || !shared->source_path != !options->source ||
+		shared->cache_kib != options->cache_kib ||
+		shared->source_cache_kib != options->source_cache_kib)
 		return false;
 	return !options->source || (strcmp(shared->source_path, options->source) == 0 &&
 		cu_file_same(&shared->source_id, options->source_id ? options->source_id : &any));
@@ -121,6 +124,8 @@ static int open_new(struct cu_shared **out, struct cu_follower *f,
 	shared->worker = f->worker;
 	shared->file = f->file;
 	shared->source_path = options->source;
+	shared->cache_kib = options->cache_kib;
+	shared->source_cache_kib = options->source_cache_kib;
 	if (options->source_id)
 		shared->source_id = *options->source_id;
 	shared->alone = !may_share(f, options->role);

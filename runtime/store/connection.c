@@ -355,6 +355,16 @@ static int open_main(struct cu_conn *conn, bool create, struct catchup_error *er
 	return cu_error_sqlite(error, conn->db, "database '%s': opening", conn->main_path);
 }
 
+static int set_cache(struct cu_conn *conn, const char *schema, int kib, struct catchup_error *error)
+{
+	char sql[64];
+
+	if (kib == 0)
+		return CATCHUP_OK;
+	snprintf(sql, sizeof(sql), "PRAGMA %s.cache_size=-%d", schema, kib);
+	return pragma(conn, error, "configuring", sql);
+}
+
 int cu_conn_open(struct cu_conn *conn, const struct cu_conn_options *options,
 	struct catchup_error *error)
 {
@@ -405,12 +415,10 @@ int cu_conn_open(struct cu_conn *conn, const struct cu_conn_options *options,
 		rc = attach(conn, source, error);
 	if (rc == CATCHUP_OK && conn->role != CU_ROLE_WRITER)
 		rc = pragma(conn, error, "configuring", "PRAGMA query_only=ON");
-	if (rc == CATCHUP_OK && options->cache_kib > 0) {
-		char sql[64];
-
-		snprintf(sql, sizeof(sql), "PRAGMA main.cache_size=-%d", options->cache_kib);
-		rc = pragma(conn, error, "configuring", sql);
-	}
+	if (rc == CATCHUP_OK)
+		rc = set_cache(conn, "main", options->cache_kib, error);
+	if (rc == CATCHUP_OK && source)
+		rc = set_cache(conn, "source", options->source_cache_kib, error);
 	if (rc == CATCHUP_OK)
 		rc = prepare_all(conn, error);
 	if (rc == CATCHUP_OK)

@@ -59,7 +59,8 @@ struct cu_conn_options {
 	                           one is stopped; 0: 30,000 */
 	bool hasty;             /* nothing of it is worth finishing: the first request to stop ends its
 	                           statements, as those of a reader */
-	int cache_kib;          /* page cache, 0: SQLite's default */
+	int cache_kib;          /* page cache of main, 0: SQLite's default, 2,000 */
+	int source_cache_kib;   /* the same of what is attached */
 	const struct cu_logger *logger;   /* borrowed, may be NULL */
 	const _Atomic int *stopping;      /* borrowed, may be NULL: 1 or more ends waits
 	                                    for locks and a reader's statements, 2 or more

@@ -22,9 +22,12 @@ static _Atomic int fails;    /* the next commit does */
 static _Atomic(struct cu_conn *) failed; /* where one has failed */
 static _Atomic int misused;  /* commits there afterwards */
 
+static _Atomic int cached[CU_ROLE_STATUS + 1]; /* most bytes of pages that one held when it was closed */
 static _Atomic int checkpointers;      /* threads for checkpoints */
 static _Atomic int checkpointed[MANY]; /* by the file of results */
 
+void __real_cu_conn_close(struct cu_conn *);
+void __wrap_cu_conn_close(struct cu_conn *conn);
 int __real_cu_thread_start(struct cu_thread *, const char *, void (*)(void *), void *);
 int __wrap_cu_thread_start(
 	struct cu_thread *thread, const char *name, void (*main)(void *), void *argument);
@@ -88,8 +91,22 @@ int __wrap_cu_conn_checkpoint(struct cu_conn *conn, bool full, int *log_frames, 
 	return __real_cu_conn_checkpoint(conn, full, log_frames, done_frames, error);
 }
 
+void __wrap_cu_conn_close(struct cu_conn *conn)
+{
+	int bytes = 0, most;
+
+	if (conn->db) {
+		sqlite3_db_status(conn->db, SQLITE_DBSTATUS_CACHE_USED, &bytes, &most, 0);
+		if (bytes > atomic_load(&cached[conn->role]))
+			atomic_store(&cached[conn->role], bytes);
+	}
+	__real_cu_conn_close(conn);
+}
+
 static int start(void **state)
 {
+	for (int i = 0; i <= CU_ROLE_STATUS; i++)
+		atomic_store(&cached[i], 0);
 	atomic_store(&checkpointers, 0);
 	for (int i = 0; i < MANY; i++)
 		atomic_store(&checkpointed[i], 0);
@@ -261,6 +278,31 @@ static void a_few_threads_checkpoint_all_files(void **state)
 	}
 }
 
+/* ---- memory ---------------------------------------------------------------------------------------- */
+
+static void pages_that_were_walked_over_are_not_kept(void **state)
+{
+	struct scratch *s = *state;
+	const struct catchup_options options = {.size = sizeof(options), .database = s->database,
+		.batch_rows = 5};
+	struct catchup *c;
+
+	/* A thousand pages, and more batches than a cache has room for. */
+	sql_run(s->database, "PRAGMA journal_mode=WAL;"
+		"CREATE TABLE orders(id INTEGER PRIMARY KEY AUTOINCREMENT, n);"
+		"WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 4000)"
+		" INSERT INTO orders(n) SELECT zeroblob(1000) FROM c");
+	c = runtime_open(&options, NULL, NULL);
+	write_file(s, "seen", "-- into: results.db\n"
+		"-- setup\nCREATE TABLE IF NOT EXISTS seen(id INTEGER PRIMARY KEY);\n"
+		"-- row\nINSERT INTO seen VALUES (@id);\n");
+	add_file(s, c, "seen");
+	runtime_catch_up(c);
+	assert_int_equal(sql_int(s->results, "SELECT count(*) FROM seen"), 4000);
+	assert_in_range(atomic_load(&cached[CU_ROLE_FETCH]), 1, 768 << 10);
+	assert_in_range(atomic_load(&cached[CU_ROLE_WRITER]), 1, 1024 << 10);
+}
+
 /* ---- what stays with a connection ------------------------------------------------------------------ */
 
 static void what_is_temporary_gets_a_connection_of_its_own(void **state)
@@ -359,6 +401,7 @@ int main(void)
 		MANY_TEST(so_do_those_with_results_in_one_other_file),
 		MANY_TEST(the_source_is_asked_once_for_all),
 		MANY_TEST(a_few_threads_checkpoint_all_files),
+		MANY_TEST(pages_that_were_walked_over_are_not_kept),
 		MANY_TEST(what_one_setup_makes_for_itself_another_does_not_meet),
 		MANY_TEST(what_is_temporary_gets_a_connection_of_its_own),
 		MANY_TEST(who_shares_makes_nothing_temporary_later),
