@@ -298,10 +298,14 @@ static void stop_spoiling(struct soak *s)
 {
 	if (s->spoil_until_ms == 0)
 		return;
-	/* It lets go of what it traces before it ends. */
+	/* It lets go of what it traces before it ends. A program that was stopped and woken in that moment may
+	 * stay stopped, with a lock that all others wait for. */
 	kill(s->spoiler, SIGTERM);
 	assert_int_equal(waitpid(s->spoiler, NULL, 0), s->spoiler);
 	s->spoil_until_ms = 0;
+	for (size_t i = 0; i < PROGRAMS; i++)
+		if (s->runs[i].program.pid > 0)
+			kill(s->runs[i].program.pid, SIGCONT);
 }
 
 static void begin_reading(struct soak *s)
@@ -534,12 +538,26 @@ static int set_up(void **state)
 	return 0;
 }
 
+/* A program that is still there after a failure: whether it runs, and where each of its threads is. */
+static void tell_program(const struct program *p)
+{
+	char command[200];
+
+	if (p->pid <= 0)
+		return;
+	snprintf(command, sizeof(command), "cd /proc/%d/task && grep -H State */status >&2;"
+		" grep -H . */comm */wchan >&2", (int)p->pid);
+	if (system(command) != 0)
+		fputs("nothing is known about a program\n", stderr);
+}
+
 static int tear_down(void **state)
 {
 	struct soak *s = *state;
 
 	stop_spoiling(s);
 	for (size_t i = 0; i < PROGRAMS; i++) {
+		tell_program(&s->runs[i].program);
 		await_waker(&s->runs[i], 0);
 		program_free(&s->runs[i].program);
 	}
