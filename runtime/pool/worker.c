@@ -39,7 +39,6 @@ static void worker_main(void *argument)
 	struct cu_worker *worker = argument;
 	struct catchup *c = worker->runtime;
 
-	cu_thread_be_prompt();
 	for (size_t i = 0; i < worker->n_followers; i++)
 		cu_follower_open(worker->followers[i]);
 	/* Nothing runs before everything has opened. */
