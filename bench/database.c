@@ -176,6 +176,8 @@ int bench_start(struct bench *b, const char *database, const struct catchup_opti
 	int rc;
 
 	all.size = sizeof(all);
+	/* As the program runs: applications that write are other processes. */
+	all.flags |= CATCHUP_FLAG_ALONE;
 	/* Batches as large as at full speed. */
 	if (bench_is_slow(b) && all.batch_ms == 0)
 		all.batch_ms = 1000;

@@ -165,6 +165,7 @@ static void fill_options(struct run *run)
 		.log = cli_term_log,
 		.log_context = &run->term,
 		.log_level = run->term.level,
+		.flags = CATCHUP_FLAG_ALONE,
 	};
 	if (values[OPT_SYNCHRONOUS].given)
 		run->options.synchronous = (enum catchup_synchronous)(

@@ -94,7 +94,7 @@ static int open_runtime(struct recompute *r, struct catchup **out, struct catchu
 		.database = r->source,
 		.builtins = r->options->builtins,
 		.synchronous = CATCHUP_SYNCHRONOUS_OFF,
-		.flags = CATCHUP_FLAG_NO_LEASE | CATCHUP_FLAG_NETWORK_FS,
+		.flags = CATCHUP_FLAG_NO_LEASE | CATCHUP_FLAG_NETWORK_FS | CATCHUP_FLAG_ALONE,
 	};
 	const struct catchup_consumer_config config = {.size = sizeof(config), .name = r->entry->name};
 	struct cu_follower *f;

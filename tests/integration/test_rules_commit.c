@@ -333,8 +333,8 @@ static void rule_05_no_transaction_holds_more_than_batch_rows(void **state)
 		0);
 }
 
-/* Ten transactions of another process. */
-static void application_inserts(struct scene *s)
+/* Ten transactions of another process, or on a connection in the process that runs the consumer. */
+static void another_process_inserts(struct scene *s)
 {
 	char command[1024];
 	int n = snprintf(command, sizeof(command), "sqlite3 -bail -cmd '.timeout 60000' '%s' '", s->database);
@@ -345,25 +345,44 @@ static void application_inserts(struct scene *s)
 	assert_int_equal(system(command), 0);
 }
 
+static void the_program_itself_inserts(struct scene *s)
+{
+	sqlite3 *db = help_connect(s->database);
+
+	for (int i = 0; i < 10; i++)
+		help_exec(db, "INSERT INTO numbers(n) VALUES(%d)", i);
+	sqlite3_close(db);
+}
+
 /* Five thousand rows of a millisecond each: whoever had to wait for their end would wait for seconds,
  * and the watermark would tell. */
-static void rule_05_the_application_gets_in_during_a_backlog(void **state)
+static void insert_during_a_backlog(struct scene *s, uint32_t flags, void (*insert)(struct scene *s))
 {
 	static const struct catchup_consumer table = {CATCHUP_CONSUMER_ABI, .name = "slow",
 		.source = "numbers", .open = count_open, .row = slow_row,
 		.batch_begin = count_begin};
-	struct scene *s = *state;
+	const struct catchup_options options = {.flags = flags};
 
 	seen = (struct batches){0};
 	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
 	insert_rows(s, 5000);
-	scene_open(s, NULL);
+	scene_open(s, &options);
 	scene_add_table(s, &table);
 	scene_start(s);
 	scene_until(s, s->database, "SELECT last > 0 FROM catchup");
-	application_inserts(s);
+	insert(s);
 	assert_in_range(help_watermark(s->database, "slow"), 1, 4999);
 	assert_int_equal(scene_close(s, NULL), CATCHUP_OK);
+}
+
+static void rule_05_the_application_gets_in_during_a_backlog(void **state)
+{
+	insert_during_a_backlog(*state, CATCHUP_FLAG_ALONE, another_process_inserts);
+}
+
+static void rule_05_the_program_that_embeds_it_gets_in_too(void **state)
+{
+	insert_during_a_backlog(*state, 0, the_program_itself_inserts);
 }
 
 /* ---- 6. Write transactions begin as writers, never by upgrading a read. ------------------------ */
@@ -443,6 +462,7 @@ int main(void)
 		SCENE_TEST(rule_04_what_is_out_of_order_is_an_error_that_names_it),
 		SCENE_TEST(rule_05_no_transaction_holds_more_than_batch_rows),
 		SCENE_TEST(rule_05_the_application_gets_in_during_a_backlog),
+		SCENE_TEST(rule_05_the_program_that_embeds_it_gets_in_too),
 		SCENE_TEST(rule_06_transactions_begin_as_writers),
 	};
 

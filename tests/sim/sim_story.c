@@ -96,7 +96,8 @@ static void choose_options(void)
 		.lease_ms = (uint32_t)sim_between(1000, 5000),
 		.wal_mib = 1,
 		.synchronous = sim_below(2) ? CATCHUP_SYNCHRONOUS_FULL : CATCHUP_SYNCHRONOUS_NORMAL,
-		.flags = sim_below(2) ? CATCHUP_FLAG_NO_LEASE : 0,
+		.flags = (sim_below(2) ? CATCHUP_FLAG_NO_LEASE : 0) |
+			(sim_below(2) ? CATCHUP_FLAG_ALONE : 0),
 		.log = on_log,
 		.log_level = CATCHUP_LOG_DEBUG,
 		.changelog = story.consumers[KIND_CACHE].used ? story.changelog : NULL,

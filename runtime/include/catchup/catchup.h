@@ -152,6 +152,9 @@ struct catchup_options {
 
 #define CATCHUP_FLAG_NETWORK_FS (1u << 0) /* allow a network file system */
 #define CATCHUP_FLAG_NO_LEASE (1u << 1)   /* no lease: only the watermark's compare-and-set */
+/* The calling program has no connection of its own that writes these files. Without it, time is left for
+ * one while a backlog is worked off, since it cannot be told from the runtime's; other processes are seen. */
+#define CATCHUP_FLAG_ALONE (1u << 2)
 
 /*
  * Opens a runtime on a database: checks the file, the SQLite library and the options. Starts
