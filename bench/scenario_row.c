@@ -7,6 +7,8 @@
  *
  * The third side is the way of the Go package of the same name: one connection, and a savepoint and
  * an update of the watermark for every row. It is slow, so it does less.
+ *
+ * The fourth is the loop with a commit for every row: its instructions are those of a commit.
  */
 #include "database.h"
 
@@ -15,9 +17,11 @@
 #define FILE_NAME "row.db"
 #define BATCH_ROWS 20000 /* catchup's default */
 #define GO_PART 20       /* the Go package's way does one row of so many */
+#define SMALL_PART 100   /* and so does the loop where each row has a commit of its own */
 
 struct work {
 	int64_t rows;
+	int64_t batch_rows; /* by hand */
 };
 
 /* ---- what is done for a row --------------------------------------------------------------- */
@@ -115,6 +119,7 @@ static int catchup_side(struct bench *b, void *context)
 struct loop {
 	sqlite3 *reader, *writer;
 	sqlite3_stmt *next, *begin, *insert, *update, *commit;
+	int64_t batch_rows;
 };
 
 static int loop_open(struct bench *b, struct loop *loop)
@@ -174,7 +179,7 @@ static int loop_batch(struct bench *b, struct loop *loop, int64_t *last, bool *m
 	int rc;
 
 	sqlite3_bind_int64(loop->next, 1, from);
-	sqlite3_bind_int64(loop->next, 2, BATCH_ROWS);
+	sqlite3_bind_int64(loop->next, 2, loop->batch_rows);
 	rc = sqlite3_step(loop->next);
 	*more = rc == SQLITE_ROW;
 	if (*more && bench_step(b, loop->begin) != 0)
@@ -193,12 +198,12 @@ static int loop_batch(struct bench *b, struct loop *loop, int64_t *last, bool *m
 
 static int loop_side(struct bench *b, void *context)
 {
-	struct loop loop = {0};
+	const struct work *work = context;
+	struct loop loop = {.batch_rows = work->batch_rows};
 	int64_t last = 0;
 	bool more = true;
 	int rc = loop_open(b, &loop);
 
-	(void)context;
 	while (rc == 0 && more)
 		rc = loop_batch(b, &loop, &last, &more);
 	loop_close(&loop);
@@ -251,8 +256,9 @@ static int savepoint_side(struct bench *b, void *context)
 
 static int run(struct bench *b)
 {
-	struct work work = {.rows = bench_amount(b, 2000000, 100000)};
+	struct work work = {.rows = bench_amount(b, 2000000, 100000), .batch_rows = BATCH_ROWS};
 	struct work less = {.rows = work.rows / GO_PART + 1};
+	struct work few = {.rows = work.rows / SMALL_PART + 1, .batch_rows = 1};
 	const struct bench_side sides[] = {
 		{.name = "catchup", .prepare = prepare, .run = catchup_side, .check = check,
 			.context = &work},
@@ -260,18 +266,20 @@ static int run(struct bench *b)
 			.context = &work},
 		{.name = "savepoint and watermark a row", .prepare = prepare, .run = savepoint_side,
 			.check = check, .context = &less, .amount = less.rows},
+		{.name = "hand-written loop, a commit a row", .prepare = prepare, .run = loop_side,
+			.check = check, .context = &few, .amount = few.rows},
 	};
 	const struct bench_comparison comparison = {
 		.name = "",
 		.unit = "rows",
 		.amount = work.rows,
 		.sides = sides,
-		.n_sides = 3,
+		.n_sides = 4,
 		.yardstick = 1,
 		.aim = 0.95,
 		.instructions_amount = 50000,
 	};
-	double medians[3];
+	double medians[4];
 	int rc = bench_compare(b, &comparison, medians);
 
 	if (rc == 0)
