@@ -2,8 +2,8 @@
 /*
  * follower.c - a consumer as it runs: made and freed by the runtime, driven by its worker thread.
  */
-#include "pool/perform.h"
-#include "pool/share.h"
+#include "pool/perform/perform.h"
+#include "pool/perform/share.h"
 
 #include "base/check.h"
 #include "base/error.h"

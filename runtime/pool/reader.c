@@ -16,7 +16,7 @@
  * their own commits. Then the thread rests: it looks once in a while, or when one has run dry.
  */
 #include "pool/runtime.h"
-#include "pool/trouble.h"
+#include "pool/perform/trouble.h"
 
 #include "base/check.h"
 #include "base/error.h"

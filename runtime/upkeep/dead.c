@@ -7,7 +7,7 @@
  * has passed the row long ago and is not touched, so a process that runs the consumer meanwhile only
  * meets one more writer.
  */
-#include "pool/perform.h"
+#include "pool/perform/perform.h"
 
 #include "base/error.h"
 #include "changelog/line.h"

@@ -10,7 +10,7 @@
 #include "upkeep/recompute.h"
 
 #include "base/error.h"
-#include "pool/perform.h"
+#include "pool/perform/perform.h"
 #include "store/replay.h"
 #include "store/scratch.h"
 

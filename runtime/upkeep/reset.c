@@ -7,7 +7,7 @@
  * transaction. The consumer itself is not opened: what it wants to prepare may only fit the tables that
  * its `setup` is about to make.
  */
-#include "pool/perform.h"
+#include "pool/perform/perform.h"
 
 #include "base/error.h"
 #include "store/letters.h"

@@ -69,6 +69,9 @@ check_includes() {
 			else if (index(" " may[room] " ", " " to " ") == 0)
 				breach("room " room " may not include \"" target "\"")
 		}
+		if (file ~ /^runtime\/pool\/plan\// && local && target !~ /^(base|pool\/plan)\// &&
+		    target != "store/fault.h")
+			breach("the plan is a pure function: it may not include \"" target "\"")
 		if (room == "cli" && target ~ /^sqlite3/)
 			breach("the command line sees the public headers only, not SQLite")
 		if (top == "consumers" && local && to ~ /^(base|queue|store|changelog|consumer|pool|upkeep|cli)$/)

@@ -32,7 +32,7 @@ export PROOF_COUNT=120
 # NUMBER NAME SOURCE TEST SED-SCRIPT: one mistake, in a folder of its own. Says what came of it.
 try() {
 	local mine="$folder/$1" mine_too="$files/$1.files" name=$2 source=$3 test=$4 script=$5
-	local object="runtime/libcore.a.p/${source/\//_}.o" compile link
+	local object="runtime/libcore.a.p/${source//\//_}.o" compile link
 
 	mkdir "$mine" "$mine_too"
 	sed -E "$script" "$top/runtime/$source" >"$mine/planted.c"
@@ -117,7 +117,7 @@ s/cu_subscriber_raise\(sub\);/;/'
 
 # ---- results and watermark
 
-plant 'the watermark is committed before the results' pool/perform_batch.c $power '
+plant 'the watermark is committed before the results' pool/perform/perform_batch.c $power '
 s/event->kind = CU_EVENT_BEGUN;/&\
 	if (f->definition->table.range) { bool gone;\
 		cu_ledger_save(\&f->ledger, f->plan.watermark, f->plan.goal, f->plan.fence, NULL, \&gone, NULL);\
@@ -127,12 +127,12 @@ s/event->kind = CU_EVENT_BEGUN;/&\
 s/&f->ledger, action->lo, action->hi, f->plan.fence/\&f->ledger,\
 	f->definition->table.range ? action->hi : action->lo, action->hi, f->plan.fence/'
 
-plant 'the results are committed before the watermark' pool/perform_batch.c $power '
+plant 'the results are committed before the watermark' pool/perform/perform_batch.c $power '
 s/if \(write_ledger\(/cu_conn_commit(f->writer, NULL);\
 	cu_conn_begin(f->writer, NULL);\
 	&/'
 
-plant 'a commit is not checked' pool/perform_batch.c $faults '
+plant 'a commit is not checked' pool/perform/perform_batch.c $faults '
 s/if \(cu_conn_commit\(f->writer, &f->fault\) != CATCHUP_OK\)/cu_conn_commit(f->writer, NULL);\
 	if (0)/'
 
@@ -142,19 +142,19 @@ s/AND last = \?3 AND/AND/'
 plant 'a fence that was raised is passed' store/ledger.c $ledger '
 s/AND \(\?4 = 0 OR/AND (1 OR/'
 
-plant 'who lost the watermark to another process commits its results' pool/perform_batch.c $faults '
+plant 'who lost the watermark to another process commits its results' pool/perform/perform_batch.c $faults '
 s/\tif \(lost\) \{/\tif (0) {/'
 
 plant 'synchronous=FULL is taken for NORMAL' store/connection.c $power '
 s/main.synchronous=FULL/main.synchronous=NORMAL/'
 
-plant 'the source is not compared with what was processed' pool/perform_open.c $power '
+plant 'the source is not compared with what was processed' pool/perform/perform_open.c $power '
 s/(found \|\|) now_hash == hash/\1 1/
 s/!found \|\| now_hash == hash/1/'
 
 # ---- transactions
 
-plant 'nobody asks whether the transaction is still there' pool/perform_batch.c $code '
+plant 'nobody asks whether the transaction is still there' pool/perform/perform_batch.c $code '
 s/if \(cu_conn_in_transaction\(f->writer\)\)/if (1)/'
 
 plant 'a write transaction begins as a reader' store/connection.c $connection '
@@ -163,19 +163,19 @@ s/"BEGIN IMMEDIATE"/"BEGIN"/'
 plant 'a file that was replaced is still written' store/transaction.c $connection '
 s/\tif \(cu_conn_moved\(conn\)\)/\tif (0)/'
 
-plant 'what was begun is not rolled back' pool/perform_batch.c $commit '
+plant 'what was begun is not rolled back' pool/perform/perform_batch.c $commit '
 s/^\t\tcu_conn_rollback\(f->writer\);//'
 
 # ---- the plan
 
-plant 'rows are skipped when the database is locked' pool/plan_fault.c $histories '
+plant 'rows are skipped when the database is locked' pool/plan/plan_fault.c $histories '
 s/case CU_FAULT_BUSY:/&\
 		plan->watermark = plan->available;/'
 
-plant 'after a failed sync the same connection is used again' pool/plan_fault.c tests/unit/plan/test_plan_machine '
+plant 'after a failed sync the same connection is used again' pool/plan/plan_fault.c tests/unit/plan/test_plan_machine '
 s/if \(!busy \|\| plan->state/if (plan->state/'
 
-plant 'a query with a LIMIT is not asked again' pool/plan.c $histories '
+plant 'a query with a LIMIT is not asked again' pool/plan/plan.c $histories '
 s/if \(plan->config.requery && plan->since_fetch > 0 && !event->stopping\)/if (0)/
 s/plan->goal = plan->config.requery && plan->since_fetch > 0 \?.*/plan->goal = plan->available;/'
 

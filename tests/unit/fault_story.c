@@ -3,7 +3,7 @@
 
 #include "fault_sites.h"
 
-#include "pool/policy.h"
+#include "pool/plan/policy.h"
 
 #define N_ROWS 12
 

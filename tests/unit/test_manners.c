@@ -3,7 +3,7 @@
  * test_manners.c - how long a file is left to other processes, told as a line for each story: what a
  * turn may hold, and what is left free after it. Times in microseconds, from a clock of the test's own.
  */
-#include "pool/manners.h"
+#include "pool/file/manners.h"
 
 #include <inttypes.h>
 #include <setjmp.h>

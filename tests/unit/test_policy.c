@@ -2,7 +2,7 @@
 /*
  * Error policies: what is accepted, what is refused with which words, and how long pauses are.
  */
-#include "pool/policy.h"
+#include "pool/plan/policy.h"
 
 #include "base/os.h"
 

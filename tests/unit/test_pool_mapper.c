@@ -5,7 +5,7 @@
  */
 #include "runtime_help.h"
 
-#include "pool/plan.h"
+#include "pool/plan/plan.h"
 #include "store/source.h"
 
 #include <stdatomic.h>

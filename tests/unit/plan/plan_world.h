@@ -11,7 +11,7 @@
 #ifndef PLAN_WORLD_H
 #define PLAN_WORLD_H
 
-#include "pool/plan.h"
+#include "pool/plan/plan.h"
 
 #include <stddef.h>
 

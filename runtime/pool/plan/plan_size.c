@@ -2,7 +2,7 @@
 /*
  * plan_size.c - how large a plan's batches are: in rows, by what the last one took, and in time.
  */
-#include "pool/plan_inside.h"
+#include "pool/plan/plan_inside.h"
 
 /* A range consumer starts small and doubles: how long a row takes is not known before. */
 #define FIRST_TARGET_ROWS 256u

@@ -15,7 +15,7 @@
  * others, as the plan says; those who write through the same one are told of the error before they do so
  * again, and open others, too.
  */
-#include "pool/share.h"
+#include "pool/perform/share.h"
 
 #include "base/check.h"
 #include "base/error.h"

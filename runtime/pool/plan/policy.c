@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "pool/policy.h"
+#include "pool/plan/policy.h"
 
 #include "base/os.h"
 

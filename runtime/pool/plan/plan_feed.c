@@ -2,7 +2,7 @@
 /*
  * plan_feed.c - the reader's side of a plan: how far a consumer has been fed.
  */
-#include "pool/plan.h"
+#include "pool/plan/plan.h"
 
 #include "base/check.h"
 

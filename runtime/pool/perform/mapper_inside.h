@@ -5,7 +5,7 @@
 #ifndef CU_POOL_MAPPER_INSIDE_H
 #define CU_POOL_MAPPER_INSIDE_H
 
-#include "pool/mapper.h"
+#include "pool/perform/mapper.h"
 #include "pool/runtime.h"
 
 struct cu_mapped_range {

@@ -13,7 +13,7 @@
  * care of a whole batch costs time. Where the next crash shows that the guess was too small, it is not
  * believed a second time: then it is as many rows as a batch may have.
  */
-#include "pool/plan_inside.h"
+#include "pool/plan/plan_inside.h"
 
 #include "base/os.h"
 

@@ -8,8 +8,8 @@
  * one is not written to any more. What is stored is cleared in the transaction of the next commit, or
  * when there is nothing left to do; what an earlier process has stored stays until then, too.
  */
-#include "pool/perform.h"
-#include "pool/share.h"
+#include "pool/perform/perform.h"
+#include "pool/perform/share.h"
 
 #include "base/error.h"
 

@@ -3,7 +3,7 @@
  * changes_open.c - which changelog the event consumers of a runtime follow. They share one: one reader
  * thread, and an iterator for each consumer.
  */
-#include "pool/changes_inside.h"
+#include "pool/perform/changes_inside.h"
 #include "pool/runtime.h"
 
 #include "base/error.h"

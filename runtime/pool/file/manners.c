@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "pool/manners.h"
+#include "pool/file/manners.h"
 
 /* So many gaps that nobody used mean that nobody is there. */
 #define EMPTY_GAPS 3u

@@ -6,7 +6,7 @@
  * Rows are looked at for their keys only while there are letters with keys, which each transaction asks
  * once. A set is cut at the rows that wait, and its statement runs on the stretches between.
  */
-#include "pool/perform.h"
+#include "pool/perform/perform.h"
 
 #include "base/error.h"
 

@@ -9,7 +9,7 @@
 #define CU_POOL_PERFORM_H
 
 #include "pool/runtime.h"
-#include "pool/trouble.h"
+#include "pool/perform/trouble.h"
 
 /* Makes f->fault the event. row: the one that was being processed, 0 for none. Returns true. */
 bool cu_perform_fault(struct cu_follower *f, struct cu_event *event, bool of_row, int64_t row);

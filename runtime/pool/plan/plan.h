@@ -29,7 +29,7 @@
 #ifndef CU_POOL_PLAN_H
 #define CU_POOL_PLAN_H
 
-#include "pool/policy.h"
+#include "pool/plan/policy.h"
 #include "store/fault.h"
 
 enum cu_plan_kind {

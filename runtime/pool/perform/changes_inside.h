@@ -3,7 +3,7 @@
 #ifndef CU_POOL_CHANGES_INSIDE_H
 #define CU_POOL_CHANGES_INSIDE_H
 
-#include "pool/changes.h"
+#include "pool/perform/changes.h"
 
 /* "changelog:FAMILY.TABLE" into its two parts, owned by the caller also when it fails; "": any. */
 int cu_changes_take_source(

@@ -5,7 +5,7 @@
 #ifndef CU_POOL_PLAN_INSIDE_H
 #define CU_POOL_PLAN_INSIDE_H
 
-#include "pool/plan.h"
+#include "pool/plan/plan.h"
 
 struct cu_action cu_plan_move(
 	struct cu_plan *plan, enum cu_plan_state state, struct cu_action action);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "pool/gate.h"
+#include "pool/file/gate.h"
 
 #include "base/check.h"
 

@@ -3,7 +3,7 @@
  * perform_resync.c - a changelog-driven consumer that may have missed something rebuilds: its results and
  * the sequence it goes on after commit together.
  */
-#include "pool/perform.h"
+#include "pool/perform/perform.h"
 
 #include "base/error.h"
 

@@ -7,8 +7,8 @@
  * lock; DELIVER calls the consumer under the guard; COMMIT writes the watermark into the same
  * savepoint and commits (perform_batch.c). Connections come and go in perform_open.c.
  */
-#include "pool/perform.h"
-#include "pool/share.h"
+#include "pool/perform/perform.h"
+#include "pool/perform/share.h"
 
 #include "base/check.h"
 #include "base/error.h"

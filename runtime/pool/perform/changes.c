@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include "pool/changes.h"
+#include "pool/perform/changes.h"
 
-#include "pool/changes_inside.h"
+#include "pool/perform/changes_inside.h"
 #include "pool/runtime.h"
-#include "pool/trouble.h"
+#include "pool/perform/trouble.h"
 
 #include "base/check.h"
 #include "base/error.h"

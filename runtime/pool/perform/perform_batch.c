@@ -3,7 +3,7 @@
  * perform_batch.c - one transaction: the only place where consumer code sees rows, and where results
  * and watermark are committed.
  */
-#include "pool/perform.h"
+#include "pool/perform/perform.h"
 
 #include "base/error.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include "pool/plan.h"
+#include "pool/plan/plan.h"
 
 #include "base/check.h"
 #include "base/os.h"
-#include "pool/plan_inside.h"
+#include "pool/plan/plan_inside.h"
 
 #include <string.h>
 

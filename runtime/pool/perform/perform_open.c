@@ -2,8 +2,8 @@
 /*
  * perform_open.c - a follower's connections, its lease, and the watermark it starts from.
  */
-#include "pool/perform.h"
-#include "pool/share.h"
+#include "pool/perform/perform.h"
+#include "pool/perform/share.h"
 
 #include "base/error.h"
 

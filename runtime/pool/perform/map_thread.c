@@ -2,7 +2,7 @@
 /*
  * map_thread.c - one thread that runs `map`: takes a range, reads and maps its rows, hands it in.
  */
-#include "pool/mapper_inside.h"
+#include "pool/perform/mapper_inside.h"
 
 #include "base/error.h"
 

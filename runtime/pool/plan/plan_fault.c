@@ -9,7 +9,7 @@
  * speak.
  */
 #include "base/os.h"
-#include "pool/plan_inside.h"
+#include "pool/plan/plan_inside.h"
 
 /* Pauses after faults of the machine. A lock is looked at often, a full disk now and then. */
 #define LOCKED_BASE_NS (5 * CU_NS_PER_MS)

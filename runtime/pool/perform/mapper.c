@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "pool/mapper_inside.h"
+#include "pool/perform/mapper_inside.h"
 
 #include "base/check.h"
 #include "base/error.h"
