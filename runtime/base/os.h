@@ -56,9 +56,9 @@ int cu_thread_start(struct cu_thread *thread, const char *name, void (*main)(voi
 /*
  * The calling thread sleeps most of the time, and somebody waits for what it does when it wakes: asks the
  * system to let it run at once beside one that computes, in return for short turns (Linux 6.12 or newer),
- * and for timers that are not late. Its share of the processor stays what it is.
+ * and for timers that are not late. Its share of the processor stays what it is. False: no longer.
  */
-void cu_thread_be_prompt(void);
+void cu_thread_be_prompt(bool prompt);
 
 /* Waits for its end. Does nothing for one that was never started. */
 void cu_thread_join(struct cu_thread *thread);

@@ -103,16 +103,16 @@ struct schedule {
 #define SHORTEST_TURN_NS 100000 /* that Linux grants */
 #define TIMER_SLACK_NS 1000ul
 
-void cu_thread_be_prompt(void)
+void cu_thread_be_prompt(bool prompt)
 {
 	struct schedule now;
 
 	/* Nothing depends on what comes of it. Other policies than the usual one know no such turns. */
-	prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS);
+	prctl(PR_SET_TIMERSLACK, prompt ? TIMER_SLACK_NS : 0);
 	if (syscall(SYS_sched_getattr, 0, &now, sizeof(now), 0) != 0 || now.policy != 0)
 		return;
 	now.flags = 0;
-	now.turn_ns = SHORTEST_TURN_NS;
+	now.turn_ns = prompt ? SHORTEST_TURN_NS : 0;
 	syscall(SYS_sched_setattr, 0, &now, 0);
 }
 

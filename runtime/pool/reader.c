@@ -426,7 +426,7 @@ static void reader_main(void *argument)
 {
 	struct cu_reader *reader = argument;
 
-	cu_thread_be_prompt();
+	cu_thread_be_prompt(true);
 	open_first(reader);
 	reader->changed_ns = cu_os_now_ns();
 	while (!atomic_load(&reader->runtime->stopping) && !all_ended(reader)) {

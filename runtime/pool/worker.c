@@ -9,9 +9,16 @@
 
 #include <stdlib.h>
 
+/* So many rounds in a row that leave work to do are a backlog. Then nobody waits for the next commit, and
+ * short turns on the processor would only stand in the way of applications. */
+#define BACKLOG_ROUNDS 3u
+
 /* Sleeps until woken or until the first follower wants to be run again. */
 static void work(struct cu_worker *worker)
 {
+	uint32_t rounds = 0;
+
+	cu_thread_be_prompt(true);
 	for (;;) {
 		uint32_t ticket = cu_park_prepare(&worker->park);
 		int64_t wake_at_ns = CU_FOREVER;
@@ -25,6 +32,12 @@ static void work(struct cu_worker *worker)
 				wake_at_ns = f->wake_at_ns;
 			alive |= !atomic_load_explicit(&f->ended, memory_order_relaxed);
 		}
+		if (more && ++rounds == BACKLOG_ROUNDS)
+			cu_thread_be_prompt(false);
+		if (!more && rounds >= BACKLOG_ROUNDS)
+			cu_thread_be_prompt(true);
+		if (!more)
+			rounds = 0;
 		if (more || !alive)
 			cu_park_cancel(&worker->park);
 		else

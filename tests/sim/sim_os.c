@@ -42,8 +42,9 @@ void cu_os_point(void)
 
 /* ---- threads ----------------------------------------------------------------------------------- */
 
-void cu_thread_be_prompt(void)
+void cu_thread_be_prompt(bool prompt)
 {
+	(void)prompt;
 }
 
 static struct sim_fiber *fiber_of(const struct cu_thread *thread)
