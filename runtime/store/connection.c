@@ -275,6 +275,25 @@ static int take_encoding(struct cu_conn *conn, const char *source, struct catchu
 	return pragma(conn, error, "setting the encoding", sql);
 }
 
+/* Two that switch a file at the same time are in each other's way, and SQLite tells both at once, without
+ * asking the busy handler. */
+static int switch_to_wal(struct cu_conn *conn, char *mode, size_t bytes, struct catchup_error *error)
+{
+	int64_t until_ns = cu_deadline(cu_os_now_ns(), conn->busy_ms * CU_NS_PER_MS);
+	struct catchup_error why;
+	int rc;
+
+	for (;;) {
+		rc = ask(conn, "PRAGMA main.journal_mode=WAL", mode, bytes, &why, "switching to WAL mode");
+		if (rc != CATCHUP_LOCKED || stopping(conn) || cu_os_now_ns() >= until_ns)
+			break;
+		cu_os_sleep_ns(BUSY_LONGEST_NS / 2 + (int64_t)(cu_os_random() % (BUSY_LONGEST_NS / 2)));
+	}
+	if (rc != CATCHUP_OK && error)
+		*error = why;
+	return rc;
+}
+
 static int make_writable(struct cu_conn *conn, const struct cu_conn_options *options,
 	struct catchup_error *error)
 {
@@ -291,8 +310,7 @@ static int make_writable(struct cu_conn *conn, const struct cu_conn_options *opt
 	if (sqlite3_db_readonly(conn->db, "main") != 0)
 		return cu_error_set(error, CATCHUP_DATABASE, SQLITE_READONLY,
 			"database '%s': read-only; results are written to it", conn->main_path);
-	rc = ask(conn, "PRAGMA main.journal_mode=WAL", mode, sizeof(mode), error,
-		"switching to WAL mode");
+	rc = switch_to_wal(conn, mode, sizeof(mode), error);
 	if (rc == CATCHUP_OK && strcmp(mode, "wal") != 0)
 		rc = cu_error_set(error, CATCHUP_DATABASE, 0,
 			"database '%s': cannot be switched to WAL mode, it stays in mode '%s'",
