@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -23,14 +24,20 @@
 #define ROUNDS_IN_A_FOLDER 50
 #define LIFE_US_MAX 30000
 
+/* Pipes are nobody's of ours: the thread sanitizer opens two when it first needs a name. */
 static int count_entries(const char *path)
 {
 	DIR *dir = opendir(path);
+	const struct dirent *entry;
 	int n = 0;
 
 	assert_non_null(dir);
-	while (readdir(dir))
-		n++;
+	while ((entry = readdir(dir))) {
+		char target[8];
+		ssize_t bytes = readlinkat(dirfd(dir), entry->d_name, target, sizeof(target));
+
+		n += bytes < 5 || memcmp(target, "pipe:", 5) != 0;
+	}
 	closedir(dir);
 	return n;
 }
