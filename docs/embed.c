@@ -45,7 +45,9 @@ int main(int argc, char **argv)
 	struct catchup_options options = {.size = sizeof(options),
 		.log = log_line,
 		.log_context = stderr,
-		.log_level = CATCHUP_LOG_WARN};
+		.log_level = CATCHUP_LOG_WARN,
+		/* This program has no connection of its own that writes the database. */
+		.flags = CATCHUP_FLAG_ALONE};
 	struct catchup_error error = {0};
 	struct catchup_status *status = NULL;
 	struct catchup *c = NULL;

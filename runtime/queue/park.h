@@ -33,6 +33,8 @@ struct cu_park {
 };
 
 int cu_park_init(struct cu_park *park); /* 0 or an errno */
+/* After every sleeper and every waker has returned: a waker still touches the park when whom it woke
+ * runs already. */
 void cu_park_finish(struct cu_park *park);
 
 uint32_t cu_park_prepare(struct cu_park *park);

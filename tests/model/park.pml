@@ -156,8 +156,9 @@ inline wake(park)
 			d_step { wake_sleepers(park) };
 #else
 			d_step { FENCED && !locked[park] -> locked[park] = true };
-			/* Under the mutex: nobody can look between these. */
-			d_step { epoch[park]++; wake_sleepers(park); locked[park] = false };
+			d_step { epoch[park]++; locked[park] = false };
+			/* Not under the mutex: somebody may look, and go to sleep, in between. */
+			d_step { wake_sleepers(park) };
 #endif
 #if MISTAKE == FLAG_CLEARED_LATE
 			d_step { FENCED -> memory[FLAG(park)] = 0 };

@@ -14,6 +14,9 @@
  *    is then seen; the gaps grow rarer as long as nobody uses them;
  *  - with nobody else there, nothing is left free.
  *
+ * "Others" are other processes, and the connections of the program that embeds us unless it has said
+ * that it is alone (CATCHUP_FLAG_ALONE): nobody can tell its locks from ours.
+ *
  * Time between our transactions counts as free, and one after which nothing is left to do is followed by
  * such time anyway: a consumer that follows live rows never rests.
  */
@@ -48,7 +51,7 @@ void cu_manners_leave(struct cu_manners *m, int64_t now_ns, int64_t held_ns);
 int64_t cu_manners_hold_ns(const struct cu_manners *m, int64_t batch_ns);
 
 /* The same, and the next one waits. Returns how long to leave the lock free before, 0: not at all.
- * others_open: other processes have the file open. */
+ * others_open: others have the file open, or may have. */
 int64_t cu_manners_rest_ns(struct cu_manners *m, int64_t now_ns, int64_t held_ns, bool others_open);
 
 /* Whether others_open matters to the next cu_manners_rest_ns with this time held: asking costs. */

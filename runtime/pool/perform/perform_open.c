@@ -351,7 +351,6 @@ bool cu_perform_load(struct cu_follower *f, struct cu_event *event)
 	return true;
 }
 
-/* Only an idle consumer renews by itself; one that works does it with its commits. */
 /* When another consumer of the file, which keeps all leases in it renewed, did so last; 0: there is none,
  * or it has missed its time. */
 static int64_t kept_renewed(const struct cu_follower *f, int64_t now_ns, int64_t life_ns)
@@ -368,6 +367,7 @@ static void give_memory_back(struct cu_follower *f)
 	f->batches_at_renewal = f->progress.batches;
 }
 
+/* Only an idle consumer renews by itself; one that works does it with its commits. */
 bool cu_perform_renew(struct cu_follower *f, struct cu_event *event)
 {
 	int64_t life_ns = f->plan.config.lease_ns;
