@@ -20,7 +20,7 @@
 #include <string.h>
 #include <time.h>
 
-#define BUSY_TIMEOUT_MS 10000
+#define BUSY_TIMEOUT_MS 60000
 
 static const char usage[] =
 	"usage: catchup-feed DATABASE [--rows N] [--rate N] [--batch N] [--seed N] [--sensors N]\n"

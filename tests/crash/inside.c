@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEADLINE_MS 60000
-
 /* ---- the C consumer -------------------------------------------------------------------------- */
 
 static int table_open(struct catchup_context *ctx, void **state)
@@ -117,7 +115,7 @@ int inside_run(const char *folder, const struct catchup_options *options,
 	if (rc == CATCHUP_OK)
 		rc = catchup_start(c, error);
 	if (rc == CATCHUP_OK)
-		rc = catchup_wait(c, DEADLINE_MS, error);
+		rc = catchup_wait(c, PATIENCE_MS, error);
 	catchup_close(c);
 	return rc;
 }

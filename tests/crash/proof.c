@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "proof.h"
 
+#include "../patience.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +15,6 @@
 
 #include <cmocka.h>
 
-#define BUSY_MS 60000
 #define MEMORY_ROOM_BYTES (UINT64_C(1) << 30)
 
 static long number_of(const char *variable, long otherwise)
@@ -292,7 +293,7 @@ bool proof_verify(const char *results, const char *source, const struct proof_cl
 	*verdict = (struct proof_verdict){0};
 	ok = sqlite3_open_v2(results, &db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK ||
 		failed(db, results, verdict);
-	sqlite3_busy_timeout(db, BUSY_MS);
+	sqlite3_busy_timeout(db, PATIENCE_MS);
 	sqlite3_wal_autocheckpoint(db, 0);
 	if (ok && source) {
 		char *sql = sqlite3_mprintf("ATTACH %Q AS source", source);

@@ -146,12 +146,12 @@ static void test_a_raised_fence_is_noticed_at_the_commit(void **state)
 	assert_int_equal(inside_open(folder, &small_batches, &c, &error), CATCHUP_OK);
 	assert_int_equal(catchup_start(c, &error), CATCHUP_OK);
 	for (int i = 0; i < 5; i++) {
-		assert_int_equal(catchup_wait(c, 60000, &error), CATCHUP_OK);
+		assert_int_equal(catchup_wait(c, PATIENCE_MS, &error), CATCHUP_OK);
 		test_sql(app, "UPDATE catchup_lease SET fence = fence + 1, instance = 1, expires_ns = 0");
 		test_sql(results, "UPDATE catchup_lease SET fence = fence + 1, instance = 1, expires_ns = 0");
 		world_insert(folder, ROWS, "more ", 10);
 	}
-	assert_int_equal(catchup_wait(c, 60000, &error), CATCHUP_OK);
+	assert_int_equal(catchup_wait(c, PATIENCE_MS, &error), CATCHUP_OK);
 	catchup_close(c);
 	check(folder, true, "after another one had the lease");
 	assert_int_equal(test_number(app, "SELECT min(fence) >= 6 FROM catchup_lease"), 1);

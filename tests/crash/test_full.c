@@ -160,7 +160,7 @@ static long long watermark(const char *database, const char *consumer)
 static void await_watermark(const char *database, const char *consumer, long long id)
 {
 	for (int i = 0; watermark(database, consumer) < id; i++) {
-		if (i == PROGRAM_DEADLINE_S * 500)
+		if (i == PATIENCE_S * 500)
 			fail_msg("%s did not reach %lld", consumer, id);
 		pause_briefly();
 	}
@@ -191,7 +191,7 @@ static long long insert_until_paused(struct scene *s)
 		for (int i = 0; watermark(s->results, "into") < newest; i++) {
 			if (program_has_said(&s->program, "paused at watermark"))
 				return newest;
-			if (i == PROGRAM_DEADLINE_S * 500)
+			if (i == PATIENCE_S * 500)
 				fail_msg("neither done nor paused; it said: %s", s->program.err.text);
 			pause_briefly();
 		}

@@ -67,7 +67,7 @@ static int live(const char *folder, long nth, bool from_then_on, bool *reached)
 		rc = catchup_wait(c, WITHOUT_MEMORY_MS, &error);
 		alloc_fail(0, false);
 		if (rc == CATCHUP_TIMEOUT || rc == CATCHUP_NOMEM)
-			rc = catchup_wait(c, 60000, &error);
+			rc = catchup_wait(c, PATIENCE_MS, &error);
 		if (rc != CATCHUP_OK)
 			fail_msg("allocation %ld: it did not go on: %s; it said: %s", nth, error.message,
 				inside_log());

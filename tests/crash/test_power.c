@@ -90,7 +90,7 @@ static sqlite3 *open_application(const char *folder, enum catchup_synchronous sy
 	sqlite3 *db;
 
 	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-	sqlite3_busy_timeout(db, 60000);
+	sqlite3_busy_timeout(db, PATIENCE_MS);
 	assert_int_equal(sqlite3_exec(db, "PRAGMA journal_mode=WAL", NULL, NULL, NULL), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(db, pragmas[synchronous], NULL, NULL, NULL), SQLITE_OK);
 	/* An older SQLite may damage a file by a checkpoint beside another writer; see the manual. */
@@ -128,9 +128,9 @@ static void record(struct scene *s, enum catchup_synchronous synchronous)
 			(int)proof_below(&s->random, 600));
 		cut_note(NOTE_SOURCE, sqlite3_last_insert_rowid(db));
 		if (i > 0 && proof_below(&s->random, 3) == 0)
-			must(catchup_wait(c, 60000, &error), &error);
+			must(catchup_wait(c, PATIENCE_MS, &error), &error);
 	}
-	must(catchup_wait(c, 60000, &error), &error);
+	must(catchup_wait(c, PATIENCE_MS, &error), &error);
 	catchup_close(c);
 	sqlite3_close(db);
 	cut_stop();

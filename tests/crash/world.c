@@ -77,7 +77,7 @@ void world_insert(const char *folder, int rows, const char *content, int bytes)
 	sqlite3 *db;
 
 	assert_int_equal(sqlite3_open(database, &db), SQLITE_OK);
-	sqlite3_busy_timeout(db, PROGRAM_DEADLINE_S * 1000);
+	sqlite3_busy_timeout(db, PATIENCE_MS);
 	sqlite3_exec(db, "PRAGMA journal_mode=WAL", NULL, NULL, NULL);
 	world_insert_on(db, rows, content, bytes);
 	sqlite3_close(db);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "help.h"
 
-#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -106,7 +105,7 @@ sqlite3 *help_connect(const char *path)
 	sqlite3 *db;
 
 	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-	sqlite3_busy_timeout(db, HELP_DEADLINE_S * 1000);
+	sqlite3_busy_timeout(db, PATIENCE_MS);
 	return db;
 }
 
@@ -219,7 +218,7 @@ long long help_watermark(const char *database, const char *consumer)
 
 void scene_until(struct scene *s, const char *database, const char *fmt, ...)
 {
-	int64_t deadline_ms = help_now_ms() + HELP_DEADLINE_S * 1000;
+	int64_t deadline_ms = help_now_ms() + PATIENCE_MS;
 	sqlite3 *db = help_connect(database);
 	bool found = false;
 	char *sql;
@@ -231,7 +230,7 @@ void scene_until(struct scene *s, const char *database, const char *fmt, ...)
 		found = text && strcmp(text, "") != 0 && strcmp(text, "0") != 0;
 		free(text);
 		if (!found && help_now_ms() > deadline_ms)
-			fail_msg("%s did not become true in %d s; log: %s", sql, HELP_DEADLINE_S,
+			fail_msg("%s did not become true in %d s; log: %s", sql, PATIENCE_S,
 				s->log);
 		if (!found)
 			help_pause();
@@ -306,7 +305,7 @@ void scene_wait(struct scene *s)
 {
 	struct catchup_error error;
 
-	if (catchup_wait(s->runtime, HELP_DEADLINE_S * 1000, &error) != CATCHUP_OK)
+	if (catchup_wait(s->runtime, PATIENCE_MS, &error) != CATCHUP_OK)
 		fail_msg("catchup_wait: %s; log: %s", error.message, s->log);
 }
 
@@ -351,26 +350,4 @@ void help_expect(const char *text, const char *part)
 {
 	if (!strstr(text, part))
 		fail_msg("'%s' is not in: %s", part, text);
-}
-
-static int count(const char *folder)
-{
-	DIR *dir = opendir(folder);
-	int n = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
-
-int help_count_descriptors(void)
-{
-	return count("/proc/self/fd");
-}
-
-int help_count_threads(void)
-{
-	return count("/proc/self/task");
 }

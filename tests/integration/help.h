@@ -3,7 +3,7 @@
  * help.h - a runtime inside the test, on real files in a fresh folder, and an application beside it.
  *
  * What runs by itself is waited for by asking the database until it says so; what never comes fails
- * the test after HELP_DEADLINE_S with everything that was logged.
+ * the test after PATIENCE_S with everything that was logged.
  */
 #ifndef TESTS_HELP_H
 #define TESTS_HELP_H
@@ -14,8 +14,6 @@
 #include <pthread.h>
 #include <sqlite3.h>
 #include <stdint.h>
-
-#define HELP_DEADLINE_S 60
 
 #define HELP_OWNED_MAX 64
 
@@ -103,10 +101,6 @@ void scene_expect_log(struct scene *s, const char *text);
 
 /* Fails unless a text is in another. */
 void help_expect(const char *text, const char *part);
-
-/* Entries in /proc/self/fd and /proc/self/task. */
-int help_count_descriptors(void);
-int help_count_threads(void);
 
 /* Milliseconds of the monotonic clock. */
 int64_t help_now_ms(void);

@@ -42,6 +42,7 @@ static void limit(int what, unsigned value)
 
 static void become(const struct program *p, int out, int err, const char *const *arguments)
 {
+	static const int defaults[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
 	const char *argv[PROGRAM_ARGUMENTS_MAX + 2] = {0};
 	size_t n = 0;
 
@@ -59,6 +60,9 @@ static void become(const struct program *p, int out, int err, const char *const 
 		out = open(p->output_path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 	if (dup2(open("/dev/null", O_RDONLY), 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
 		_exit(126);
+	/* Whoever started the tests may ignore some, as a shell does for what runs in the background. */
+	for (size_t i = 0; i < sizeof(defaults) / sizeof(defaults[0]); i++)
+		signal(defaults[i], SIG_DFL);
 	limit(RLIMIT_NOFILE, p->files);
 	limit(RLIMIT_FSIZE, p->file_bytes);
 	limit(RLIMIT_AS, p->address_bytes);
@@ -123,7 +127,7 @@ static void out_of_time(struct program *p, const char *what)
 			words[i] = ' ';
 	kill(p->pid, SIGKILL);
 	fail_msg("%s did not come in %d s: %s\nstandard output: %s\nstandard error: %s", what,
-		PROGRAM_DEADLINE_S, words, p->out.text, p->err.text);
+		PATIENCE_S, words, p->out.text, p->err.text);
 }
 
 /* Reads what comes next. Returns false when both outputs are at their ends. */
@@ -145,7 +149,7 @@ static bool read_next(struct program *p, int64_t deadline_ms, const char *what)
 
 static void expect(struct program *p, const struct program_output *output, const char *text)
 {
-	int64_t deadline_ms = now_ms() + PROGRAM_DEADLINE_S * 1000;
+	int64_t deadline_ms = now_ms() + PATIENCE_MS;
 
 	while (!strstr(output->text, text))
 		if (!read_next(p, deadline_ms, text))
@@ -165,7 +169,7 @@ void program_expect_err(struct program *p, const char *text)
 
 bool program_says(struct program *p, const char *text)
 {
-	int64_t deadline_ms = now_ms() + PROGRAM_DEADLINE_S * 1000;
+	int64_t deadline_ms = now_ms() + PATIENCE_MS;
 
 	while (!strstr(p->err.text, text))
 		if (!read_next(p, deadline_ms, text))
@@ -207,7 +211,7 @@ void program_close_out(struct program *p)
 
 int program_finish(struct program *p)
 {
-	int64_t deadline_ms = now_ms() + PROGRAM_DEADLINE_S * 1000;
+	int64_t deadline_ms = now_ms() + PATIENCE_MS;
 	int status;
 
 	while (read_next(p, deadline_ms, "the program's end"))
@@ -295,7 +299,7 @@ static sqlite3 *open_database(const char *path)
 	sqlite3 *db;
 
 	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-	sqlite3_busy_timeout(db, PROGRAM_DEADLINE_S * 1000);
+	sqlite3_busy_timeout(db, PATIENCE_MS);
 	return db;
 }
 

@@ -3,16 +3,17 @@
  * program.h - runs the real program on real files, for tests.
  *
  * A test waits for what the program says or for its end, never for a time. What never comes fails the
- * test after DEADLINE_S, with everything the program said until then.
+ * test after PATIENCE_S, with everything the program said until then.
  */
 #ifndef TESTS_PROGRAM_H
 #define TESTS_PROGRAM_H
+
+#include "../patience.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
-#define PROGRAM_DEADLINE_S 60
 #define PROGRAM_ARGUMENTS_MAX 64
 
 struct program_output {

@@ -36,6 +36,28 @@ static void end(struct program *p, int signal)
 	program_free(p);
 }
 
+/* How often a consumer was killed where it is. */
+struct kills {
+	long long at;
+	int n;
+};
+
+/* A row that is in hand at three kills is blamed for them, and its consumer stops. */
+static bool may_be_killed(struct users *u, const char *consumer, struct kills *kills)
+{
+	long long now = users_watermark(u, consumer);
+
+	if (now != kills->at)
+		*kills = (struct kills){.at = now};
+	return kills->n < 2;
+}
+
+static void kill_it(struct program *p, struct kills *kills)
+{
+	kills->n += p->pid > 0;
+	end(p, SIGKILL);
+}
+
 /* ---- the writer --------------------------------------------------------------------------- */
 
 /* A line of the changelog, or of the reader's output. */
@@ -126,7 +148,7 @@ static void check_files(struct users *u, struct order *order)
 /* Waits until a reader has printed the newest sequence there is. */
 static char *wait_for_reader(struct users *u, const char *path)
 {
-	time_t deadline = time(NULL) + USERS_DEADLINE_S;
+	time_t deadline = time(NULL) + PATIENCE_S;
 	char mark[32];
 
 	snprintf(mark, sizeof(mark), "{\"seq\":%lld,", users_newest(u->log));
@@ -142,10 +164,23 @@ static char *wait_for_reader(struct users *u, const char *path)
 	}
 }
 
+/* It has something to do, so it will have got on. */
+static void await_killable(struct users *u, struct kills *kills)
+{
+	time_t deadline = time(NULL) + PATIENCE_S;
+
+	while (!may_be_killed(u, "changelog", kills)) {
+		if (time(NULL) > deadline)
+			fail_msg("the writer stays at %lld", kills->at);
+		pause_some(u);
+	}
+}
+
 static void every_change_is_written_whatever_happens_to_the_writer(void **state)
 {
 	struct users *u = *state;
 	struct program writer = {0}, reader = {0};
+	struct kills kills = {0};
 	struct order files = {0}, seen = {0};
 	char *options, *out = test_path(u->folder, "seen");
 	long long changes;
@@ -164,7 +199,8 @@ static void every_change_is_written_whatever_happens_to_the_writer(void **state)
 			program_expect_err(&writer, "started");
 		pause_some(u);
 		users_work(u, 1 + (int)users_random(u, 50));
-		end(&writer, SIGKILL);
+		await_killable(u, &kills);
+		kill_it(&writer, &kills);
 	}
 	program_run(&writer, "run", u->database, options, "--until-caught-up", "--progress", "never");
 	assert_int_equal(writer.exit_code, 0);
@@ -187,6 +223,7 @@ static void every_change_is_written_whatever_happens_to_the_writer(void **state)
 struct torture {
 	struct users *u;
 	struct program writer, cache; /* pid 0: does not run */
+	struct kills writer_kills, cache_kills;
 	bool together;                /* the writer's process runs both */
 	int moved;                    /* files so far */
 };
@@ -283,16 +320,32 @@ static void reset_sequence(struct torture *t)
 	users_wait(t->u);
 }
 
+/* Where one process runs both, both are killed. */
+static void kill_writer(struct torture *t)
+{
+	if (!may_be_killed(t->u, "changelog", &t->writer_kills) ||
+		(t->together && !may_be_killed(t->u, "user_names", &t->cache_kills)))
+		return;
+	t->cache_kills.n += t->together && t->writer.pid > 0;
+	kill_it(&t->writer, &t->writer_kills);
+}
+
+static void kill_cache(struct torture *t)
+{
+	if (may_be_killed(t->u, "user_names", &t->cache_kills))
+		kill_it(&t->cache, &t->cache_kills);
+}
+
 static void disturb(struct torture *t)
 {
 	switch (users_random(t->u, 12)) {
 	case 0:
 	case 1:
-		end(&t->writer, SIGKILL);
+		kill_writer(t);
 		break;
 	case 2:
 	case 3:
-		end(&t->cache, SIGKILL);
+		kill_cache(t);
 		break;
 	case 4:
 		rename_file(t);

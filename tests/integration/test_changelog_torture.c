@@ -225,6 +225,7 @@ static void read_all(bool acknowledge, int on_full, uint32_t ring_slots, struct 
 			assert_int_equal(result, CATCHUP_NEXT_BAD_LINE);
 		}
 	}
+	arrived->lost += written - arrived->last;
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_int_equal(status, 0);
 	catchup_iterator_close(it);
@@ -261,7 +262,8 @@ static void a_writer_that_waits_for_nobody_is_followed_honestly(void **state)
 	(void)state;
 	read_all(false, CATCHUP_ON_FULL_FLAG, 0, &arrived);
 	assert_true(arrived.events > 0);
-	assert_int_equal(arrived.lost > 0, arrived.told > 0);
+	/* What may have been lost is told, too. */
+	assert_true(arrived.lost == 0 || arrived.told > 0);
 }
 
 static void a_tiny_ring_that_overflows_is_honest(void **state)
@@ -271,6 +273,7 @@ static void a_tiny_ring_that_overflows_is_honest(void **state)
 	(void)state;
 	read_all(false, CATCHUP_ON_FULL_FLAG, 2, &arrived);
 	assert_true(arrived.events > 0);
+	assert_true(arrived.lost == 0 || arrived.told > 0);
 }
 
 static int setup(void **state)

@@ -6,6 +6,7 @@
 
 #include <setjmp.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -138,11 +139,26 @@ static void a_signal_drains_and_ends_with_0(void **state)
 	}
 }
 
+/* Waits until somebody has the write lock. */
+static void await_lock(const char *database)
+{
+	const struct timespec pause = {.tv_nsec = 1000000};
+	sqlite3 *db;
+
+	assert_int_equal(sqlite3_open(database, &db), SQLITE_OK);
+	for (int i = 0; sqlite3_exec(db, "BEGIN IMMEDIATE; ROLLBACK", NULL, NULL, NULL) != SQLITE_BUSY; i++) {
+		assert_true(i < PATIENCE_MS);
+		nanosleep(&pause, NULL);
+	}
+	sqlite3_close(db);
+}
+
 static void the_second_signal_ends_at_once(void **state)
 {
 	struct fixture *f = *state;
 	struct program p = {0};
 	long long last;
+	int tries = 0;
 
 	/* One row that would take minutes; it is interrupted after --stop-ms only. */
 	test_write_file(f->slow, "-- name: slow\n-- source: numbers\n-- setup\n"
@@ -151,12 +167,17 @@ static void the_second_signal_ends_at_once(void **state)
 				 " c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c LIMIT 100000000000)"
 				 " SELECT i FROM c);\n");
 	insert_rows(f, 10);
-	program_start(&p, "run", f->database, f->slow, "--stop-ms", "3600000");
-	program_expect_err(&p, "started 1 consumer");
-	program_signal(&p, SIGTERM);
-	program_expect_err(&p, "a second signal ends at once");
-	program_signal(&p, SIGINT);
-	assert_int_equal(program_finish(&p), 128 + SIGINT);
+	/* It has the lock for its lease, too: who is asked then has nothing in hand, and ends with 0. */
+	do {
+		program_free(&p);
+		program_start(&p, "run", f->database, f->slow, "--stop-ms", "3600000");
+		program_expect_err(&p, "started 1 consumer");
+		await_lock(f->database);
+		program_signal(&p, SIGTERM);
+		program_expect_err(&p, "a second signal ends at once");
+		program_signal(&p, SIGINT);
+	} while (program_finish(&p) == 0 && ++tries < 100);
+	assert_int_equal(p.exit_code, 128 + SIGINT);
 	program_free(&p);
 	last = test_number(f->database, "SELECT coalesce(max(last), 0) FROM catchup");
 	assert_int_equal(last, 0);
@@ -181,23 +202,27 @@ static void a_signal_during_start_is_not_lost(void **state)
 	}
 }
 
-/* timeout(1) sends the signal to the process and then to its group. */
+/* timeout(1) sends the signal to the process and then to its group. What comes later is a second request,
+ * also where it was this test that was slow: then it tries again. */
 static void the_same_signal_twice_at_once_is_one_request(void **state)
 {
 	struct fixture *f = *state;
+	struct program p = {0};
+	int in_time = 0;
 
 	insert_rows(f, 1000);
-	for (int i = 0; i < 5; i++) {
-		struct program p = {0};
-
+	for (int i = 0; i < 100 && in_time < 5; i++) {
 		program_start(&p, "run", f->database, f->slow);
 		program_expect_err(&p, "started 1 consumer");
 		program_signal(&p, SIGTERM);
 		program_expect_err(&p, "finishing the batch in hand");
 		kill(p.pid, SIGTERM);
-		assert_int_equal(program_finish(&p), 0);
+		program_finish(&p);
+		assert_true(p.exit_code == 0 || p.exit_code == 128 + SIGTERM);
+		in_time += p.exit_code == 0;
 		program_free(&p);
 	}
+	assert_int_equal(in_time, 5);
 }
 
 static void an_ignored_hangup_stays_ignored(void **state)

@@ -36,18 +36,25 @@ static int run_in_terminal(char **arguments)
 {
 	const struct winsize size = {.ws_row = 25, .ws_col = COLUMNS};
 	struct sigaction passing = {.sa_handler = pass_on};
+	sigset_t term, before;
 	char bytes[4096];
 	int fd, status;
 	ssize_t n;
 
+	/* Passed on from the first on, but not before there is anybody. */
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
+	sigprocmask(SIG_BLOCK, &term, &before);
 	inside = forkpty(&fd, NULL, NULL, &size);
 	if (inside < 0)
 		return 125;
 	if (inside == 0) {
+		sigprocmask(SIG_SETMASK, &before, NULL);
 		execv(arguments[0], arguments);
 		_exit(127);
 	}
 	sigaction(SIGTERM, &passing, NULL);
+	sigprocmask(SIG_SETMASK, &before, NULL);
 	/* EIO: nobody has the other end any more. */
 	while ((n = read(fd, bytes, sizeof(bytes))) > 0 || (n < 0 && errno == EINTR))
 		if (n > 0 && write(STDOUT_FILENO, bytes, (size_t)n) != n)

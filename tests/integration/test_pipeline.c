@@ -3,6 +3,8 @@
  * The sensor pipeline through the real program: built in and as modules, on a database that another
  * program has begun, with options, checked without being run; and the embedding example.
  */
+#include "../patience.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -62,7 +64,7 @@ static const char *query(const char *sql)
 	sqlite3 *db;
 
 	assert_int_equal(sqlite3_open("demo.db", &db), SQLITE_OK);
-	sqlite3_busy_timeout(db, 10000);
+	sqlite3_busy_timeout(db, PATIENCE_MS);
 	if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) != SQLITE_OK)
 		fail_msg("%s\nin: %s", sqlite3_errmsg(db), sql);
 	text[0] = 0;

@@ -215,7 +215,7 @@ static void what_is_running_is_left_alone(void **state)
 
 	set_up_rows(s, ROWS);
 	scene_file(s, "sums.sql", HEAD SETUP APPLY "-- reset\nDELETE FROM sums;\n");
-	program_start(&p, "run", s->database, "sums.sql");
+	program_start(&p, "run", s->database, "sums.sql", "--lease-ms", "3600000");
 	program_expect_err(&p, "follows");
 	scene_until(s, s->database, "SELECT EXISTS (SELECT * FROM catchup WHERE last = 200)");
 	refused(s, 5, "runs it; stop that first", "sums", NULL, NULL);
@@ -304,7 +304,7 @@ static void what_is_running_is_not_forgotten(void **state)
 
 	set_up_rows(s, ROWS);
 	scene_file(s, "sums.sql", HEAD SETUP APPLY);
-	program_start(&p, "run", s->database, "sums.sql");
+	program_start(&p, "run", s->database, "sums.sql", "--lease-ms", "3600000");
 	program_expect_err(&p, "follows");
 	scene_until(s, s->database, "SELECT EXISTS (SELECT * FROM catchup WHERE last = 200)");
 	forget(s, 5, "runs it; stop that first", "sums");

@@ -288,7 +288,7 @@ static void a_second_copy_waits_and_takes_over(void **state)
 	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
 		struct program one = {0}, two = {0};
 
-		program_start(&one, "run", s->database, file);
+		program_start(&one, "run", s->database, file, "--lease-ms", "3600000");
 		program_expect_err(&one, "follows 'numbers'");
 		program_start(&two, "run", s->database, file);
 		program_expect_err(&two, "is run by process ");

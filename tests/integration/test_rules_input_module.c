@@ -79,7 +79,7 @@ static int apply_nothing(struct catchup_context *ctx, void *state, int64_t id, v
 
 static void expect_log_soon(struct scene *s, const char *text)
 {
-	int64_t deadline_ms = help_now_ms() + HELP_DEADLINE_S * 1000;
+	int64_t deadline_ms = help_now_ms() + PATIENCE_MS;
 
 	while (!scene_logged(s, text)) {
 		if (help_now_ms() > deadline_ms)
@@ -162,7 +162,7 @@ static void code_that_does_not_return_is_interrupted_on_stop(void **state)
 	since_ms = help_now_ms();
 	assert_int_equal(scene_close(s, NULL), CATCHUP_OK);
 	/* Its statement alone would be stopped after five seconds, and then tried again. */
-	assert_true(help_now_ms() - since_ms < HELP_DEADLINE_S * 1000);
+	assert_true(help_now_ms() - since_ms < PATIENCE_MS);
 	scene_expect_log(s, "endless: its code has not returned 50 ms after the stop; interrupting it");
 	/* The row has done nothing wrong. */
 	assert_true(help_watermark(s->database, "endless") <= 0);
@@ -190,7 +190,7 @@ static void a_function_that_returns_nonsense_stops_its_consumer(void **state)
 	scene_open(s, NULL);
 	scene_add_table(s, &nonsense);
 	scene_start(s);
-	assert_int_equal(catchup_wait_stopped(s->runtime, HELP_DEADLINE_S * 1000, &error),
+	assert_int_equal(catchup_wait_stopped(s->runtime, PATIENCE_MS, &error),
 		CATCHUP_CONSUMER);
 	help_expect(error.message, "consumer 'nonsense' stopped at row 2 (watermark 1)");
 	help_expect(error.message, "4711");
@@ -223,7 +223,7 @@ static void a_module_loaded_twice_serves_both(void **state)
 	scene_wait(s);
 	assert_int_equal(scene_close(s, NULL), CATCHUP_OK);
 	test_sql(database, "INSERT INTO events(n) VALUES(4)");
-	assert_int_equal(catchup_wait(second, HELP_DEADLINE_S * 1000, &error), CATCHUP_OK);
+	assert_int_equal(catchup_wait(second, PATIENCE_MS, &error), CATCHUP_OK);
 	catchup_close(second);
 	assert_int_equal(scene_number(s, "SELECT sum(id) FROM copy"), 66);
 	assert_int_equal(test_number(database, "SELECT sum(id) FROM copy"), 10);

@@ -299,7 +299,7 @@ static void a_row_deleted_between_range_and_read_was_not_offered(void **state)
 		.source = "numbers", .into = "results.db", .row = deleting_row};
 	const struct catchup_options options = {.batch_rows = 1};
 	struct scene *s = *state;
-	struct catchup_status *status;
+	struct catchup_status *status = NULL;
 	struct program p = {0};
 
 	deleting = s;
@@ -312,8 +312,11 @@ static void a_row_deleted_between_range_and_read_was_not_offered(void **state)
 	scene_start(s);
 	/* It has caught up at 99, the newest that is there; its range ends at 100. */
 	scene_until(s, scene_path(s, "results.db"), "SELECT last = 100 FROM catchup");
-	assert_int_equal(catchup_status(s->runtime, &status, NULL), CATCHUP_OK);
-	assert_int_equal(status->consumers[0].watermark, 100);
+	/* Which the runtime notes right after the commit. */
+	do {
+		catchup_status_free(status);
+		assert_int_equal(catchup_status(s->runtime, &status, NULL), CATCHUP_OK);
+	} while (status->consumers[0].watermark < 100);
 	assert_int_equal(status->consumers[0].offered, 88);
 	assert_int_equal(status->consumers[0].applied, 88);
 	assert_int_equal(status->consumers[0].vanished, 12);

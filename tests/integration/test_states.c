@@ -48,7 +48,7 @@ static const struct catchup_consumer trying = {CATCHUP_CONSUMER_ABI, .name = "pi
 /* Asks until the consumer is in this state, and returns what status says then. */
 static struct program status_when(const char *database, const char *expected)
 {
-	int64_t deadline_ms = help_now_ms() + HELP_DEADLINE_S * 1000;
+	int64_t deadline_ms = help_now_ms() + PATIENCE_MS;
 	struct program p = {0};
 	char *is;
 

@@ -34,7 +34,7 @@ int users_set_up(void **state)
 	u->log = test_path(u->folder, "log");
 	assert_true(asprintf(&u->writer, "changelog:" USERS_WRITER_OPTIONS ",path=%s", u->log) > 0);
 	assert_int_equal(sqlite3_open(u->database, &u->db), SQLITE_OK);
-	sqlite3_busy_timeout(u->db, USERS_DEADLINE_S * 1000);
+	sqlite3_busy_timeout(u->db, PATIENCE_MS);
 	users_sql(u, "%s", schema);
 	*state = u;
 	return 0;
@@ -172,7 +172,7 @@ long long users_watermark(struct users *u, const char *consumer)
 void users_wait(struct users *u)
 {
 	const struct timespec pause = {0, 2000000};
-	time_t end = time(NULL) + USERS_DEADLINE_S;
+	time_t end = time(NULL) + PATIENCE_S;
 
 	while (users_watermark(u, "changelog") <
 			users_number(u, "SELECT coalesce(max(id), 0) FROM user_changes") ||

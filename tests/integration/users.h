@@ -11,8 +11,6 @@
 #include <sqlite3.h>
 #include <stdint.h>
 
-#define USERS_DEADLINE_S 60
-
 /* What the two consumers are called with, apart from the path of the changelog. */
 #define USERS_WRITER_OPTIONS "source=user_changes,table=users,family=app,key=user"
 

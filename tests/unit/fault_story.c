@@ -190,7 +190,7 @@ int story_run(struct story *story, struct catchup_error *error)
 	if (rc == CATCHUP_OK)
 		rc = catchup_start(c, error);
 	if (rc == CATCHUP_OK)
-		rc = catchup_wait(c, 60000, error);
+		rc = catchup_wait(c, PATIENCE_MS, error);
 	if (rc == CATCHUP_OK) {
 		rc = catchup_status(c, &status, error);
 		if (rc == CATCHUP_OK)

@@ -5,6 +5,8 @@
 #ifndef CU_TESTS_STORE_HELP_H
 #define CU_TESTS_STORE_HELP_H
 
+#include "../patience.h"
+
 #include "store/connection.h"
 
 #include <ftw.h>
@@ -76,7 +78,7 @@ static inline void sql_run(const char *path, const char *sql)
 	char *message = NULL;
 
 	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-	sqlite3_busy_timeout(db, 10000);
+	sqlite3_busy_timeout(db, PATIENCE_MS);
 	if (sqlite3_exec(db, sql, NULL, NULL, &message) != SQLITE_OK)
 		fail_msg("%s: %s", sql, message);
 	sqlite3_close(db);
@@ -90,7 +92,7 @@ static inline int64_t sql_int(const char *path, const char *sql)
 	int64_t value;
 
 	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-	sqlite3_busy_timeout(db, 10000);
+	sqlite3_busy_timeout(db, PATIENCE_MS);
 	if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) != SQLITE_OK)
 		fail_msg("%s: %s", sql, sqlite3_errmsg(db));
 	if (sqlite3_step(stmt) != SQLITE_ROW)

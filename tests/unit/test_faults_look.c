@@ -54,7 +54,7 @@ static int read_status(struct story *story, struct catchup_error *error)
 
 static int wait_for_one(struct story *story, struct catchup_error *error)
 {
-	return catchup_wait_watermark(story->s->database, "queries", 12, 60000, NULL, error);
+	return catchup_wait_watermark(story->s->database, "queries", 12, PATIENCE_MS, NULL, error);
 }
 
 static void expect_part(const char *text, const char *part)

@@ -6,7 +6,8 @@
  */
 #include "runtime_help.h"
 
-#include <dirent.h>
+#include "../left.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -231,7 +232,7 @@ static void the_clock_jumping_fifty_years_has_no_effect(void **state)
 		atomic_store(&wall_jump_s, jumps[i]);
 		rows += 10;
 		orders_up_to(s, rows);
-		assert_ok(catchup_wait(first, 60000, &error));
+		assert_ok(catchup_wait(first, PATIENCE_MS, &error));
 		assert_ok(catchup_status(first, &status, &error));
 		assert_int_equal(status->consumers[0].watermark, rows);
 		assert_int_equal(status->consumers[0].error_code, 0);
@@ -253,25 +254,13 @@ static void the_clock_jumping_fifty_years_has_no_effect(void **state)
 
 /* ---- "a thread that cannot be created (all start or none)" --------------------------------------- */
 
-static int count_threads(void)
-{
-	DIR *folder = opendir("/proc/self/task");
-	int n = 0;
-
-	assert_non_null(folder);
-	while (readdir(folder))
-		n++;
-	closedir(folder);
-	return n;
-}
-
 static void when_a_thread_cannot_be_created_none_starts(void **state)
 {
 	struct scratch *s = *state;
 	struct catchup_options options = {
 		.size = sizeof(options), .database = s->database, .builtins = builtins};
 	char consumer[400], path[400];
-	int threads = count_threads();
+	int threads = left_threads();
 	int needed = 0;
 	int rc = CATCHUP_THREAD;
 
@@ -303,7 +292,7 @@ static void when_a_thread_cannot_be_created_none_starts(void **state)
 			assert_ok(catchup_wait(c, -1, &error));
 		}
 		catchup_close(c);
-		assert_int_equal(count_threads(), threads);
+		left_expect_threads(threads);
 	}
 	/* Three workers, three map threads, two readers at least, and two that checkpoint. */
 	assert_true(needed >= 8);

@@ -16,8 +16,6 @@
 
 #include <cmocka.h>
 
-#define PATIENCE_MS 10000
-
 static char folder[512];
 static char message[CATCHUP_MESSAGE_BYTES];
 

@@ -8,6 +8,8 @@
 #ifndef CHANGELOG_STORY_H
 #define CHANGELOG_STORY_H
 
+#include "../../patience.h"
+
 #include <catchup/changelog.h>
 
 /* Every story begins in a folder of its own (cmocka setup), which is removed after it (teardown). */

@@ -49,7 +49,7 @@ static void an_event_is_whole(void **state)
 			"{\"name\":\"d\",\"type\":\"bool\",\"value\":true},"
 			"{\"name\":\"e\",\"type\":\"?\",\"value\":null}]}\n");
 	it = open_log(OPTIONS(.family = "fAM", .table = "fOO"));
-	assert_int_equal(catchup_iterator_next(it, 10000, &next), CATCHUP_NEXT_EVENT);
+	assert_int_equal(catchup_iterator_next(it, PATIENCE_MS, &next), CATCHUP_NEXT_EVENT);
 	assert_int_equal(next->event->sequence, 1);
 	assert_int_equal(next->seen, 1);
 	assert_string_equal(next->event->family, "Fam");
@@ -258,7 +258,7 @@ static void an_overflow_is_known_at_once(void **state)
 	wait_for_flag(it);
 	expect_story(it, "23 24");
 	append_events("log", 41, 41, NULL);
-	result = catchup_iterator_next(it, 10000, &next);
+	result = catchup_iterator_next(it, PATIENCE_MS, &next);
 	assert_int_equal(result, CATCHUP_NEXT_EVENT);
 	assert_int_equal(next->event->sequence, 25);
 	catchup_iterator_close(it);
@@ -277,12 +277,12 @@ static void waiting_loses_nothing(void **state)
 		append_events("log", from, from + 49, NULL);
 		for (int i = 0; i < 30; i++) {
 			assert_int_equal(
-				catchup_iterator_next(it, 10000, &next), CATCHUP_NEXT_EVENT);
+				catchup_iterator_next(it, PATIENCE_MS, &next), CATCHUP_NEXT_EVENT);
 			assert_int_equal(next->event->sequence, expected++);
 		}
 	}
 	while (expected <= 5000) {
-		assert_int_equal(catchup_iterator_next(it, 10000, &next), CATCHUP_NEXT_EVENT);
+		assert_int_equal(catchup_iterator_next(it, PATIENCE_MS, &next), CATCHUP_NEXT_EVENT);
 		assert_int_equal(next->event->sequence, expected++);
 	}
 	expect_quiet(it);
@@ -385,7 +385,7 @@ static void a_large_line_within_the_limit_passes_a_small_ring(void **state)
 		expect_story(it, "1");
 		expect_quiet(it);
 		append_file("log", text);
-		assert_int_equal(catchup_iterator_next(it, 10000, &next), CATCHUP_NEXT_EVENT);
+		assert_int_equal(catchup_iterator_next(it, PATIENCE_MS, &next), CATCHUP_NEXT_EVENT);
 		assert_int_equal(next->event->keys[0].text_bytes, n);
 		append_events("log", 3, 3, NULL);
 		expect_story(it, on_full == CATCHUP_ON_FULL_WAIT ? "3" : "3");

@@ -266,7 +266,7 @@ static void a_file_may_come_within_the_wait(void **state)
 
 	(void)state;
 	assert_int_equal(pthread_create(&thread, NULL, make_file_later, NULL), 0);
-	it = open_log(OPTIONS(.open_wait_ms = 10000));
+	it = open_log(OPTIONS(.open_wait_ms = PATIENCE_MS));
 	assert_int_equal(pthread_join(thread, NULL), 0);
 	expect_story(it, "1");
 	catchup_iterator_close(it);

@@ -438,7 +438,7 @@ static void killed_anywhere_nothing_is_missing_in_silence(void **state)
 		}
 		/* The kill falls anywhere after so many events have come. */
 		for (int i = 0; i < 200 + 37 * round; i++) {
-			int result = catchup_iterator_next(it, 10000, &next);
+			int result = catchup_iterator_next(it, PATIENCE_MS, &next);
 
 			results[result]++;
 			if (result == CATCHUP_NEXT_OUT_OF_SYNC) {
