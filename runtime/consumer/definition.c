@@ -431,6 +431,19 @@ int cu_definition_make_table(struct cu_definition **out, const struct catchup_co
 	return code;
 }
 
+int cu_definition_place(struct cu_definition *d, const char *into, struct catchup_error *error)
+{
+	int code = CATCHUP_OK;
+
+	free(d->from);
+	free(d->into);
+	d->from = d->into = NULL;
+	if (into[0] != '\0')
+		code = put(&d->into, into, error);
+	d->table.into = d->into;
+	return code;
+}
+
 void cu_definition_free(struct cu_definition *definition)
 {
 	if (!definition)

@@ -64,6 +64,13 @@ int cu_definition_make_table(struct cu_definition **out, const struct catchup_co
 	const struct catchup_consumer_config *config, struct catchup_error *error);
 void cu_definition_free(struct cu_definition *definition);
 
+/*
+ * Says where the files of a consumer are that a database knows already: the source is in the runtime's own,
+ * results are in `into`, "" for the source's. What the consumer says of both may be relative to another file.
+ */
+int cu_definition_place(
+	struct cu_definition *definition, const char *into, struct catchup_error *error);
+
 /* ---- the context consumer functions are called with --------------------------------------- */
 
 struct cu_context {

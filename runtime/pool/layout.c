@@ -90,12 +90,23 @@ void cu_layout_warn_of_names(const struct catchup *c, const char *path, const st
 			"everybody use one name, and remove the others", (unsigned)st->links);
 }
 
+bool cu_layout_source_is_made(const struct cu_follower *f)
+{
+	const struct catchup *c = f->runtime;
+
+	for (size_t i = 0; i < c->n_followers && c->followers[i] != f; i++)
+		if (strcmp(c->followers[i]->results_path, f->source_path) == 0)
+			return true;
+	return false;
+}
+
 /* A results database may be reached by another name (a link) and still be the source's own file. */
 static int place_results(struct cu_follower *f, struct catchup_error *error)
 {
 	struct cu_file_stat source, results;
 	const struct cu_file_id *id = NULL;
-	int rc = cu_layout_check_place(f->runtime, f->source_path, false, &source, error);
+	int rc = cu_layout_check_place(
+		f->runtime, f->source_path, cu_layout_source_is_made(f), &source, error);
 
 	if (rc == CATCHUP_OK)
 		rc = cu_layout_check_place(f->runtime, f->results_path, true, &results, error);
@@ -103,7 +114,8 @@ static int place_results(struct cu_follower *f, struct catchup_error *error)
 		return rc;
 	if (results.id.inode != 0)
 		id = &results.id;
-	f->separate = !id || !cu_file_same(&source.id, id);
+	f->separate = strcmp(f->source_path, f->results_path) != 0 &&
+		(!id || !cu_file_same(&source.id, id));
 	f->file = find_file(f->runtime, f->results_path, id);
 	if (f->file)
 		return CATCHUP_OK;

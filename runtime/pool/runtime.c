@@ -172,6 +172,21 @@ int catchup_add(struct catchup *c, const char *consumer,
 	return rc == CATCHUP_OK ? add_definition(c, definition, error) : rc;
 }
 
+int cu_runtime_add_known(struct catchup *c, const char *spec, const char *into,
+	const struct catchup_consumer_config *config, struct catchup_error *error)
+{
+	struct cu_definition *definition;
+	int rc = cu_definition_make(&definition, spec, config, c->options.builtins, error);
+
+	if (rc != CATCHUP_OK)
+		return rc;
+	rc = cu_definition_place(definition, into, error);
+	if (rc == CATCHUP_OK)
+		return add_definition(c, definition, error);
+	cu_definition_free(definition);
+	return rc;
+}
+
 int catchup_add_table(struct catchup *c, const struct catchup_consumer *table,
 	const struct catchup_consumer_config *config, struct catchup_error *error)
 {

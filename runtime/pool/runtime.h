@@ -391,6 +391,9 @@ int64_t cu_turn_hold_ns(struct cu_follower *f);
 int cu_layout_check_place(const struct catchup *c, const char *path, bool may_be_missing,
 	struct cu_file_stat *st, struct catchup_error *error);
 void cu_layout_warn_of_names(const struct catchup *c, const char *path, const struct cu_file_stat *st);
+/* Whether a consumer that was added before f has its results where f's source is: then the file need not be
+ * there, for set-up makes it in time. */
+bool cu_layout_source_is_made(const struct cu_follower *f);
 int cu_layout_files(struct catchup *c, struct catchup_error *error);   /* before setup */
 int cu_layout_readers(struct catchup *c, struct catchup_error *error); /* after it */
 int cu_layout_workers(struct catchup *c, struct catchup_error *error);
@@ -410,6 +413,10 @@ void cu_threads_reader_closed(struct catchup *c);
 
 /* ---- runtime (runtime.c) ------------------------------------------------------------------- */
 
+/* catchup_add for a consumer that the runtime's database knows, with its results in `into`, "" for the
+ * database itself; see cu_definition_place. */
+int cu_runtime_add_known(struct catchup *c, const char *spec, const char *into,
+	const struct catchup_consumer_config *config, struct catchup_error *error);
 /* A follower stopped by itself with an error. */
 void cu_runtime_note_error(struct catchup *c, const struct catchup_error *error);
 /* Wakes all workers and readers. */

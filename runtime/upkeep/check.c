@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "store/scratch.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,9 +131,13 @@ static int check_real_source(const struct cu_follower *f, struct catchup_error *
 		.consumer = f->definition->name};
 	struct cu_source source = {0};
 	struct cu_conn conn = {0};
+	struct cu_file_stat stat;
 	bool there = false;
-	int rc = cu_conn_open(&conn, &options, error);
+	int rc;
 
+	if (cu_layout_source_is_made(f) && cu_file_stat_path(f->source_path, &stat) == -ENOENT)
+		return CATCHUP_OK;
+	rc = cu_conn_open(&conn, &options, error);
 	if (rc == CATCHUP_OK && spec.table && !f->definition->table.event)
 		rc = cu_conn_has(&conn, spec.table, NULL, &there, error);
 	if (rc == CATCHUP_OK && there)

@@ -79,13 +79,6 @@ static void remove_copies(struct recompute *r)
 
 /* ---- the consumer ----------------------------------------------------------------------------------- */
 
-static int set_path(char **path, const char *to, struct catchup_error *error)
-{
-	free(*path);
-	*path = strdup(to);
-	return *path ? CATCHUP_OK : cu_error_nomem(error);
-}
-
 /* A runtime with the consumer on the copies. Rows that fail stop it: none is to fail. */
 static int open_runtime(struct recompute *r, struct catchup **out, struct catchup_error *error)
 {
@@ -97,17 +90,14 @@ static int open_runtime(struct recompute *r, struct catchup **out, struct catchu
 		.flags = CATCHUP_FLAG_NO_LEASE | CATCHUP_FLAG_NETWORK_FS | CATCHUP_FLAG_ALONE,
 	};
 	const struct catchup_consumer_config config = {.size = sizeof(config), .name = r->entry->name};
-	struct cu_follower *f;
 	int rc = catchup_open(&options, out, error);
 
 	if (rc == CATCHUP_OK)
-		rc = catchup_add(*out, r->spec, &config, error);
-	if (rc != CATCHUP_OK)
-		return rc;
-	f = (*out)->followers[0];
-	f->policy = (struct cu_policy){0};
-	rc = set_path(&f->source_path, r->source, error);
-	return rc == CATCHUP_OK ? set_path(&f->results_path, r->results, error) : rc;
+		rc = cu_runtime_add_known(
+			*out, r->spec, r->entry->into[0] ? r->results : "", &config, error);
+	if (rc == CATCHUP_OK)
+		(*out)->followers[0]->policy = (struct cu_policy){0};
+	return rc;
 }
 
 /* Takes over which tables were written. *more: there is one that was not known. */

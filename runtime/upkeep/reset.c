@@ -151,14 +151,28 @@ static int reset_follower(struct reset *r, struct catchup_error *error)
 
 /* ---- the consumer --------------------------------------------------------------------------- */
 
-static int reset_spec(const struct catchup_options *options, const char *spec, struct reset *r,
+/* By what the database knows of it, else by what makes a consumer. */
+static int add(struct catchup *c, const char *consumer, const struct cu_entry *known,
 	struct catchup_error *error)
+{
+	int rc;
+
+	if (known)
+		return cu_runtime_add_known(c, known->spec, known->into, NULL, error);
+	rc = catchup_add(c, consumer, NULL, error);
+	if (rc == CATCHUP_USAGE)
+		cu_error_prefix(error, "no such name in the database; ");
+	return rc;
+}
+
+static int reset_consumer(const struct catchup_options *options, const char *consumer,
+	const struct cu_entry *known, struct reset *r, struct catchup_error *error)
 {
 	struct catchup *c = NULL;
 	int rc = catchup_open(options, &c, error);
 
 	if (rc == CATCHUP_OK)
-		rc = catchup_add(c, spec, NULL, error);
+		rc = add(c, consumer, known, error);
 	if (rc == CATCHUP_OK)
 		rc = cu_layout_files(c, error);
 	if (rc == CATCHUP_OK) {
@@ -176,7 +190,7 @@ int catchup_reset(const struct catchup_options *options, const char *consumer, i
 {
 	struct reset r = {.to = to, .flags = flags, .result = result};
 	struct cu_entries entries = {0};
-	const char *spec = consumer;
+	const struct cu_entry *known = NULL;
 	char *path = NULL;
 	int rc;
 
@@ -186,12 +200,11 @@ int catchup_reset(const struct catchup_options *options, const char *consumer, i
 			consumer ? "database" : "consumer");
 	if (to < 0 && to != CATCHUP_RESET_NEWEST)
 		return cu_error_set(error, CATCHUP_USAGE, 0, "id %lld is below 0", (long long)to);
-	/* A name that the database knows, else what makes a consumer. */
 	if (cu_letters_consumers(options->database, consumer, &path, &entries, NULL) ==
 			CATCHUP_OK &&
 		entries.n > 0 && entries.items[0].spec)
-		spec = entries.items[0].spec;
-	rc = reset_spec(options, spec, &r, error);
+		known = &entries.items[0];
+	rc = reset_consumer(options, consumer, known, &r, error);
 	cu_entries_finish(&entries);
 	free(path);
 	return rc;

@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -88,8 +90,7 @@ static void until_caught_up_runs_a_chain_to_its_end(void **state)
 	assert_int_equal(scene_number(s, "SELECT n FROM sums"), 4LL * 10000 * 10001 / 2);
 }
 
-/* Each consumer's results in a file of its own, which is the next one's source. */
-static void a_chain_through_other_files(void **state)
+static void results_in_another_file(void **state)
 {
 	static const char to_results[] =
 		"-- name: copies\n-- source: numbers\n-- into: results.db\n-- setup\n"
@@ -129,6 +130,65 @@ static void a_chain_through_other_files(void **state)
 	help_expect(p.err.text, "the source");
 	program_free(&p);
 	assert_int_equal(scene_number(s, "SELECT count(*) FROM numbers"), 1001);
+}
+
+/* Results in a file that is the next consumer's source, in a folder below. It is not there at first: the
+ * consumer before makes it. */
+static void a_chain_through_other_files(void **state)
+{
+	static const char copies[] =
+		"-- name: copies\n-- source: numbers\n-- into: below/results.db\n-- setup\n"
+		"CREATE TABLE IF NOT EXISTS copy(id INTEGER PRIMARY KEY AUTOINCREMENT, n);\n"
+		"-- row\nINSERT INTO copy VALUES(@id, @n);\n-- reset\nDELETE FROM copy;\n";
+	static const char twice[] =
+		"-- name: twice\n-- from: below/results.db\n-- source: copy\n-- setup\n"
+		"CREATE TABLE IF NOT EXISTS twice(id INTEGER PRIMARY KEY AUTOINCREMENT, n);\n"
+		"-- row\nINSERT INTO twice VALUES(@id, 2 * @n);\n-- reset\nDELETE FROM twice;\n";
+	static const char sums[] =
+		"-- name: sums\n-- from: below/results.db\n-- source: twice\n-- into: sums.db\n"
+		"-- setup\nCREATE TABLE IF NOT EXISTS sums(n);\n"
+		"-- apply\nINSERT INTO sums SELECT sum(n) FROM source.twice"
+		" WHERE id > @last AND id <= @max HAVING count(*) > 0;\n";
+	struct scene *s = *state;
+	char *results = scene_path(s, "below/results.db");
+	char *one = scene_file(s, "copies.sql", copies);
+	char *two = scene_file(s, "twice.sql", twice);
+	char *three = scene_file(s, "sums.sql", sums);
+	struct program p = {0};
+
+	assert_int_equal(mkdir(scene_path(s, "below"), 0777), 0);
+	scene_sql(s, NUMBERS);
+	scene_insert(s, 100);
+	assert_int_equal(program_run(&p, "check", one, two, three, "--database", s->database), 0);
+	program_free(&p);
+	/* In the order in which they make what the next one reads. */
+	assert_int_equal(program_run(&p, "check", two, one, "--database", s->database), 2);
+	help_expect(p.err.text, "results.db");
+	program_free(&p);
+	assert_int_not_equal(access(results, F_OK), 0);
+	scene_open(s, &once_an_hour);
+	scene_add(s, one);
+	scene_add(s, two);
+	scene_add(s, three);
+	scene_start(s);
+	scene_wait(s);
+	assert_int_equal(scene_close(s, NULL), CATCHUP_OK);
+	assert_int_equal(
+		test_number(scene_path(s, "below/sums.db"), "SELECT sum(n) FROM sums"), 100 * 101);
+
+	/* The file that a consumer's source is in knows it by name, from wherever it was run. */
+	assert_int_equal(program_run(&p, "verify", results, "twice", "sums", "--recompute"), 0);
+	help_expect(p.out.text, "recomputed: the same 100 rows");
+	program_free(&p);
+	assert_int_equal(program_run(&p, "verify", s->database, "--recompute"), 0);
+	help_expect(p.out.text, "recomputed: the same 100 rows");
+	program_free(&p);
+	assert_int_equal(program_run(&p, "reset", results, "twice"), 0);
+	program_free(&p);
+	assert_int_equal(test_number(results, "SELECT count(*) FROM twice"), 0);
+	assert_int_equal(program_run(&p, "reset", results, "thrice"), 2);
+	help_expect(p.err.text, "no such name in the database");
+	program_free(&p);
 }
 
 /* "restored from an older copy": the ids come again with other content, and only the fingerprint beside
@@ -276,6 +336,7 @@ int main(void)
 		SCENE_TEST(a_chain_is_woken_commit_by_commit),
 		SCENE_TEST(waiting_waits_for_the_end_of_the_chain),
 		SCENE_TEST(until_caught_up_runs_a_chain_to_its_end),
+		SCENE_TEST(results_in_another_file),
 		SCENE_TEST(a_chain_through_other_files),
 		SCENE_TEST(a_source_restored_from_a_copy_is_noticed),
 		SCENE_TEST(a_commit_of_another_process_wakes_the_reader),
