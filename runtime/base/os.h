@@ -32,6 +32,9 @@ int64_t cu_os_wall_ms(void); /* Unix time; to be shown, never computed with */
  * processes of one machine. Leases use it. */
 int64_t cu_os_boottime_ns(void);
 
+/* Processor time that the calling thread has used, from an arbitrary start. A system call. */
+int64_t cu_os_thread_ns(void);
+
 void cu_os_sleep_ns(int64_t ns);
 
 /* now + ns without overflow; CU_FOREVER stays CU_FOREVER. */

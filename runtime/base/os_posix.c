@@ -39,6 +39,11 @@ int64_t cu_os_boottime_ns(void)
 	return clock_ns(CLOCK_BOOTTIME);
 }
 
+int64_t cu_os_thread_ns(void)
+{
+	return clock_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
 int64_t cu_os_wall_ms(void)
 {
 	return clock_ns(CLOCK_REALTIME) / CU_NS_PER_MS;

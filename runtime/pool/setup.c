@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* A consumer's script runs no longer: an index over a large table fits, an endless recursion ends. */
-#define SCRIPT_DEADLINE_NS (600 * CU_NS_PER_S)
+#define SCRIPT_LIMIT_NS (600 * CU_NS_PER_S)
 
 void cu_setup_spec(const struct cu_follower *f, struct cu_source_spec *spec)
 {
@@ -51,11 +51,11 @@ int cu_setup_script(struct cu_follower *f, struct cu_conn *conn, const char *sec
 	if (!sql)
 		return CATCHUP_OK;
 	guard_for(f, conn);
-	cu_conn_set_deadline(conn, cu_deadline(cu_os_now_ns(), SCRIPT_DEADLINE_NS));
+	cu_conn_limit(conn, SCRIPT_LIMIT_NS);
 	cu_conn_guard_enter(conn);
 	rc = cu_conn_exec(conn, sql, line ? d->origin : NULL, line, error);
 	cu_conn_guard_leave(conn);
-	cu_conn_set_deadline(conn, CU_FOREVER);
+	cu_conn_limit(conn, CU_FOREVER);
 	if (rc == CATCHUP_OK && !cu_conn_in_transaction(conn))
 		rc = cu_error_set(error, CATCHUP_CONFIG, 0, "its SQL ended the transaction");
 	return rc == CATCHUP_OK ? CATCHUP_OK : blame(d, section, error);

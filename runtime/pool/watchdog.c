@@ -6,6 +6,9 @@
  * who it is. Each thread that calls a consumer counts its calls, up when it goes in and up when it comes
  * out: the same odd number twice is the same call. The counting costs the caller no look at the clock.
  *
+ * Of the time between two looks that are far apart only some counts: nobody looked, so perhaps the process
+ * was stopped.
+ *
  * The limit is the life of a lease. A worker that is inside for so long does not renew the lease, and
  * another process may take its place.
  */
@@ -17,7 +20,8 @@
 
 struct cu_watched {
 	uint64_t calls;   /* when it was looked at last */
-	int64_t since_ns; /* it has been so since */
+	int64_t looked_ns;
+	int64_t same_ns;  /* it has been so for so long */
 	bool told;
 };
 
@@ -43,14 +47,18 @@ static void look(struct cu_follower *f, size_t caller, int64_t limit_ns, int64_t
 {
 	struct cu_watched *w = &f->watched[caller];
 	uint64_t calls = atomic_load_explicit(&f->calls[caller], memory_order_relaxed);
-	int64_t ms = (now_ns - w->since_ns) / CU_NS_PER_MS;
+	int64_t passed_ns = now_ns - w->looked_ns;
+	int64_t ms;
 
+	w->looked_ns = now_ns;
+	w->same_ns += passed_ns < limit_ns / 2 ? passed_ns : limit_ns / 2;
+	ms = w->same_ns / CU_NS_PER_MS;
 	if (calls != w->calls) {
 		if (w->told)
 			cu_log(&f->runtime->logger, CATCHUP_LOG_INFO, f->definition->name,
 				"its code has returned after %lld ms", (long long)ms);
-		*w = (struct cu_watched){.calls = calls, .since_ns = now_ns};
-	} else if (calls % 2 != 0 && !w->told && now_ns - w->since_ns >= limit_ns) {
+		*w = (struct cu_watched){.calls = calls, .looked_ns = now_ns};
+	} else if (calls % 2 != 0 && !w->told && w->same_ns >= limit_ns) {
 		cu_log(&f->runtime->logger, CATCHUP_LOG_WARN, f->definition->name,
 			"its code%s has not returned for %lld ms; nothing of it is committed meanwhile, and "
 			"a stop waits for it", caller ? " ('map')" : "", (long long)ms);

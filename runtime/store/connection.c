@@ -3,7 +3,7 @@
  * connection.c - opening SQLite connections, and the handlers that run inside them.
  *
  * Promises: nothing is written to a file that is no database; a path is never read as a URI; every
- * wait and every statement ends by a deadline.
+ * wait ends by a deadline, and every statement when it has used up its time.
  */
 #include "store/connection.h"
 
@@ -87,17 +87,30 @@ static int on_busy(void *context, int count)
 	return 1;
 }
 
+static bool is_used_up(struct cu_limit *limit, int64_t now_ns)
+{
+	int64_t used_ns;
+
+	if (limit->ns == CU_FOREVER || (limit->began && now_ns < limit->look_ns))
+		return false;
+	used_ns = cu_os_thread_ns();
+	/* Only statements that come this far are measured. */
+	if (!limit->began)
+		limit->from_ns = used_ns;
+	limit->began = true;
+	used_ns -= limit->from_ns;
+	limit->look_ns = cu_deadline(now_ns, limit->ns - used_ns);
+	return used_ns >= limit->ns;
+}
+
 static bool too_late(struct cu_conn *conn)
 {
 	int64_t now;
 
-	if (conn->deadline_ns == CU_FOREVER && conn->query_until_ns == CU_FOREVER)
+	if (conn->statements.ns == CU_FOREVER && conn->step.ns == CU_FOREVER)
 		return false;
 	now = cu_os_now_ns();
-	/* Only steps that come this far are measured. */
-	if (conn->query_until_ns == 0)
-		conn->query_until_ns = cu_deadline(now, conn->query_ns);
-	return now >= conn->deadline_ns || now >= conn->query_until_ns;
+	return is_used_up(&conn->statements, now) || is_used_up(&conn->step, now);
 }
 
 static int on_progress(void *context)
@@ -396,8 +409,8 @@ int cu_conn_open(struct cu_conn *conn, const struct cu_conn_options *options,
 	conn->hasty = options->hasty;
 	conn->owner = cu_thread_self();
 	conn->busy_ms = options->busy_ms;
-	conn->deadline_ns = CU_FOREVER;
-	conn->query_until_ns = CU_FOREVER;
+	conn->statements.ns = CU_FOREVER;
+	conn->step.ns = CU_FOREVER;
 	conn->query_ns = (options->query_ms > 0 ? options->query_ms : QUERY_MS) * CU_NS_PER_MS;
 	conn->logger = options->logger;
 	conn->stopping = options->stopping;
@@ -489,9 +502,9 @@ enum cu_fault cu_conn_fault(const struct cu_conn *conn, int sqlite_code)
 	return cu_fault_of(sqlite_code);
 }
 
-void cu_conn_set_deadline(struct cu_conn *conn, int64_t deadline_ns)
+void cu_conn_limit(struct cu_conn *conn, int64_t ns)
 {
 	cu_conn_check_owner(conn);
-	conn->deadline_ns = deadline_ns;
+	conn->statements = (struct cu_limit){.ns = ns};
 	conn->interrupted = false;
 }

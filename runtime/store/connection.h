@@ -8,7 +8,7 @@
  *
  * Every connection: paths are plain file names turned into file: URIs by us; trusted_schema off,
  * defensive on, no extension loading, foreign keys on for writers, no automatic checkpoints, an
- * authorizer, a progress handler that knows a deadline.
+ * authorizer, a progress handler that knows a limit of time.
  */
 #ifndef CU_STORE_CONNECTION_H
 #define CU_STORE_CONNECTION_H
@@ -55,8 +55,8 @@ struct cu_conn_options {
 	const struct cu_file_id *main_id, *source_id;
 	enum catchup_synchronous synchronous;
 	int64_t busy_ms;        /* longest wait for other processes' locks */
-	int64_t query_ms;       /* longest time for one row of a source's query, so that an endless
-	                           one is stopped; 0: 30,000 */
+	int64_t query_ms;       /* most processor time for one row of a source's query, so that an
+	                           endless one is stopped; 0: 30,000 */
 	bool hasty;             /* nothing of it is worth finishing: the first request to stop ends its
 	                           statements, as those of a reader */
 	int cache_kib;          /* page cache of main, 0: SQLite's default, 2,000 */
@@ -65,6 +65,21 @@ struct cu_conn_options {
 	const _Atomic int *stopping;      /* borrowed, may be NULL: 1 or more ends waits
 	                                    for locks and a reader's statements, 2 or more
 	                                    all statements */
+};
+
+/*
+ * How long statements may run, in processor time of their thread. That is what they cost: a clock on the
+ * wall also counts while the process is stopped, the machine frozen, its disk slow or the processor given
+ * to others, and a row would be blamed for it. Steps of SQLite's machine would not do: some take thousands
+ * of times longer than others.
+ *
+ * The thread's clock takes a system call, so it is asked when the other one says that the time may be over.
+ */
+struct cu_limit {
+	int64_t ns;       /* CU_FOREVER: none */
+	bool began;       /* the progress handler has looked once */
+	int64_t from_ns;  /* of the thread's time, when it first did */
+	int64_t look_ns;  /* not over before this time */
 };
 
 struct cu_conn {
@@ -77,9 +92,9 @@ struct cu_conn {
 	/* owner only */
 	int64_t busy_ms;
 	int64_t busy_since_ns;   /* of the wait in hand, 0 for none */
-	int64_t deadline_ns;     /* statements after it are interrupted; CU_FOREVER: none */
-	int64_t query_ns;        /* longest time for one step of a source's query */
-	int64_t query_until_ns;  /* of the step in hand; 0: not known yet, CU_FOREVER: no such step */
+	struct cu_limit statements; /* of all from cu_conn_limit on */
+	int64_t query_ns;        /* most processor time of one step of a source's query */
+	struct cu_limit step;    /* of the step in hand */
 	bool interrupted;        /* the progress handler ended the last statement */
 	int page_bytes;          /* of main; writers only */
 	int64_t log_bytes;       /* in use of main's write-ahead log after our last commit; what lies
@@ -109,7 +124,7 @@ bool cu_conn_is_open(const struct cu_conn *conn);
 
 void cu_conn_check_owner(const struct cu_conn *conn);
 
-/* The fault of a result code on this connection: tells an interrupt by the deadline from one because
+/* The fault of a result code on this connection: tells an interrupt by the limit from one because
  * the runtime stops. */
 enum cu_fault cu_conn_fault(const struct cu_conn *conn, int sqlite_code);
 
@@ -166,19 +181,21 @@ static inline void cu_conn_guard_leave(struct cu_conn *conn)
 	conn->guard.active = false;
 }
 
-/* Statements running at deadline_ns are interrupted; CU_FOREVER lifts it. While the runtime's
- * `stopping` is 2 or more, every long statement is interrupted. */
-void cu_conn_set_deadline(struct cu_conn *conn, int64_t deadline_ns);
+/* From now on statements have so much time in all, and are interrupted when it is used up; CU_FOREVER
+ * lifts it. While the runtime's `stopping` is 2 or more, every long statement is interrupted. */
+void cu_conn_limit(struct cu_conn *conn, int64_t ns);
 
-/* Steps a source's query: one that gives no row for query_ms is interrupted. Costs no clock. */
+/* Steps a source's query: one that gives no row for query_ms of processor time is interrupted. Costs no
+ * clock. */
 static inline int cu_conn_step_query(struct cu_conn *conn, sqlite3_stmt *stmt)
 {
 	int rc;
 
-	conn->query_until_ns = 0;
+	conn->step.ns = conn->query_ns;
+	conn->step.began = false;
 	conn->interrupted = false;
 	rc = sqlite3_step(stmt);
-	conn->query_until_ns = CU_FOREVER;
+	conn->step.ns = CU_FOREVER;
 	return rc;
 }
 

@@ -17,7 +17,7 @@ enum cu_fault {
 	CU_FAULT_MEMORY,   /* out of memory: pause */
 	CU_FAULT_SCHEMA,   /* a table or column is gone: prepare again, stop if it no longer fits */
 	CU_FAULT_DATABASE, /* corrupt, not a database, read-only: stop */
-	CU_FAULT_SLOW,     /* interrupted by our deadline */
+	CU_FAULT_SLOW,     /* interrupted: its time is used up */
 	CU_FAULT_STOP,     /* interrupted because the runtime stops */
 	CU_FAULT_GONE,     /* the file was replaced or removed under us: stop */
 };

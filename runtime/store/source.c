@@ -58,7 +58,7 @@ int cu_source_failed(struct cu_source *source, sqlite3_stmt *stmt, const char *q
 		sqlite3_reset(stmt);
 	if ((first.detail & 0xff) == SQLITE_INTERRUPT &&
 		cu_conn_fault(source->conn, first.detail) == CU_FAULT_SLOW)
-		cu_error_set(&first, code, first.detail, "%s: no row after %lld ms, stopped", query,
+		cu_error_set(&first, code, first.detail, "%s: no row after %lld ms of processor time, stopped", query,
 			(long long)(source->conn->query_ns / CU_NS_PER_MS));
 	/* "no such table" and "no such column" come as plain errors. */
 	if ((first.detail & 0xff) == SQLITE_ERROR &&

@@ -2,10 +2,12 @@
 /*
  * module_deadly.c - a consumer that kills its process at the first row of `jobs` whose body is 'deadly'.
  * Built once for each kind of consumer: -DROW, -DRANGE, -DMAP. What it has seen is in `seen`, where a row
- * that is seen twice stands twice.
+ * that is seen twice stands twice. The first kind also stops its process, as SIGSTOP does, at a row whose
+ * body is 'stopping'.
  */
 #include <catchup/consumer.h>
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,10 +42,32 @@ static void die_of(sqlite3_stmt *row)
 #endif
 
 #ifdef ROW
+/* In the middle of a statement, some thousand steps of SQLite's machine from its beginning and its end. */
+static int stop_at(struct catchup_context *ctx, sqlite3_stmt *row)
+{
+	const char *body = (const char *)sqlite3_column_text(row, 1);
+	sqlite3_stmt *stmt = NULL;
+	int rc, n = 0;
+
+	if (!body || strcmp(body, "stopping") != 0)
+		return CATCHUP_ROW_APPLIED;
+	rc = sqlite3_prepare_v2(ctx->db, "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c"
+		" LIMIT 4000) SELECT i FROM c", -1, &stmt, NULL);
+	while (rc == SQLITE_OK || rc == SQLITE_ROW) {
+		rc = sqlite3_step(stmt);
+		if (++n == 2000)
+			raise(SIGSTOP);
+	}
+	sqlite3_finalize(stmt);
+	return rc == SQLITE_DONE ? CATCHUP_ROW_APPLIED : catchup_fail_db(ctx, "counting");
+}
+
 static int row(struct catchup_context *ctx, void *state, sqlite3_stmt *row)
 {
 	(void)state;
 	die_of(row);
+	if (stop_at(ctx, row) != CATCHUP_ROW_APPLIED)
+		return CATCHUP_ROW_FAILED;
 	return run(ctx, "INSERT INTO seen VALUES(?1)", sqlite3_column_int64(row, 0), 0);
 }
 #endif

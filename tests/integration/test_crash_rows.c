@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include <cmocka.h>
 
@@ -248,6 +249,31 @@ static void a_kill_from_outside_blames_no_row(void **state)
 	verify(s);
 }
 
+/* Longer than a statement may run: time in which the process is stopped is not the row's. */
+static void a_process_stopped_in_a_row_blames_no_row(void **state)
+{
+	struct scene *s = *state;
+	struct program p = {.folder = s->folder};
+	int64_t until_ms;
+	int status;
+
+	make_source(s);
+	add_rows(s, 10);
+	scene_sql(s, "UPDATE jobs SET body = 'stopping' WHERE id = 1");
+	program_start(&p, "run", s->database, module(s, "row"), "--until-caught-up", "--progress", "never",
+		"--on-error", "park", "--batch-ms", "1");
+	assert_int_equal(waitpid(p.pid, &status, WUNTRACED), p.pid);
+	assert_true(WIFSTOPPED(status));
+	for (until_ms = help_now_ms() + 6000; help_now_ms() < until_ms;)
+		help_pause();
+	program_signal(&p, SIGCONT);
+	if (program_finish(&p) != 0)
+		fail_msg("ended with %d: %s", p.exit_code, p.err.text);
+	program_free(&p);
+	seen(s, "1");
+	assert_int_equal(scene_number(s, "SELECT count(*) FROM catchup_dead"), 0);
+}
+
 static void care_and_no_lease_exclude_each_other(void **state)
 {
 	struct scene *s = *state;
@@ -269,6 +295,7 @@ int main(void)
 		SCENE_TEST(who_asks_for_care_has_each_row_marked_from_the_start),
 		SCENE_TEST(a_row_that_ends_the_machine_is_found),
 		SCENE_TEST(a_kill_from_outside_blames_no_row),
+		SCENE_TEST(a_process_stopped_in_a_row_blames_no_row),
 		SCENE_TEST(care_and_no_lease_exclude_each_other),
 	};
 

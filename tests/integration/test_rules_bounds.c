@@ -174,7 +174,7 @@ static void rule_07_a_slow_consumer_does_not_pin_the_log(void **state)
 
 static void *use_connection(void *argument)
 {
-	cu_conn_set_deadline(argument, CU_FOREVER);
+	cu_conn_limit(argument, CU_FOREVER);
 	return NULL;
 }
 

@@ -103,6 +103,8 @@ struct sim_fiber *sim_fiber_current(void);
 bool sim_fiber_ended(const struct sim_fiber *fiber);
 
 int64_t sim_now_ns(void);
+/* What of it passed while the caller ran. */
+int64_t sim_fiber_used_ns(void);
 void sim_tick(void);
 /* The machine sleeps: only the boot clock goes on. */
 void sim_suspend(int64_t ns);

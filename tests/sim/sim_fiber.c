@@ -61,6 +61,7 @@ struct sim_fiber {
 	const char *where;  /* it gave way last */
 	const void *on;     /* BLOCKED */
 	int64_t deadline_ns;
+	int64_t used_ns;
 	bool woken;
 	uint64_t priority;
 };
@@ -358,6 +359,11 @@ int64_t sim_now_ns(void)
 	return sim.now_ns;
 }
 
+int64_t sim_fiber_used_ns(void)
+{
+	return sim.current->used_ns;
+}
+
 int64_t sim_boot_ns(void)
 {
 	return sim.now_ns + sim.boot_ns;
@@ -365,8 +371,12 @@ int64_t sim_boot_ns(void)
 
 void sim_tick(void)
 {
+	int64_t tick_ns;
+
 	SIM_CHECK(++sim.looks < LOOKS_MAX, "it runs in circles: nobody else ever runs");
-	sim.now_ns += (int64_t)sim_below((uint64_t)sim_knobs.tick_ns + 1);
+	tick_ns = (int64_t)sim_below((uint64_t)sim_knobs.tick_ns + 1);
+	sim.now_ns += tick_ns;
+	sim.current->used_ns += tick_ns;
 }
 
 /* ---- fibers ------------------------------------------------------------------------------------ */

@@ -23,6 +23,11 @@ int64_t cu_os_boottime_ns(void)
 	return sim_boot_ns();
 }
 
+int64_t cu_os_thread_ns(void)
+{
+	return sim_fiber_used_ns();
+}
+
 int64_t cu_os_wall_ms(void)
 {
 	return INT64_C(1700000000000) + sim_now_ns() / CU_NS_PER_MS;

@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* No statement of a consumer runs longer than this beyond its batch's time under the write lock; a
- * batch that does is undone and halved. */
-#define STATEMENT_DEADLINE_NS (5 * CU_NS_PER_S)
+/* No statement of a consumer runs longer than this beyond its batch's time under the write lock, in
+ * processor time (struct cu_limit); a batch that does is undone and halved. */
+#define STATEMENT_LIMIT_NS (5 * CU_NS_PER_S)
 
 /* ---- a batch ------------------------------------------------------------------------------- */
 
@@ -115,8 +115,7 @@ bool cu_perform_begin(struct cu_follower *f, struct cu_event *event)
 		return cu_perform_fault(f, event, false, 0);
 	event->now_ns = cu_os_now_ns();
 	event->hold_ns = cu_turn_hold_ns(f);
-	cu_conn_set_deadline(f->writer, cu_deadline(event->now_ns,
-						 f->plan.config.batch_ns + STATEMENT_DEADLINE_NS));
+	cu_conn_limit(f->writer, f->plan.config.batch_ns + STATEMENT_LIMIT_NS);
 	event->kind = CU_EVENT_BEGUN;
 	if (event->watermark != f->plan.watermark || f->plan.park)
 		return true;
@@ -373,7 +372,7 @@ bool cu_perform_commit(struct cu_follower *f, const struct cu_action *action,
 		(cu_perform_call_batch(f, "batch_end", f->definition->table.batch_end) == CATCHUP_ROW_FAILED ||
 			cu_perform_transaction_gone(f)))
 		return cu_perform_fault(f, event, false, 0);
-	cu_conn_set_deadline(f->writer, CU_FOREVER);
+	cu_conn_limit(f->writer, CU_FOREVER);
 	if (write_ledger(f, action, &lost) != CATCHUP_OK)
 		return cu_perform_fault(f, event, false, 0);
 	if (lost) {
@@ -406,7 +405,7 @@ bool cu_perform_abort(struct cu_follower *f, struct cu_event *event)
 {
 	cu_source_fetch_end(&f->rows);
 	if (f->writer) {
-		cu_conn_set_deadline(f->writer, CU_FOREVER);
+		cu_conn_limit(f->writer, CU_FOREVER);
 		cu_conn_rollback(f->writer);
 	}
 	cu_turn_give(f, 0);

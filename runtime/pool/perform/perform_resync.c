@@ -57,8 +57,8 @@ bool cu_perform_resync(struct cu_follower *f, struct cu_event *event)
 
 	cu_trouble_note_state(f, CATCHUP_STATE_RUNNING);
 	cu_turn_take(f);
-	/* No deadline: a rebuilding is as long as its tables; a stop interrupts it. */
-	cu_conn_set_deadline(f->writer, CU_FOREVER);
+	/* No limit: a rebuilding is as long as its tables; a stop interrupts it. */
+	cu_conn_limit(f->writer, CU_FOREVER);
 	rc = cu_conn_begin(f->writer, &f->fault);
 	if (rc == CATCHUP_OK) {
 		rebuilt = rebuild(f, &sync->why);

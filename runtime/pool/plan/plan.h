@@ -225,7 +225,8 @@ struct cu_plan {
 	/* the machine */
 	uint32_t machine_faults;  /* in a row */
 	uint32_t schema_faults;   /* in a row */
-	int64_t locked_since_ns;  /* 0: not locked */
+	int64_t locked_for_ns;    /* as far as anybody looked */
+	int64_t locked_at_ns;     /* it was met last; 0: not locked */
 	enum cu_plan_state locked_in; /* where the lock was met last */
 
 	/* after the abort or the pause in hand */

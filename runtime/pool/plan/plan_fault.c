@@ -17,6 +17,11 @@
 #define MACHINE_BASE_NS (50 * CU_NS_PER_MS)
 #define MACHINE_MAX_NS (2000 * CU_NS_PER_MS)
 
+/* Of the time between two looks at a lock so much counts at most: the larger of a third of what stops the
+ * consumer, and this. */
+#define LOCKED_LOOKS 3
+#define LOCKED_LOOK_NS (2 * CU_NS_PER_S)
+
 /* A schema fault is tried once more on fresh connections: the table may be in the middle of being
  * replaced. */
 #define SCHEMA_FAULTS_MAX 2u
@@ -84,17 +89,31 @@ static bool is_of_row(const struct cu_plan *plan, const struct cu_event *event)
 	return plan->state == CU_STATE_COMMITTING && plan->batch_rows > 0 && plan->park == 0;
 }
 
+/* Of a time in which nobody looked only a part counts: the process may have been stopped, and what it
+ * meets at the first look afterwards is not one long lock. */
+static bool is_locked_for_good(struct cu_plan *plan, int64_t now_ns)
+{
+	int64_t most_ns = plan->config.locked_ns / LOCKED_LOOKS;
+	int64_t passed_ns = now_ns - plan->locked_at_ns;
+
+	if (most_ns < LOCKED_LOOK_NS)
+		most_ns = LOCKED_LOOK_NS;
+	if (plan->locked_at_ns == 0)
+		plan->locked_for_ns = 0;
+	else
+		plan->locked_for_ns += passed_ns < most_ns ? passed_ns : most_ns;
+	plan->locked_at_ns = now_ns > 0 ? now_ns : 1;
+	plan->locked_in = plan->state;
+	return plan->locked_for_ns >= plan->config.locked_ns;
+}
+
 static struct cu_action machine_fault(struct cu_plan *plan, const struct cu_event *event)
 {
 	bool busy = event->fault == CU_FAULT_BUSY;
 	int64_t pause;
 
 	plan->machine_faults++;
-	if (busy && plan->locked_since_ns == 0)
-		plan->locked_since_ns = event->now_ns > 0 ? event->now_ns : 1;
-	if (busy)
-		plan->locked_in = plan->state;
-	if (busy && event->now_ns - plan->locked_since_ns >= plan->config.locked_ns)
+	if (busy && is_locked_for_good(plan, event->now_ns))
 		return cu_plan_abort_and_stop(plan, CATCHUP_LOCKED);
 	pause = cu_policy_pause_ns(busy ? LOCKED_BASE_NS : MACHINE_BASE_NS,
 		busy ? LOCKED_MAX_NS : MACHINE_MAX_NS, plan->machine_faults, next_random(plan));
@@ -115,7 +134,7 @@ void cu_plan_note_success(struct cu_plan *plan)
 	bool through = plan->state == plan->locked_in && plan->state != CU_STATE_DELIVERING;
 
 	if (through || plan->state == CU_STATE_LOADING || plan->state == CU_STATE_COMMITTING)
-		plan->locked_since_ns = 0;
+		plan->locked_at_ns = 0;
 }
 
 struct cu_action cu_plan_take_fault(struct cu_plan *plan, const struct cu_event *event)

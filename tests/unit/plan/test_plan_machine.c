@@ -67,17 +67,35 @@ static void a_lock_that_lasts_stops_the_consumer(void **state)
 
 	(void)state;
 	start_and_open(s);
-	will_fail(s, CU_ACTION_BEGIN, CU_FAULT_BUSY);
-	will_fail(s, CU_ACTION_BEGIN, CU_FAULT_BUSY);
-	will_fail(s, CU_ACTION_BEGIN, CU_FAULT_BUSY);
-	run_until(s, CU_ACTION_SLEEP);
-	s->world.now_ns += s->config.locked_ns - CU_NS_PER_S;
-	run_until(s, CU_ACTION_BEGIN);
-	run_until(s, CU_ACTION_SLEEP);
-	s->world.now_ns += CU_NS_PER_S;
+	for (int i = 0; i < 5; i++)
+		will_fail(s, CU_ACTION_BEGIN, CU_FAULT_BUSY);
+	for (int i = 0; i < 4; i++) {
+		run_until(s, CU_ACTION_SLEEP);
+		s->world.now_ns += s->config.locked_ns / 4 + (i < 3 ? -CU_NS_PER_S : 3 * CU_NS_PER_S);
+		run_until(s, CU_ACTION_BEGIN);
+	}
 	run(s);
 	told(s, " range(0,1] fetch(0,1] begin!busy abort sleep fetch(0,1] begin!busy abort sleep"
+		" fetch(0,1] begin!busy abort sleep fetch(0,1] begin!busy abort sleep"
 		" fetch(0,1] begin!busy abort stop:6");
+}
+
+static void a_stopped_process_has_not_met_a_lasting_lock(void **state)
+{
+	struct story *s = story_of(CU_PLAN_ROWS, "stop", 1);
+
+	(void)state;
+	start_and_open(s);
+	for (int i = 0; i < 3; i++)
+		will_fail(s, CU_ACTION_BEGIN, CU_FAULT_BUSY);
+	for (int i = 0; i < 2; i++) {
+		run_until(s, CU_ACTION_SLEEP);
+		s->world.now_ns += 2 * s->config.locked_ns;
+		run_until(s, CU_ACTION_BEGIN);
+	}
+	run(s);
+	told(s, " range(0,1] fetch(0,1] begin!busy abort sleep fetch(0,1] begin!busy abort sleep"
+		" fetch(0,1] begin!busy abort sleep fetch(0,1] begin row1 commit(0,1]");
 }
 
 static void two_short_locks_are_not_one_long_one(void **state)
@@ -184,6 +202,7 @@ int main(void)
 		cmocka_unit_test(a_commit_that_failed_in_doubt_is_looked_up_on_a_new_connection),
 		cmocka_unit_test(a_lock_is_waited_for_without_opening_anew),
 		cmocka_unit_test(a_lock_that_lasts_stops_the_consumer),
+		cmocka_unit_test(a_stopped_process_has_not_met_a_lasting_lock),
 		cmocka_unit_test(two_short_locks_are_not_one_long_one),
 		cmocka_unit_test(pauses_grow_and_stay_bounded),
 		cmocka_unit_test(a_fault_while_parking_does_not_change_what_is_parked),

@@ -183,11 +183,11 @@ static void endless_statements_are_interrupted(void **state)
 	sql_run(s->database, "PRAGMA journal_mode=WAL; CREATE TABLE t(x)");
 	assert_ok(cu_conn_open(&conn, &options, &error));
 	assert_ok(cu_conn_begin(&conn, &error));
-	cu_conn_set_deadline(&conn, cu_os_now_ns() + 5 * CU_NS_PER_MS);
+	cu_conn_limit(&conn, 5 * CU_NS_PER_MS);
 	assert_int_not_equal(cu_conn_exec(&conn, endless, NULL, 0, &error), CATCHUP_OK);
 	assert_true(conn.interrupted);
 	assert_int_equal(cu_conn_fault(&conn, error.detail), CU_FAULT_SLOW);
-	cu_conn_set_deadline(&conn, CU_FOREVER);
+	cu_conn_limit(&conn, CU_FOREVER);
 	/* An interrupted write has ended the transaction, and commit does not hide it. */
 	if (!cu_conn_in_transaction(&conn)) {
 		assert_int_equal(cu_conn_commit(&conn, &error), CATCHUP_CONSUMER);
@@ -198,6 +198,38 @@ static void endless_statements_are_interrupted(void **state)
 	atomic_store(&stop, 2);
 	assert_int_not_equal(cu_conn_exec(&conn, endless, NULL, 0, &error), CATCHUP_OK);
 	assert_int_equal(cu_conn_fault(&conn, error.detail), CU_FAULT_STOP);
+	cu_conn_close(&conn);
+}
+
+static void sleep_ms(sqlite3_context *context, int n, sqlite3_value **values)
+{
+	(void)n;
+	cu_os_sleep_ns(sqlite3_value_int64(values[0]) * CU_NS_PER_MS);
+	sqlite3_result_int(context, 0);
+}
+
+/* Some thousand steps of SQLite's machine before the sleep, and after it. */
+static void time_in_which_nothing_runs_is_no_statements(void **state)
+{
+	static const char sleepy[] =
+		"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 4000)"
+		"INSERT INTO t SELECT x FROM c WHERE x > 0 AND (x <> 2000 OR sleep_ms(2200) = 0)";
+	struct scratch *s = *state;
+	struct catchup_error error = {0};
+	sqlite3_stmt *stmt;
+	struct cu_conn conn;
+
+	sql_run(s->database, "PRAGMA journal_mode=WAL; CREATE TABLE t(x)");
+	open_conn(&conn, CU_ROLE_WRITER, s->database, NULL);
+	assert_int_equal(sqlite3_create_function(conn.db, "sleep_ms", 1, SQLITE_UTF8, NULL, sleep_ms,
+				 NULL, NULL), SQLITE_OK);
+	cu_conn_limit(&conn, 2 * CU_NS_PER_S);
+	conn.query_ns = 2 * CU_NS_PER_S;
+	assert_ok(cu_conn_prepare(&conn, &stmt, &error, "%s", sleepy));
+	assert_int_equal(cu_conn_step_query(&conn, stmt), SQLITE_DONE);
+	assert_true(conn.statements.began && conn.step.began);
+	assert_false(conn.interrupted);
+	sqlite3_finalize(stmt);
 	cu_conn_close(&conn);
 }
 
@@ -383,6 +415,7 @@ int main(void)
 		SCRATCH_TEST(results_take_the_encoding_of_the_source),
 		SCRATCH_TEST(a_lock_that_stays_is_given_up),
 		SCRATCH_TEST(endless_statements_are_interrupted),
+		SCRATCH_TEST(time_in_which_nothing_runs_is_no_statements),
 		SCRATCH_TEST(nothing_is_committed_to_a_file_that_is_gone),
 		SCRATCH_TEST(another_file_at_the_path_is_not_opened),
 		SCRATCH_TEST(a_source_that_is_gone_stops_the_commit_too),

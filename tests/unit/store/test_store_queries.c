@@ -118,7 +118,7 @@ static void endless_queries_are_stopped(void **state)
 	take(&f, s, CU_ROLE_FETCH, ORDERS, (struct cu_source_spec){.max = "SELECT 10 AS max", .next = next});
 	f.conn.query_ns = 20 * CU_NS_PER_MS;
 	assert_string_equal(fetched(&f, 0, 10),
-		"1 2 consumer 'totals': next query: no row after 20 ms, stopped");
+		"1 2 consumer 'totals': next query: no row after 20 ms of processor time, stopped");
 	assert_int_equal(cu_fault_of(f.error.detail), CU_FAULT_SLOW);
 	/* Rows that the consumer takes long over are not the query's. */
 	cu_source_fetch_begin(&f.source, 0, 10);
