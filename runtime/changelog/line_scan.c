@@ -250,7 +250,7 @@ static int scan_word(struct scan *s)
 			return CATCHUP_OK;
 		}
 	}
-	return not_json(s);
+	return BAD(s->error, "not JSON at byte %zu of the line", (size_t)(s->p - s->start));
 }
 
 static int scan_some(struct scan *s, struct cu_line_token *tokens, size_t *n_tokens)

@@ -54,7 +54,4 @@ int cli_fail(const struct catchup_error *error);
 /* Prints a usage error that the tables cannot know and where to read on. Returns CLI_EXIT_USAGE. */
 int cli_usage(const struct cli_command *command, const char *message);
 
-/* Says in the log when a number of ring slots that was given (0: none) is no power of two. */
-void cli_tell_rounded(struct cli_term *term, const char *option, uint32_t slots);
-
 #endif

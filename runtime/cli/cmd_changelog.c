@@ -129,6 +129,18 @@ static void cancel(void *context, int number)
 	catchup_iterator_cancel(context);
 }
 
+/* slots: 0 when none were given. */
+static void tell_rounded(struct cli_term *term, uint32_t slots)
+{
+	uint32_t rounded = 2;
+
+	while (rounded < slots)
+		rounded *= 2;
+	if (slots && rounded != slots)
+		cli_term_logf(term, CATCHUP_LOG_INFO,
+			"option '--ring-slots': %u is rounded up to %u, a power of two", slots, rounded);
+}
+
 static int follow(const struct cli_args *args)
 {
 	const struct cli_value *values = args->values;
@@ -153,7 +165,7 @@ static int follow(const struct cli_args *args)
 	}
 	cli_term_init(&term, STDERR_FILENO, false, CATCHUP_LOG_INFO);
 	f.term = &term;
-	cli_tell_rounded(&term, "--ring-slots", options.ring_slots);
+	tell_rounded(&term, options.ring_slots);
 	if (catchup_iterator_open(&options, &f.iterator, &error) != CATCHUP_OK) {
 		f.exit_code = cli_fail(&error);
 		goto out;

@@ -9,10 +9,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 enum { OPT_CONSUMER, OPT_ID, OPT_ALL, OPT_JSON };
 
+#define COLUMN_NAME 40 /* at most */
 #define COLUMN_MESSAGE 72
 
 static const char *consumer_of(const struct cli_args *args)
@@ -31,17 +31,6 @@ static int print(struct cli_text *text)
 
 	cli_text_free(text);
 	return rc;
-}
-
-static void put_time(struct cli_text *to, int64_t ms)
-{
-	time_t seconds = (time_t)(ms / 1000);
-	struct tm utc;
-	char text[32];
-
-	if (!gmtime_r(&seconds, &utc) || strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &utc) == 0)
-		snprintf(text, sizeof(text), "%" PRId64, ms);
-	cli_text_puts(to, text);
 }
 
 /* ---- list and show ------------------------------------------------------------------------- */
@@ -74,26 +63,44 @@ static void put_json(struct cli_text *to, const struct catchup_dead_letters *let
 	cli_text_puts(to, "\n");
 }
 
+/* Columns of the widest name and of the longest id, or of their titles. */
+static void measure(const struct catchup_dead_letters *letters, size_t *name, int *id)
+{
+	*name = strlen("CONSUMER");
+	*id = (int)strlen("ROW");
+	for (size_t i = 0; i < letters->n; i++) {
+		struct cli_text text = {0};
+		size_t width = cli_text_show(&text, letters->letters[i].consumer,
+			strlen(letters->letters[i].consumer), COLUMN_NAME);
+		int digits = snprintf(NULL, 0, "%" PRId64, letters->letters[i].id);
+
+		*name = width > *name ? width : *name;
+		*id = digits > *id ? digits : *id;
+		cli_text_free(&text);
+	}
+}
+
 static void put_list(struct cli_text *to, const struct catchup_dead_letters *letters)
 {
+	size_t name;
+	int id;
+
 	if (letters->n == 0) {
 		cli_text_puts(to, "no dead letters\n");
 		return;
 	}
-	cli_text_printf(to, "%-20s %20s %8s  %-20s %s\n", "CONSUMER", "ID", "ATTEMPTS", "LAST", "MESSAGE");
+	measure(letters, &name, &id);
+	cli_text_printf(to, "%-*s  %*s  ATTEMPTS  %-24s  MESSAGE\n", (int)name, "CONSUMER", id, "ROW", "LAST");
 	for (size_t i = 0; i < letters->n; i++) {
 		const struct catchup_dead_letter *letter = &letters->letters[i];
-		struct cli_text name = {0};
 
-		cli_text_show(&name, letter->consumer, strlen(letter->consumer), 20);
-		cli_text_printf(to, "%-20s %20" PRId64 " %8" PRId64 "  ", cli_text_string(&name),
-			letter->id, letter->attempts);
-		put_time(to, letter->last_ms);
-		cli_text_puts(to, " ");
+		cli_text_repeat(to, ' ', name - cli_text_show(to, letter->consumer,
+						 strlen(letter->consumer), COLUMN_NAME));
+		cli_text_printf(to, "  %*" PRId64 "  %8" PRId64 "  ", id, letter->id, letter->attempts);
+		cli_text_time(to, letter->last_ms);
+		cli_text_puts(to, "  ");
 		cli_text_show(to, letter->message, strlen(letter->message), COLUMN_MESSAGE);
 		cli_text_puts(to, "\n");
-		to->failed = to->failed || name.failed;
-		cli_text_free(&name);
 	}
 }
 
@@ -123,9 +130,9 @@ static void put_whole(struct cli_text *to, const struct catchup_dead_letters *le
 		if (letter->code != 0)
 			cli_text_printf(to, "\ncode      %d", letter->code);
 		cli_text_printf(to, "\nattempts  %" PRId64 "\nfirst     ", letter->attempts);
-		put_time(to, letter->first_ms);
+		cli_text_time(to, letter->first_ms);
 		cli_text_puts(to, "\nlast      ");
-		put_time(to, letter->last_ms);
+		cli_text_time(to, letter->last_ms);
 		cli_text_puts(to, i + 1 < letters->n ? "\n\n" : "\n");
 	}
 }

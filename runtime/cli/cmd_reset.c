@@ -18,7 +18,10 @@ static void tell(
 	cli_text_quote(text, consumer);
 	cli_text_printf(
 		text, ": watermark %lld -> %lld", (long long)done->from, (long long)done->to);
-	if (done->cleared)
+	if (done->cleared && done->to > 0)
+		cli_text_printf(text, ", results cleared, also those of rows up to %lld",
+			(long long)done->to);
+	else if (done->cleared)
 		cli_text_puts(text, ", results cleared");
 	else if (done->to < done->from)
 		cli_text_puts(text, ", results kept");
@@ -84,10 +87,10 @@ const struct cli_command cli_command_reset = {
 		"Going back clears the results first, by the consumer's section 'reset' (such as DELETE FROM\n"
 		"totals), and makes its tables anew by 'setup', in the transaction that moves the watermark;\n"
 		"the next 'catchup run' does the rows again. Without that section it is refused, because rows\n"
-		"would be applied twice, unless --keep-results says that this is meant. Going forward leaves\n"
-		"the results, and tells how many rows are skipped. Dead letters above the new watermark are\n"
-		"dropped, counters begin anew. While another process runs the consumer it is refused with\n"
-		"exit code 5.\n",
+		"would be applied twice, unless --keep-results says that this is meant. Going back with --to\n"
+		"clears the results of rows that are not done again, too. Going forward leaves the results,\n"
+		"and tells how many rows are skipped. Dead letters above the new watermark are dropped,\n"
+		"counters begin anew. While another process runs the consumer it is refused with exit code 5.\n",
 	.examples =
 		"  catchup reset app.db totals              # rebuild: then 'catchup run' as ever\n"
 		"  catchup reset app.db ./totals.sql        # the same after its file has changed\n"

@@ -203,7 +203,6 @@ static int run(const struct cli_args *args)
 		goto out;
 	}
 	fill_options(&run);
-	cli_tell_rounded(&run.term, "--ring-slots", run.options.ring_slots);
 	exit_code = cli_session_run(&session);
 out:
 	for (size_t i = 0; run.names && i < args->n_words; i++)

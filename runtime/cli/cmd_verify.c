@@ -82,7 +82,7 @@ static void put_text(struct cli_text *to, const struct catchup_verification *all
 		cli_text_printf(to, "ok: %zu consumer%s\n", all->n_verdicts,
 			all->n_verdicts == 1 ? "" : "s");
 	else
-		cli_text_printf(to, "WRONG: %zu of %zu looked at\n", wrong,
+		cli_text_printf(to, "WRONG: %zu of %zu database files and consumers\n", wrong,
 			all->n_verdicts + all->n_files);
 }
 

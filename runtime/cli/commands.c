@@ -120,14 +120,3 @@ int cli_usage(const struct cli_command *command, const char *message)
 	print_error(&text);
 	return CLI_EXIT_USAGE;
 }
-
-void cli_tell_rounded(struct cli_term *term, const char *option, uint32_t slots)
-{
-	uint32_t rounded = 2;
-
-	while (rounded < slots)
-		rounded *= 2;
-	if (slots && rounded != slots)
-		cli_term_logf(term, CATCHUP_LOG_INFO,
-			"option '%s': %u is rounded up to %u, a power of two", option, slots, rounded);
-}

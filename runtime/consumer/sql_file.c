@@ -168,6 +168,9 @@ static int end_section(struct parser *p, const char *end)
 		return CATCHUP_OK;
 	section = &p->file->sections[p->section];
 	section->line = p->section_line + 1;
+	/* `status` shows a query where there is no table's name. */
+	while (end > p->section_start && is_blank(end[-1]))
+		end--;
 	section->text = copy(p->section_start, (size_t)(end - p->section_start));
 	if (!section->text)
 		return cu_error_nomem(p->error);

@@ -120,8 +120,8 @@ static void check_record(struct audit *a)
 		v->counted = a->record.counted;
 	} else if (s->watermark > 0) {
 		cu_verification_note(a->verification,
-			"the watermark was set to %" PRId64 " by another program; what it processed was "
-			"not counted", s->watermark);
+			"the watermark was set to %" PRId64 ", by 'reset' or by another program; rows below "
+			"it were not counted", s->watermark);
 	}
 }
 

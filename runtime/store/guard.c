@@ -98,6 +98,7 @@ static int may_write(struct cu_guard *guard, const char *schema, const char *tab
 static int may_define(struct cu_guard *guard, const char *doing, const char *schema,
 	const char *object, const char *table)
 {
+	char on_table[64];
 	int rc;
 
 	guard->ddl = true;
@@ -105,12 +106,13 @@ static int may_define(struct cu_guard *guard, const char *doing, const char *sch
 		return deny(guard, "%s '%s': temporary, on a connection that other consumers use",
 			doing, object ? object : "");
 	guard->temporary |= same(schema, "temp");
+	snprintf(on_table, sizeof(on_table), "%s on table", doing);
 	rc = may_touch(guard, doing, schema, object);
 	if (rc == SQLITE_OK && table)
-		rc = may_touch(guard, doing, schema, table);
+		rc = may_touch(guard, on_table, schema, table);
 	/* A temporary trigger may be on any schema's table, and SQLite does not say which one. */
 	if (rc == SQLITE_OK && table && same(schema, "temp") && same(table, guard->source))
-		rc = deny(guard, "%s on '%s', the source", doing, table);
+		rc = deny(guard, "%s '%s', the source", on_table, table);
 	return rc;
 }
 

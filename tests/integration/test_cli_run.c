@@ -368,7 +368,7 @@ static void json_log_lines_are_json(void **state)
 	assert_int_equal(program_run(&p, "run", f->database, f->doubles, "--until-caught-up",
 				 "--log-format", "json", "--log-level", "debug", "--ring-slots",
 				 "100"), 0);
-	assert_non_null(strstr(p.err.text, "100 is rounded up to 128"));
+	assert_non_null(strstr(p.err.text, "ring slots rounded up from 100 to 128"));
 	for (char *line = strtok(p.err.text, "\n"); line; line = strtok(NULL, "\n")) {
 		char *level = test_json(line, "$.level");
 		char *subject = test_json(line, "$.subject");

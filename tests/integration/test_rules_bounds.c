@@ -400,6 +400,7 @@ static void rule_11_what_is_passed_parked_and_retried_is_counted(void **state)
 	assert_true(of->retries >= 4 * 2);
 	catchup_status_free(status);
 	assert_int_equal(scene_close(s, NULL), CATCHUP_OK);
+	scene_expect_log(s, "number 1 is odd; trying again 2 times at most");
 	scene_expect_log(s, "choosy: row 26 is parked in the dead letters after 3 attempts: number 26 is "
 			    "odd");
 

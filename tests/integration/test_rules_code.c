@@ -41,7 +41,7 @@ static const struct forbidden forbidden[] = {
 	{"DELETE FROM numbers", "the source"},
 	{"DROP TABLE numbers", "the source"},
 	{"ALTER TABLE numbers ADD COLUMN x", "the source"},
-	{"CREATE TRIGGER t AFTER INSERT ON numbers BEGIN SELECT 1; END", "the source"},
+	{"CREATE TRIGGER t AFTER INSERT ON numbers BEGIN SELECT 1; END", "a trigger on table 'numbers', the source"},
 	{"UPDATE catchup SET last = 1", "'catchup'"},
 	{"DELETE FROM catchup_lease", "'catchup_lease'"},
 	{"UPDATE \"CATCHUP_state\" SET applied = 1", "catchup"},

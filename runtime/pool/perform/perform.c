@@ -53,11 +53,22 @@ enum cu_fault cu_perform_fault_of(const struct cu_follower *f, const struct catc
 	return fault_of_detail(error->detail);
 }
 
-/* Turns f->fault into the event. row: the one that was being processed, 0 for none. */
+/* SQLite only says that it was interrupted. */
+static void say_why_interrupted(struct cu_follower *f)
+{
+	const struct catchup_error why = f->fault;
+
+	cu_error_set(&f->fault, why.code, why.detail,
+		"%.420s: a transaction may take %lld ms of processor time", why.message,
+		(long long)((f->plan.config.batch_ns + CU_PERFORM_LIMIT_NS) / CU_NS_PER_MS));
+}
+
 bool cu_perform_fault(struct cu_follower *f, struct cu_event *event, bool of_row, int64_t row)
 {
 	event->kind = CU_EVENT_FAULT;
 	event->fault = cu_perform_fault_of(f, &f->fault);
+	if (event->fault == CU_FAULT_SLOW)
+		say_why_interrupted(f);
 	event->of_row = of_row;
 	event->code = f->fault.code;
 	/* Once it runs, a consumer that no longer fits has stopped on an error, whatever the cause

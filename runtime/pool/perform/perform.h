@@ -11,6 +11,10 @@
 #include "pool/runtime.h"
 #include "pool/perform/trouble.h"
 
+/* No statement of a consumer runs longer than this beyond its batch's time under the write lock, in
+ * processor time (struct cu_limit); a batch that does is undone and halved. */
+#define CU_PERFORM_LIMIT_NS (5 * CU_NS_PER_S)
+
 /* Makes f->fault the event. row: the one that was being processed, 0 for none. Returns true. */
 bool cu_perform_fault(struct cu_follower *f, struct cu_event *event, bool of_row, int64_t row);
 

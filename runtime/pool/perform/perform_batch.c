@@ -10,10 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* No statement of a consumer runs longer than this beyond its batch's time under the write lock, in
- * processor time (struct cu_limit); a batch that does is undone and halved. */
-#define STATEMENT_LIMIT_NS (5 * CU_NS_PER_S)
-
 /* ---- a batch ------------------------------------------------------------------------------- */
 
 /* The first mapped row above an id into the event; 0 at the end of what is mapped. */
@@ -115,7 +111,7 @@ bool cu_perform_begin(struct cu_follower *f, struct cu_event *event)
 		return cu_perform_fault(f, event, false, 0);
 	event->now_ns = cu_os_now_ns();
 	event->hold_ns = cu_turn_hold_ns(f);
-	cu_conn_limit(f->writer, f->plan.config.batch_ns + STATEMENT_LIMIT_NS);
+	cu_conn_limit(f->writer, f->plan.config.batch_ns + CU_PERFORM_LIMIT_NS);
 	event->kind = CU_EVENT_BEGUN;
 	if (event->watermark != f->plan.watermark || f->plan.park)
 		return true;

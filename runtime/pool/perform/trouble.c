@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* A pause that is over before anybody has looked is not worth a commit. */
@@ -133,11 +134,17 @@ static bool all_done(struct cu_follower *f)
 
 void cu_trouble_pause(struct cu_follower *f, int64_t until_ns)
 {
+	enum cu_fault fault = cu_perform_fault_of(f, &f->fault);
+	char until[48] = "until it is over";
+
+	/* The machine is waited for; a row has the tries that its policy gives it. */
+	if (fault == CU_FAULT_ROW || fault == CU_FAULT_SLOW)
+		snprintf(until, sizeof(until), "%u times at most", (unsigned)f->policy.retries);
 	if (note(f, CATCHUP_STATE_PAUSED, &f->fault)) {
 		f->trouble_owed = true;
 		cu_log(&f->runtime->logger, CATCHUP_LOG_WARN, f->definition->name,
-			"paused at watermark %lld: %s; trying again until it is over",
-			(long long)f->plan.watermark, f->fault.message);
+			"paused at watermark %lld: %s; trying again %s", (long long)f->plan.watermark,
+			f->fault.message, until);
 	}
 	if (f->trouble_owed && may_write(f) && until_ns - f->trouble_since_ns >= BRIEF_NS)
 		store_noted(f);

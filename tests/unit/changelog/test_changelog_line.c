@@ -244,6 +244,8 @@ static void broken_json_is_a_bad_line(void **state)
 			fail_msg("taken: %s", broken[i]);
 		assert_true(strlen(p.line) > 0);
 	}
+	expect_bad("junk", "not JSON at byte 0 of the line");
+	expect_bad("1 nul", "something follows the object at byte 2 of the line");
 	for (size_t cut = 0; cut < strlen(LINE("1")); cut++)
 		assert_int_equal(parse(LINE("1"), cut).rc, CATCHUP_IO);
 }

@@ -81,7 +81,7 @@ static void takes_header_and_sections_apart(void **state)
 	assert_string_equal(f->keys[CU_SQL_KEY_BATCH_ROWS].text, "500");
 	assert_string_equal(f->keys[CU_SQL_KEY_SUMMARY].text, "doors that stand open");
 	assert_string_equal(f->sections[CU_SQL_SECTION_SETUP].text,
-		"CREATE TABLE t(id);\n-- a comment of words\n");
+		"CREATE TABLE t(id);\n-- a comment of words");
 	assert_int_equal(f->sections[CU_SQL_SECTION_SETUP].line, 15);
 	assert_string_equal(
 		f->sections[CU_SQL_SECTION_APPLY].text, "INSERT INTO t VALUES(@last, @max);");
@@ -98,7 +98,7 @@ static void accepts_byte_order_mark_and_crlf(void **state)
 	(void)state;
 	assert_string_equal(f->keys[CU_SQL_KEY_NAME].text, "doors");
 	assert_string_equal(f->keys[CU_SQL_KEY_SOURCE].text, "events");
-	assert_string_equal(f->sections[CU_SQL_SECTION_APPLY].text, "SELECT 1;\r\n");
+	assert_string_equal(f->sections[CU_SQL_SECTION_APPLY].text, "SELECT 1;");
 	assert_int_equal(f->sections[CU_SQL_SECTION_APPLY].line, 4);
 	cu_sql_file_free(f);
 }
