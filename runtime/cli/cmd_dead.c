@@ -203,11 +203,13 @@ static int retry(const struct cli_args *args)
 	struct catchup_error error = {0};
 	struct cli_text text = {0};
 	struct cli_json json = {.to = &text, .indent = true};
-	int rc = check_which(args);
+	int rc = check_which(args), code;
 
 	if (rc != CLI_EXIT_OK)
 		return rc;
-	if (catchup_dead_retry(&options, consumer_of(args), id_of(args), &result, &error) != CATCHUP_OK)
+	code = catchup_dead_retry(&options, consumer_of(args), id_of(args), &result, &error);
+	/* What was done with others' letters is told, too. */
+	if (code != CATCHUP_OK && result.tried + result.behind + result.unkept == 0)
 		return cli_fail(&error);
 	if (args->values[OPT_JSON].given) {
 		cli_json_object(&json, NULL);
@@ -223,6 +225,8 @@ static int retry(const struct cli_args *args)
 		put_result(&text, &result);
 	}
 	rc = print(&text);
+	if (code != CATCHUP_OK)
+		return cli_fail(&error);
 	return rc == CLI_EXIT_OK && result.failed > 0 ? catchup_code_exit(CATCHUP_CONSUMER) : rc;
 }
 

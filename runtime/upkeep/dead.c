@@ -56,7 +56,7 @@ static bool deliver_mapped(struct cu_follower *f, int64_t id, struct cu_event *e
 	return told;
 }
 
-/* An event as it was kept. */
+/* An event as it was kept. One that is damaged has failed like a row: the others are tried. */
 static bool deliver_kept(struct retry *r, const struct catchup_dead_letter *letter, struct cu_event *event)
 {
 	struct cu_follower *f = r->f;
@@ -64,11 +64,13 @@ static bool deliver_kept(struct retry *r, const struct catchup_dead_letter *lett
 	struct cu_line line;
 	void *memory;
 	bool told;
+	int rc = cu_line_parse(&r->parser, letter->event, letter->event_bytes, &line, &f->fault);
 
-	if (cu_line_parse(&r->parser, letter->event, letter->event_bytes, &line, &f->fault) !=
-		CATCHUP_OK) {
-		cu_error_prefix(&f->fault, "dead letter %lld: ", (long long)letter->id);
-		return cu_perform_fault(f, event, false, 0);
+	if (rc != CATCHUP_OK) {
+		if (rc != CATCHUP_NOMEM)
+			f->fault.code = CATCHUP_CONSUMER;
+		cu_error_prefix(&f->fault, "the event in the dead letter is damaged: ");
+		return cu_perform_fault(f, event, rc != CATCHUP_NOMEM, letter->id);
 	}
 	memory = malloc(cu_line_event_bytes(&line));
 	if (!memory) {
@@ -297,22 +299,34 @@ static int has_letters(const char *database, const struct cu_entry *entry, int64
 	return rc;
 }
 
+/* Whether the letters of other consumers may do better. */
+static bool is_one_consumers(int code)
+{
+	return code != CATCHUP_LOCKED && code != CATCHUP_FULL && code != CATCHUP_IO && code != CATCHUP_NOMEM;
+}
+
 int catchup_dead_retry(const struct catchup_options *options, const char *consumer, int64_t id,
 	struct catchup_dead_result *result, struct catchup_error *error)
 {
 	struct cu_entries entries = {0};
+	struct catchup_error why;
 	char *path = NULL;
 	bool has;
-	int rc;
+	int rc, one;
 
 	*result = (struct catchup_dead_result){0};
 	if (!options || !options->database)
 		return cu_error_set(error, CATCHUP_USAGE, 0, "option 'database' is missing");
 	rc = cu_letters_consumers(options->database, consumer, &path, &entries, error);
-	for (size_t i = 0; i < entries.n && rc == CATCHUP_OK; i++) {
-		rc = has_letters(path, &entries.items[i], id, &has, error);
-		if (rc == CATCHUP_OK && has)
-			rc = retry_entry(options, &entries.items[i], id, result, error);
+	for (size_t i = 0; i < entries.n && (rc == CATCHUP_OK || is_one_consumers(rc)); i++) {
+		one = has_letters(path, &entries.items[i], id, &has, &why);
+		if (one == CATCHUP_OK && has)
+			one = retry_entry(options, &entries.items[i], id, result, &why);
+		if (one == CATCHUP_OK || (rc != CATCHUP_OK && is_one_consumers(one)))
+			continue;
+		rc = one;
+		if (error)
+			*error = why;
 	}
 	cu_entries_finish(&entries);
 	free(path);

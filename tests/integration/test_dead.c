@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -160,6 +161,23 @@ static void letters_are_tried_again(void **state)
 	verify(s);
 }
 
+static void a_consumer_that_is_gone_does_not_hold_up_the_others(void **state)
+{
+	struct scene *s = *state;
+	struct program p = {.folder = s->folder};
+	char *gone = scene_path(s, "ordered.sql");
+
+	set_up_letters(s);
+	scene_sql(s, "UPDATE orders SET amount = abs(amount)");
+	assert_int_equal(unlink(gone), 0);
+	assert_int_equal(program_run(&p, "dead", "retry", s->database, "--all"), 2);
+	help_expect(p.out.text, "8 tried: 8 processed, 0 failed again");
+	help_expect(p.err.text, "consumer 'ordered': ");
+	program_free(&p);
+	assert_int_equal(scene_number(s, "SELECT count(*) FROM catchup_dead WHERE consumer <> 'ordered'"), 0);
+	assert_true(scene_number(s, "SELECT count(*) FROM catchup_dead WHERE consumer = 'ordered'") > 0);
+}
+
 static void letters_are_dropped(void **state)
 {
 	struct scene *s = *state;
@@ -216,6 +234,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SCENE_TEST(letters_are_listed_and_shown),
 		SCENE_TEST(letters_are_tried_again),
+		SCENE_TEST(a_consumer_that_is_gone_does_not_hold_up_the_others),
 		SCENE_TEST(letters_are_dropped),
 		SCENE_TEST(letters_are_tried_again_while_the_consumers_run),
 	};
