@@ -13,6 +13,15 @@
  * short turns on the processor would only stand in the way of applications. */
 #define BACKLOG_ROUNDS 3u
 
+static void be_prompt_without_backlog(uint32_t *rounds, bool more)
+{
+	bool backlog = *rounds >= BACKLOG_ROUNDS;
+
+	*rounds = more ? *rounds + !backlog : 0;
+	if (backlog != (*rounds >= BACKLOG_ROUNDS))
+		cu_thread_be_prompt(backlog);
+}
+
 /* Sleeps until woken or until the first follower wants to be run again. */
 static void work(struct cu_worker *worker)
 {
@@ -32,12 +41,7 @@ static void work(struct cu_worker *worker)
 				wake_at_ns = f->wake_at_ns;
 			alive |= !atomic_load_explicit(&f->ended, memory_order_relaxed);
 		}
-		if (more && ++rounds == BACKLOG_ROUNDS)
-			cu_thread_be_prompt(false);
-		if (!more && rounds >= BACKLOG_ROUNDS)
-			cu_thread_be_prompt(true);
-		if (!more)
-			rounds = 0;
+		be_prompt_without_backlog(&rounds, more);
 		if (more || !alive)
 			cu_park_cancel(&worker->park);
 		else
