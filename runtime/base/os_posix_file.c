@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -292,6 +293,8 @@ void cu_watch_renew(struct cu_watch *watch, const char *path)
 			watch->notify_fd, path, IN_MODIFY | IN_ATTRIB | IN_MOVE_SELF);
 }
 
+#define LONGEST_NOTICE (sizeof(struct inotify_event) + NAME_MAX + 1)
+
 /* Takes all notices that wait and says what they amount to. */
 static unsigned drain(struct cu_watch *watch)
 {
@@ -299,7 +302,8 @@ static unsigned drain(struct cu_watch *watch)
 	unsigned seen = 0;
 	ssize_t n;
 
-	while ((n = read(watch->notify_fd, buffer, sizeof(buffer))) > 0) {
+	do {
+		n = read(watch->notify_fd, buffer, sizeof(buffer));
 		for (char *p = buffer; p < buffer + n;) {
 			const struct inotify_event *event = (const void *)p;
 
@@ -324,16 +328,8 @@ static unsigned drain(struct cu_watch *watch)
 				strncmp(event->name, watch->prefix, watch->prefix_bytes) == 0)
 				seen |= CU_WATCH_CHANGED;
 		}
-	}
+	} while (n > (ssize_t)(sizeof(buffer) - LONGEST_NOTICE));
 	return seen;
-}
-
-/* Rounded up, so that a deadline a microsecond away does not spin. */
-static int timeout_ms(int64_t left_ns)
-{
-	int64_t ms = (left_ns + CU_NS_PER_MS - 1) / CU_NS_PER_MS;
-
-	return ms > 60000 ? 60000 : (int)ms;
 }
 
 /* notices: whether those end it too. */
@@ -344,19 +340,18 @@ static unsigned wait_for(struct cu_watch *watch, bool notices, int64_t deadline_
 			{.fd = watch->wake_fd, .events = POLLIN},
 			{.fd = notices ? watch->notify_fd : -1, .events = POLLIN},
 		};
-		int64_t left = deadline_ns == CU_FOREVER ? CU_FOREVER - CU_NS_PER_S
-							 : deadline_ns - cu_os_now_ns();
+		int64_t left_ns = deadline_ns - cu_os_now_ns();
+		struct timespec left = {.tv_sec = 0};
 		unsigned seen = 0;
 		int n;
 
-		if (left > 0 && left < 2 * CU_NS_PER_MS) {
-			struct timespec ts = {.tv_nsec = (long)left};
-
-			n = ppoll(fds, 2, &ts, NULL);
-		} else {
-			n = poll(fds, 2, left <= 0 ? 0 : timeout_ms(left));
-		}
+		if (left_ns > 0)
+			left = (struct timespec){.tv_sec = (time_t)(left_ns / CU_NS_PER_S),
+				.tv_nsec = left_ns % CU_NS_PER_S};
+		n = ppoll(fds, 2, &left, NULL);
 		CU_CHECK(n >= 0 || errno == EINTR || errno == ENOMEM);
+		if (n == 0)
+			return 0;
 		if (n > 0 && fds[0].revents) {
 			uint64_t count;
 
@@ -367,8 +362,6 @@ static unsigned wait_for(struct cu_watch *watch, bool notices, int64_t deadline_
 			seen |= drain(watch);
 		if (seen)
 			return seen;
-		if (left <= 0)
-			return 0;
 	}
 }
 
