@@ -329,17 +329,22 @@ bool cu_follower_looked(struct cu_follower *f, uint64_t request);
 /* Closes what OPEN opened. */
 void cu_follower_close(struct cu_follower *f);
 
-/* ---- threads (reader.c, worker.c) and checkpoints (checkpoint.c) ----------------------------- */
+/* ---- threads (reader.c, look.c, worker.c) and checkpoints (checkpoint.c) ----------------------------- */
 
 int cu_reader_start(struct cu_reader *reader, struct catchup_error *error);
 void cu_reader_wake(struct cu_reader *reader);
 /* A consumer of this runtime has committed rows of its source. */
 void cu_reader_tell(struct cu_reader *reader);
-/* A follower has taken a range from its ring: there may be room that the reader waits for. */
-void cu_reader_made_room(struct cu_follower *f);
 /* A follower has nothing left to do: what is new concerns it at once. */
 void cu_reader_run_dry(struct cu_follower *f);
 void cu_reader_destroy(struct cu_reader *reader);
+
+/* One look: what is new is on the rings then, and the followers are woken. Reader thread. */
+int cu_look(struct cu_reader *reader, struct catchup_error *error);
+/* The source cannot go on for this follower. Reader thread. */
+void cu_look_fail(struct cu_follower *f, const struct catchup_error *error);
+/* A follower has taken a range from its ring: there may be room that the reader waits for. */
+void cu_look_made_room(struct cu_follower *f);
 
 int cu_worker_start(struct cu_worker *worker, struct catchup_error *error);
 void cu_worker_destroy(struct cu_worker *worker);

@@ -149,8 +149,10 @@ static inline bool cu_conn_in_transaction(const struct cu_conn *conn)
 int cu_conn_has(struct cu_conn *conn, const char *table, const char *column, bool *has,
 	struct catchup_error *error);
 
-/* PRAGMA data_version of main: changes when another connection has committed. About 2 us. */
-int cu_conn_data_version(struct cu_conn *conn, int64_t *version, struct catchup_error *error);
+/* PRAGMA data_version of main: changes when another connection has committed. About 2 us. Until the look
+ * ends, which it does also after an error, whatever is read is of the state with that version. */
+int cu_conn_look_begin(struct cu_conn *conn, int64_t *version, struct catchup_error *error);
+void cu_conn_look_end(struct cu_conn *conn);
 
 /* When it is closed and is the last one, the log stays as it is: the next connection goes on with it,
  * and nothing is synced. */

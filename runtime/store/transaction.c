@@ -83,21 +83,21 @@ void cu_conn_rollback(struct cu_conn *conn)
 		sqlite3_exec(conn->db, "ROLLBACK", NULL, NULL, NULL);
 }
 
-int cu_conn_data_version(struct cu_conn *conn, int64_t *version, struct catchup_error *error)
+int cu_conn_look_begin(struct cu_conn *conn, int64_t *version, struct catchup_error *error)
 {
-	int rc;
-
 	cu_conn_check_owner(conn);
-	rc = sqlite3_step(conn->version);
-	if (rc == SQLITE_ROW) {
-		*version = sqlite3_column_int64(conn->version, 0);
-		rc = CATCHUP_OK;
-	} else {
-		rc = cu_error_sqlite(error, conn->db, "database '%s': asking for commits",
+	if (sqlite3_step(conn->version) != SQLITE_ROW)
+		return cu_error_sqlite(error, conn->db, "database '%s': asking for commits",
 			conn->main_path);
-	}
+	*version = sqlite3_column_int64(conn->version, 0);
+	return CATCHUP_OK;
+}
+
+/* The statement is what holds the state: with it ends the read transaction. */
+void cu_conn_look_end(struct cu_conn *conn)
+{
+	cu_conn_check_owner(conn);
 	sqlite3_reset(conn->version);
-	return rc;
 }
 
 void cu_conn_give_memory_back(struct cu_conn *conn)

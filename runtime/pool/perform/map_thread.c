@@ -167,7 +167,7 @@ static bool take_work(struct cu_mapper *m, struct cu_ring_entry *entry, struct c
 	cu_mutex_unlock(&m->mu);
 	/* Whatever came out, there is room now. */
 	if (popped)
-		cu_reader_made_room(m->f);
+		cu_look_made_room(m->f);
 	return took;
 }
 

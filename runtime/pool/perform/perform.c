@@ -144,7 +144,7 @@ static bool take_range(struct cu_follower *f, struct cu_event *event, struct cat
 		if (!cu_ring_pop(f->ring, entry))
 			return false;
 		f->holds = true;
-		cu_reader_made_room(f);
+		cu_look_made_room(f);
 	}
 	/* Batches end where ranges do, so that nobody counts rows a second time. */
 	if (!cu_plan_fits(&f->plan, entry->range.rows))

@@ -19,7 +19,8 @@ static void writes_and_commits(void **state)
 	sql_run(s->database, "CREATE TABLE t(x); PRAGMA page_size");
 	open_conn(&conn, CU_ROLE_WRITER, s->database, NULL);
 	open_conn(&other, CU_ROLE_READER, s->database, NULL);
-	assert_ok(cu_conn_data_version(&other, &before, &error));
+	assert_ok(cu_conn_look_begin(&other, &before, &error));
+	cu_conn_look_end(&other);
 	assert_ok(cu_conn_begin(&conn, &error));
 	assert_true(cu_conn_in_transaction(&conn));
 	assert_ok(cu_conn_exec(&conn, "INSERT INTO t VALUES (1)", NULL, 0, &error));
@@ -28,7 +29,8 @@ static void writes_and_commits(void **state)
 		&error));
 	assert_ok(cu_conn_commit(&conn, &error));
 	assert_false(cu_conn_in_transaction(&conn));
-	assert_ok(cu_conn_data_version(&other, &after, &error));
+	assert_ok(cu_conn_look_begin(&other, &after, &error));
+	cu_conn_look_end(&other);
 	assert_int_not_equal(before, after);
 	assert_int_equal(sql_int(s->database, "SELECT sum(x) FROM t"), 5);
 
@@ -38,6 +40,36 @@ static void writes_and_commits(void **state)
 	cu_conn_rollback(&conn);
 	assert_int_equal(sql_int(s->database, "SELECT count(*) FROM t"), 2);
 	cu_conn_close(&other);
+	cu_conn_close(&conn);
+}
+
+static void a_look_is_at_one_state(void **state)
+{
+	struct scratch *s = *state;
+	struct catchup_error error = {0};
+	int64_t version, again;
+	sqlite3_stmt *sum;
+	struct cu_conn conn;
+
+	sql_run(s->database, "PRAGMA journal_mode=WAL; CREATE TABLE t(x); INSERT INTO t VALUES (1)");
+	open_conn(&conn, CU_ROLE_READER, s->database, NULL);
+	assert_ok(cu_conn_prepare(&conn, &sum, &error, "SELECT sum(x) FROM t"));
+	assert_ok(cu_conn_look_begin(&conn, &version, &error));
+	sql_run(s->database, "INSERT INTO t VALUES (2)");
+	assert_int_equal(sqlite3_step(sum), SQLITE_ROW);
+	assert_int_equal(sqlite3_column_int64(sum, 0), 1);
+	sqlite3_reset(sum);
+	cu_conn_look_end(&conn);
+
+	assert_ok(cu_conn_look_begin(&conn, &again, &error));
+	assert_int_not_equal(again, version);
+	assert_int_equal(sqlite3_step(sum), SQLITE_ROW);
+	assert_int_equal(sqlite3_column_int64(sum, 0), 3);
+	sqlite3_finalize(sum);
+	cu_conn_look_end(&conn);
+	/* It holds the log no longer. */
+	sql_run(s->database, "INSERT INTO t VALUES (4)");
+	assert_int_equal(sql_int(s->database, "PRAGMA wal_checkpoint(TRUNCATE)"), 0);
 	cu_conn_close(&conn);
 }
 
@@ -408,6 +440,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SCRATCH_TEST(writes_and_commits),
+		SCRATCH_TEST(a_look_is_at_one_state),
 		SCRATCH_TEST(a_writer_switches_to_wal),
 		SCRATCH_TEST(a_reader_in_the_way_of_a_full_checkpoint_is_told),
 		SCRATCH_TEST(other_roles_write_nothing),
