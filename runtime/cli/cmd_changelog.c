@@ -31,14 +31,6 @@ static int add_piece(void *context, const char *piece, size_t bytes)
 	return 0;
 }
 
-static void known_or_null(struct cli_json *json, const char *key, int64_t sequence)
-{
-	if (sequence >= 0)
-		cli_json_int64(json, key, sequence);
-	else
-		cli_json_null(json, key);
-}
-
 static void add_out_of_sync(struct cli_text *text, const struct catchup_out_of_sync *sync)
 {
 	struct cli_json json = {.to = text};
@@ -46,8 +38,8 @@ static void add_out_of_sync(struct cli_text *text, const struct catchup_out_of_s
 	cli_json_object(&json, NULL);
 	cli_json_bool(&json, "out_of_sync", true);
 	cli_json_text(&json, "reason", catchup_sync_reason_name(sync->reason));
-	known_or_null(&json, "expected", sync->expected);
-	known_or_null(&json, "seq", sync->got);
+	cli_json_int64_or_null(&json, "expected", sync->expected);
+	cli_json_int64_or_null(&json, "seq", sync->got);
 	cli_json_end_object(&json);
 }
 

@@ -88,22 +88,6 @@ static void put_text(struct cli_text *to, const struct catchup_verification *all
 
 /* ---- JSON ---------------------------------------------------------------------------------------- */
 
-static void known_or_null(struct cli_json *json, const char *key, int64_t number)
-{
-	if (number >= 0)
-		cli_json_int64(json, key, number);
-	else
-		cli_json_null(json, key);
-}
-
-static void text_or_null(struct cli_json *json, const char *key, const char *text)
-{
-	if (*text)
-		cli_json_text(json, key, text);
-	else
-		cli_json_null(json, key);
-}
-
 static void put_lines(struct cli_json *json, const char *key, const char *const *lines, size_t n)
 {
 	cli_json_array(json, key);
@@ -116,25 +100,25 @@ static void json_verdict(struct cli_json *json, const struct catchup_verdict *v)
 {
 	cli_json_object(json, NULL);
 	cli_json_text(json, "name", v->consumer);
-	text_or_null(json, "source", v->source);
-	text_or_null(json, "into", v->into);
+	cli_json_text_or_null(json, "source", v->source);
+	cli_json_text_or_null(json, "into", v->into);
 	cli_json_bool(json, "ok", v->ok != 0);
 	put_lines(json, "wrong", v->wrong, v->n_wrong);
 	put_lines(json, "notes", v->notes, v->n_notes);
 	cli_json_int64(json, "watermark", v->watermark);
-	known_or_null(json, "newest", v->newest);
-	known_or_null(json, "highest", v->highest);
+	cli_json_int64_or_null(json, "newest", v->newest);
+	cli_json_int64_or_null(json, "highest", v->highest);
 	cli_json_int64(json, "offered", v->offered);
 	cli_json_int64(json, "applied", v->applied);
 	cli_json_int64(json, "passed", v->passed);
 	cli_json_int64(json, "parked", v->parked);
 	cli_json_int64(json, "dead", v->dead);
-	known_or_null(json, "counted_from", v->counted_from);
-	known_or_null(json, "counted", v->counted);
-	known_or_null(json, "rows", v->rows);
+	cli_json_int64_or_null(json, "counted_from", v->counted_from);
+	cli_json_int64_or_null(json, "counted", v->counted);
+	cli_json_int64_or_null(json, "rows", v->rows);
 	cli_json_bool(json, "guarded", v->guarded != 0);
-	known_or_null(json, "recomputed_rows", v->recomputed_rows);
-	known_or_null(json, "recomputed_tables", v->recomputed_tables);
+	cli_json_int64_or_null(json, "recomputed_rows", v->recomputed_rows);
+	cli_json_int64_or_null(json, "recomputed_tables", v->recomputed_tables);
 	cli_json_end_object(json);
 }
 
@@ -150,7 +134,7 @@ static void put_json(struct cli_text *to, const struct catchup_verification *all
 		cli_json_object(&json, NULL);
 		cli_json_text(&json, "path", all->files[i].path);
 		cli_json_bool(&json, "ok", all->files[i].wrong[0] == '\0');
-		text_or_null(&json, "wrong", all->files[i].wrong);
+		cli_json_text_or_null(&json, "wrong", all->files[i].wrong);
 		cli_json_end_object(&json);
 	}
 	cli_json_end_array(&json);

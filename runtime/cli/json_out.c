@@ -132,3 +132,19 @@ void cli_json_null(struct cli_json *json, const char *key)
 	before(json, key);
 	cli_text_puts(json->to, "null");
 }
+
+void cli_json_text_or_null(struct cli_json *json, const char *key, const char *string)
+{
+	if (*string)
+		cli_json_text(json, key, string);
+	else
+		cli_json_null(json, key);
+}
+
+void cli_json_int64_or_null(struct cli_json *json, const char *key, int64_t number)
+{
+	if (number >= 0)
+		cli_json_int64(json, key, number);
+	else
+		cli_json_null(json, key);
+}

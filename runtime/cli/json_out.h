@@ -33,6 +33,9 @@ void cli_json_int64(struct cli_json *json, const char *key, int64_t number); /* 
 void cli_json_small(struct cli_json *json, const char *key, int number);     /* a number */
 void cli_json_bool(struct cli_json *json, const char *key, bool value);
 void cli_json_null(struct cli_json *json, const char *key);
+/* null for what is not known: "" and numbers below 0. */
+void cli_json_text_or_null(struct cli_json *json, const char *key, const char *string);
+void cli_json_int64_or_null(struct cli_json *json, const char *key, int64_t number);
 
 /* Adds a string with its quotes, nothing round it. */
 void cli_json_quote(struct cli_text *to, const char *bytes, size_t n);

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 void cli_process_prepare(void)
@@ -63,6 +64,14 @@ int cli_process_print(struct cli_text *text)
 	cli_process_write(STDERR_FILENO, cli_text_string(&message), message.used);
 	cli_text_free(&message);
 	return 1;
+}
+
+int64_t cli_process_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 _Noreturn void cli_process_die(int signal_number)

@@ -46,14 +46,6 @@ struct running {
 	struct cli_progress progress;
 };
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* The main thread waits for nothing else, so what cannot be sent now is sent a little later. */
 static void send_news(struct running *r, enum news_kind kind, int number)
 {
@@ -77,7 +69,7 @@ static void *runtime_main(void *argument)
 	const struct cli_session *session = r->session;
 
 	r->code = session->open(session->context, &r->c, &r->error);
-	r->started_ms = now_ms();
+	r->started_ms = cli_process_now_ms();
 	if (r->code == CATCHUP_OK) {
 		send_news(r, NEWS_OPENED, 0);
 		r->code = catchup_start(r->c, &r->error);
@@ -96,7 +88,7 @@ static void *runtime_main(void *argument)
 static void draw_progress(struct running *r)
 {
 	const struct cli_session *session = r->session;
-	struct cli_progress_sample sample = {.at_ms = now_ms()};
+	struct cli_progress_sample sample = {.at_ms = cli_process_now_ms()};
 	struct catchup_status *status;
 	struct cli_text line = {0};
 	char label[32];
@@ -174,7 +166,7 @@ static void loop(struct running *r)
 /* One line about the whole run. Returns how many consumers had stopped on an error. */
 static size_t summary(const struct running *r)
 {
-	int64_t ms = now_ms() - r->started_ms;
+	int64_t ms = cli_process_now_ms() - r->started_ms;
 	int64_t applied = 0, passed = 0, parked = 0;
 	struct catchup_status *status;
 	struct cli_text text = {0};

@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <stdint.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #define SAME_REQUEST_MS 250
@@ -38,14 +37,6 @@ static void end_set(sigset_t *set)
 		if (sigaction(end_signals[i].number, NULL, &was) == 0 && was.sa_handler != SIG_IGN)
 			sigaddset(set, end_signals[i].number);
 	}
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /* Takes the signal that came. Returns its number, 0 when there is none. */
@@ -81,9 +72,9 @@ static void *watch(void *argument)
 
 			if (number && !first) {
 				first = number;
-				same_until_ms = now_ms() + SAME_REQUEST_MS;
+				same_until_ms = cli_process_now_ms() + SAME_REQUEST_MS;
 				s->first(s->context, number);
-			} else if (number && (number != first || now_ms() >= same_until_ms)) {
+			} else if (number && (number != first || cli_process_now_ms() >= same_until_ms)) {
 				cli_process_die(number);
 			}
 		}

@@ -264,22 +264,6 @@ void cli_status_table(struct cli_text *text, const struct catchup_status *status
 
 /* ---- JSON --------------------------------------------------------------------------------- */
 
-static void text_or_null(struct cli_json *json, const char *key, const char *text)
-{
-	if (*text)
-		cli_json_text(json, key, text);
-	else
-		cli_json_null(json, key);
-}
-
-static void known_or_null(struct cli_json *json, const char *key, int64_t number)
-{
-	if (number >= 0)
-		cli_json_int64(json, key, number);
-	else
-		cli_json_null(json, key);
-}
-
 static void time_or_null(struct cli_json *json, const char *key, int64_t unix_ms)
 {
 	struct cli_text text = {0};
@@ -297,30 +281,30 @@ static void json_consumer(struct cli_json *json, const struct catchup_consumer_s
 {
 	cli_json_object(json, NULL);
 	cli_json_text(json, "name", c->name);
-	text_or_null(json, "source", c->source);
-	text_or_null(json, "into", c->into);
+	cli_json_text_or_null(json, "source", c->source);
+	cli_json_text_or_null(json, "into", c->into);
 	cli_json_int64(json, "watermark", c->watermark);
-	known_or_null(json, "newest", c->newest);
-	known_or_null(json, "lag_rows", c->lag_rows);
+	cli_json_int64_or_null(json, "newest", c->newest);
+	cli_json_int64_or_null(json, "lag_rows", c->lag_rows);
 	cli_json_text(json, "state", catchup_state_name(c->state));
 	cli_json_int64(json, "dead", c->dead);
-	text_or_null(json, "last_error", c->last_error);
+	cli_json_text_or_null(json, "last_error", c->last_error);
 	time_or_null(json, "updated", c->updated_ms);
-	text_or_null(json, "error_code", c->error_code ? catchup_code_name(c->error_code) : "");
+	cli_json_text_or_null(json, "error_code", c->error_code ? catchup_code_name(c->error_code) : "");
 	if (c->error_row > 0)
 		cli_json_int64(json, "error_row", c->error_row);
 	else
 		cli_json_null(json, "error_row");
 	time_or_null(json, "error_since", c->error_since_ms);
-	text_or_null(json, "error_category", c->error_category);
+	cli_json_text_or_null(json, "error_category", c->error_category);
 	cli_json_int64(json, "offered", c->offered);
 	cli_json_int64(json, "applied", c->applied);
 	cli_json_int64(json, "passed", c->passed);
 	cli_json_int64(json, "parked", c->parked);
 	cli_json_int64(json, "retries", c->retries);
 	cli_json_int64(json, "vanished", c->vanished);
-	text_or_null(json, "owner", c->owner);
-	text_or_null(json, "lost_owner", c->lost_owner);
+	cli_json_text_or_null(json, "owner", c->owner);
+	cli_json_text_or_null(json, "lost_owner", c->lost_owner);
 	cli_json_end_object(json);
 }
 
@@ -342,7 +326,7 @@ void cli_status_json(struct cli_text *text, const struct catchup_status *status)
 		cli_json_object(&json, NULL);
 		cli_json_text(&json, "name", s->name);
 		cli_json_text(&json, "database", s->database);
-		known_or_null(&json, "newest", s->newest);
+		cli_json_int64_or_null(&json, "newest", s->newest);
 		if (s->guarded >= 0)
 			cli_json_bool(&json, "guarded", s->guarded != 0);
 		else

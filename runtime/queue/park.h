@@ -9,11 +9,11 @@
  *	else
  *		cu_park_wait(park, ticket, deadline);
  *
- * Why nothing is missed: prepare counts the sleeper in and then fences; wake fences and then looks
- * whether anybody is counted. Both fences are sequentially consistent, so one of the two sees the
- * other: either the waker sees the sleeper and moves the epoch, or the sleeper, looking for work
- * after prepare, sees the change. With weaker fences both may look before the other's store is
- * visible (x86 does this: store buffers), and the sleeper sleeps over a full ring.
+ * Why nothing is missed: prepare raises the flag of sleepers and fences; wake fences and looks at the
+ * flag. Both fences are sequentially consistent, so one of the two sees the other: either the waker
+ * sees the flag, takes it down and moves the epoch, or the sleeper, looking for work after prepare,
+ * sees the change. With weaker fences both may look before the other's store is visible (x86 does this:
+ * store buffers), and the sleeper sleeps over a full ring.
  *
  * Any number of sleepers and wakers. Waking nobody costs a fence and a load. A wake-up may be for
  * nothing; callers look again.

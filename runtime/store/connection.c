@@ -24,41 +24,6 @@
 #define BUSY_LONGEST_NS (10 * CU_NS_PER_MS)
 #define JOURNAL_LIMIT_BYTES "16777216" /* a log that was larger once is cut to this */
 
-int cu_sqlite_check(struct catchup_error *error)
-{
-	sqlite3_mutex *a, *b;
-	bool single;
-
-	if (sqlite3_libversion_number() < 3037000)
-		return cu_error_set(error, CATCHUP_DATABASE, 0,
-			"SQLite %s is too old: 3.37.0 or newer is needed", sqlite3_libversion());
-	if (sqlite3_threadsafe() == 0)
-		return cu_error_set(error, CATCHUP_DATABASE, 0,
-			"SQLite %s is built without threads (SQLITE_THREADSAFE=0)",
-			sqlite3_libversion());
-	if (sqlite3_compileoption_used("OMIT_WAL") ||
-		sqlite3_compileoption_used("OMIT_AUTHORIZATION") ||
-		sqlite3_compileoption_used("OMIT_PROGRESS_CALLBACK"))
-		return cu_error_set(error, CATCHUP_DATABASE, 0,
-			"SQLite %s is built without write-ahead log, authorizer or progress handler",
-			sqlite3_libversion());
-	if (sqlite3_initialize() != SQLITE_OK)
-		return cu_error_nomem(error);
-	/* A program may have switched threads off at run time; then all mutexes are the same dummy. */
-	a = sqlite3_mutex_alloc(SQLITE_MUTEX_FAST);
-	b = sqlite3_mutex_alloc(SQLITE_MUTEX_FAST);
-	single = a && a == b;
-	sqlite3_mutex_free(a);
-	if (!single)
-		sqlite3_mutex_free(b);
-	if (!a || !b)
-		return cu_error_nomem(error);
-	if (single)
-		return cu_error_set(error, CATCHUP_DATABASE, 0,
-			"SQLite is configured for a single thread (SQLITE_CONFIG_SINGLETHREAD)");
-	return CATCHUP_OK;
-}
-
 /* ---- handlers ----------------------------------------------------------------------------- */
 
 static int stopping(const struct cu_conn *conn)

@@ -206,6 +206,9 @@ static inline int cu_conn_step_query(struct cu_conn *conn, sqlite3_stmt *stmt)
 int cu_conn_exec(struct cu_conn *conn, const char *sql, const char *origin, int line,
 	struct catchup_error *error);
 
+/* Runs SQL of ours that sqlite3_mprintf made, and frees it; NULL is want of memory. */
+int cu_conn_exec_owned(struct cu_conn *conn, char *sql, struct catchup_error *error);
+
 /* Prepares one persistent statement of ours. */
 int cu_conn_prepare(struct cu_conn *conn, sqlite3_stmt **out, struct catchup_error *error,
 	const char *fmt, ...) CATCHUP_PRINTF(4, 5); /* fmt as of sqlite3_mprintf without its own

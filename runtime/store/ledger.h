@@ -34,7 +34,7 @@ void cu_ledger_close(struct cu_ledger *ledger);
 /* Watermark; 0 for a consumer without a row. */
 int cu_ledger_load(struct cu_ledger *ledger, int64_t *watermark, struct catchup_error *error);
 
-/* What a fence means: the lease that this process holds on the consumer, 0 for none. */
+/* What one transaction adds to a consumer's counters, in rows; see struct catchup_consumer_status. */
 struct cu_counts {
 	int64_t offered, applied, passed, parked, retries;
 	int64_t vanished;
@@ -42,7 +42,8 @@ struct cu_counts {
 };
 
 /*
- * Moves the watermark from expected to next and adds to the counters, inside the transaction in hand.
+ * Moves the watermark from expected to next and adds to the counters (add: NULL for nothing), inside the
+ * transaction in hand. fence: that of the lease which this process holds on the consumer, 0 for none.
  * The update names what it expects; *lost is set, and nothing is changed, when another process has
  * moved the watermark or taken the lease (fence differs, where fence is not 0).
  */
@@ -153,11 +154,12 @@ int cu_ledger_drop_lease(struct cu_ledger *ledger, int64_t fence, struct catchup
 /* Whether somebody holds a lease of these properties now, seen from `self`. */
 bool cu_lease_is_held(const struct cu_owner *holder, int64_t expires_ns, const struct cu_owner *self);
 
-/* Writes, in the source's database, where a consumer's results are. into: absolute path, "" for the
- * source's own file. conn: a writer whose main is the source's file. source, id_column, max: NULL for
- * none. Writes nothing when it is there already; in a transaction of its own unless one is in hand. */
+/* Writes, in the source's database, what a consumer is and where its results are. conn: a writer whose
+ * main is the source's file. Writes nothing when it is there already; in a transaction of its own unless
+ * one is in hand. */
 struct cu_registration {
-	const char *name, *source, *id_column, *max, *next;
+	const char *name;
+	const char *source, *id_column, *max, *next; /* NULL for none */
 	const char *into; /* absolute path, "" for the source's own file */
 	const char *spec; /* what makes the consumer again, NULL when nothing does */
 };

@@ -22,14 +22,6 @@ static int failed(struct cu_conn *conn, struct catchup_error *error)
 	return cu_error_sqlite(error, conn->db, "temporary database '%.300s'", conn->main_path);
 }
 
-static int exec_owned(struct cu_conn *conn, char *sql, struct catchup_error *error)
-{
-	int rc = sql ? cu_conn_exec(conn, sql, NULL, 0, error) : cu_error_nomem(error);
-
-	sqlite3_free(sql);
-	return rc;
-}
-
 /* Opens a copy, and attaches another file under a name. */
 static int open_copy(struct cu_conn *conn, const char *path, const char *other, const char *name,
 	struct catchup_error *error)
@@ -49,7 +41,7 @@ static int open_copy(struct cu_conn *conn, const char *path, const char *other, 
 	if (rc != CATCHUP_OK || !other)
 		return rc;
 	uri = cu_path_uri(other, "rw");
-	rc = uri ? exec_owned(conn, sqlite3_mprintf("ATTACH %Q AS %s", uri, name), error)
+	rc = uri ? cu_conn_exec_owned(conn, sqlite3_mprintf("ATTACH %Q AS %s", uri, name), error)
 		 : cu_error_nomem(error);
 	free(uri);
 	return rc;
@@ -109,14 +101,14 @@ static int put_aside(struct cu_conn *conn, const char *table, size_t i, struct c
 	int rc = line_of(conn, table, &line, error);
 
 	if (rc == CATCHUP_OK && line[0])
-		rc = exec_owned(conn, sqlite3_mprintf("CREATE TABLE saved.t%d AS SELECT %s AS line FROM"
+		rc = cu_conn_exec_owned(conn, sqlite3_mprintf("CREATE TABLE saved.t%d AS SELECT %s AS line FROM"
 			" main.\"%w\"; DELETE FROM main.\"%w\"", (int)i, line, table, table), error);
 	/* Ids that count up by themselves begin anew. */
 	if (rc == CATCHUP_OK)
 		rc = ask(conn, &counted, error, sqlite3_mprintf(
 			"SELECT name FROM main.sqlite_schema WHERE name = 'sqlite_sequence'"));
 	if (rc == CATCHUP_OK && counted[0])
-		rc = exec_owned(conn, sqlite3_mprintf("DELETE FROM main.sqlite_sequence"
+		rc = cu_conn_exec_owned(conn, sqlite3_mprintf("DELETE FROM main.sqlite_sequence"
 			" WHERE lower(name) = lower(%Q)", table), error);
 	free(counted);
 	free(line);
@@ -140,7 +132,7 @@ static int cut_source(const struct cu_replay *r, struct catchup_error *error)
 	if (rc == CATCHUP_OK && strcmp(type, "view") == 0)
 		rc = cu_error_set(error, CATCHUP_CONFIG, 0, "its source '%.200s' is a view", r->table);
 	if (rc == CATCHUP_OK)
-		rc = exec_owned(&conn, sqlite3_mprintf(
+		rc = cu_conn_exec_owned(&conn, sqlite3_mprintf(
 			"DELETE FROM main.\"%w\" WHERE \"%w\" > coalesce((SELECT last FROM %s.catchup"
 			" WHERE name = %Q), 0) OR \"%w\" IN (SELECT id FROM %s.catchup_dead"
 			" WHERE consumer = %Q)",
@@ -174,7 +166,7 @@ int cu_replay_prepare(const struct cu_replay *r, struct catchup_error *error)
 	for (size_t i = 0; i < r->n_tables && rc == CATCHUP_OK; i++)
 		rc = put_aside(&conn, r->tables[i], i, error);
 	if (rc == CATCHUP_OK)
-		rc = exec_owned(&conn, sqlite3_mprintf(
+		rc = cu_conn_exec_owned(&conn, sqlite3_mprintf(
 			"DELETE FROM main.catchup WHERE name = %Q;"
 			"DELETE FROM main.catchup_state WHERE name = %Q;"
 			"DELETE FROM main.catchup_dead WHERE consumer = %Q;"

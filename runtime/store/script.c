@@ -158,3 +158,11 @@ char *cu_sql_quote(const char *name)
 {
 	return sqlite3_mprintf("\"%w\"", name);
 }
+
+int cu_conn_exec_owned(struct cu_conn *conn, char *sql, struct catchup_error *error)
+{
+	int rc = sql ? cu_conn_exec(conn, sql, NULL, 0, error) : cu_error_nomem(error);
+
+	sqlite3_free(sql);
+	return rc;
+}

@@ -126,14 +126,6 @@ static char *trigger_sql(size_t kind, const char *table, const char *id)
 	return sqlite3_str_finish(sql);
 }
 
-static int exec_owned(struct cu_conn *conn, char *sql, struct catchup_error *error)
-{
-	int rc = sql ? cu_conn_exec(conn, sql, NULL, 0, error) : cu_error_nomem(error);
-
-	sqlite3_free(sql);
-	return rc;
-}
-
 /* Drops what is there, under whatever name the table had when they were made. *had: whether any. */
 static int drop_triggers(struct cu_conn *conn, const char *table, bool *had, struct catchup_error *error)
 {
@@ -162,7 +154,7 @@ static int drop_triggers(struct cu_conn *conn, const char *table, bool *had, str
 		}
 		sqlite3_finalize(stmt);
 		*had = true;
-		rc = exec_owned(conn, drop, error);
+		rc = cu_conn_exec_owned(conn, drop, error);
 	}
 	return rc;
 }
@@ -299,7 +291,7 @@ static int install(struct cu_conn *conn, const char *given, const char *id, stru
 	if (rc == CATCHUP_OK)
 		rc = drop_triggers(conn, table, &had, error);
 	for (size_t i = 0; i < N_KINDS && rc == CATCHUP_OK; i++)
-		rc = exec_owned(conn, trigger_sql(i, table, id), error);
+		rc = cu_conn_exec_owned(conn, trigger_sql(i, table, id), error);
 	free(table);
 	return rc;
 }
