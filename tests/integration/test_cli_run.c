@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The commands on real databases: run to the end, run until a signal, status and wait beside it.
+ * The commands on real databases: run to the end, status and wait beside it. Signals are in
+ * test_cli_signals.c.
  */
 #include "program.h"
 
 #include <setjmp.h>
 #include <signal.h>
-#include <sqlite3.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
@@ -107,137 +106,6 @@ static void until_caught_up_does_all_rows_and_says_so(void **state)
 	/* Again: nothing to do. */
 	assert_int_equal(program_run(&p, "run", f->database, f->doubles, "--until-caught-up"), 0);
 	assert_non_null(strstr(p.err.text, "caught up: 0 rows in "));
-	program_free(&p);
-}
-
-static void a_signal_drains_and_ends_with_0(void **state)
-{
-	static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
-	struct fixture *f = *state;
-
-	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
-		struct program p = {0};
-		struct program w = {0};
-		char until[16];
-
-		insert_rows(f, 100);
-		snprintf(until, sizeof(until), "%zu", 100 * (i + 1));
-		program_start(&p, "run", f->database, f->doubles);
-		/* A consumer that has never run is not known to `wait`: ask again until it is. */
-		program_expect_err(&p, "started 1 consumer");
-		do {
-			program_free(&w);
-			program_run(&w, "wait", f->database, "--consumer", "doubles", "--until", until);
-		} while (w.exit_code == 2);
-		assert_int_equal(w.exit_code, 0);
-		program_free(&w);
-		program_signal(&p, signals[i]);
-		assert_int_equal(program_finish(&p), 0);
-		assert_non_null(strstr(p.err.text, "finishing the batch in hand"));
-		program_free(&p);
-		assert_int_equal(test_number(f->database, "SELECT count(*) FROM twice"), 100 * (i + 1));
-	}
-}
-
-/* Waits until somebody has the write lock. */
-static void await_lock(const char *database)
-{
-	const struct timespec pause = {.tv_nsec = 1000000};
-	sqlite3 *db;
-
-	assert_int_equal(sqlite3_open(database, &db), SQLITE_OK);
-	for (int i = 0; sqlite3_exec(db, "BEGIN IMMEDIATE; ROLLBACK", NULL, NULL, NULL) != SQLITE_BUSY; i++) {
-		assert_true(i < PATIENCE_MS);
-		nanosleep(&pause, NULL);
-	}
-	sqlite3_close(db);
-}
-
-static void the_second_signal_ends_at_once(void **state)
-{
-	struct fixture *f = *state;
-	struct program p = {0};
-	long long last;
-	int tries = 0;
-
-	/* One row that would take minutes; it is interrupted after --stop-ms only. */
-	test_write_file(f->slow, "-- name: slow\n-- source: numbers\n-- setup\n"
-				 "CREATE TABLE IF NOT EXISTS slowly(id INTEGER PRIMARY KEY, n);\n"
-				 "-- apply\nINSERT INTO slowly SELECT @max, count(*) + @last FROM (WITH RECURSIVE"
-				 " c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c LIMIT 100000000000)"
-				 " SELECT i FROM c);\n");
-	insert_rows(f, 10);
-	/* It has the lock for its lease, too: who is asked then has nothing in hand, and ends with 0. */
-	do {
-		program_free(&p);
-		program_start(&p, "run", f->database, f->slow, "--stop-ms", "3600000");
-		program_expect_err(&p, "started 1 consumer");
-		await_lock(f->database);
-		program_signal(&p, SIGTERM);
-		program_expect_err(&p, "a second signal ends at once");
-		program_signal(&p, SIGINT);
-	} while (program_finish(&p) == 0 && ++tries < 100);
-	assert_int_equal(p.exit_code, 128 + SIGINT);
-	program_free(&p);
-	last = test_number(f->database, "SELECT coalesce(max(last), 0) FROM catchup");
-	assert_int_equal(last, 0);
-}
-
-/* Wherever it meets the start: it drains, or it comes before there is anything to drain. */
-static void a_signal_during_start_is_not_lost(void **state)
-{
-	struct fixture *f = *state;
-
-	insert_rows(f, 1000);
-	for (int i = 0; i < 20; i++) {
-		struct program p = {0};
-		struct timespec pause = {.tv_nsec = i * 500000L};
-
-		program_start(&p, "run", f->database, f->doubles);
-		nanosleep(&pause, NULL);
-		program_signal(&p, SIGTERM);
-		program_finish(&p);
-		assert_true(p.exit_code == 0 || p.exit_code == 128 + SIGTERM);
-		program_free(&p);
-	}
-}
-
-/* timeout(1) sends the signal to the process and then to its group. What comes later is a second request,
- * also where it was this test that was slow: then it tries again. */
-static void the_same_signal_twice_at_once_is_one_request(void **state)
-{
-	struct fixture *f = *state;
-	struct program p = {0};
-	int in_time = 0;
-
-	insert_rows(f, 1000);
-	for (int i = 0; i < 100 && in_time < 5; i++) {
-		program_start(&p, "run", f->database, f->slow);
-		program_expect_err(&p, "started 1 consumer");
-		program_signal(&p, SIGTERM);
-		program_expect_err(&p, "finishing the batch in hand");
-		kill(p.pid, SIGTERM);
-		program_finish(&p);
-		assert_true(p.exit_code == 0 || p.exit_code == 128 + SIGTERM);
-		in_time += p.exit_code == 0;
-		program_free(&p);
-	}
-	assert_int_equal(in_time, 5);
-}
-
-static void an_ignored_hangup_stays_ignored(void **state)
-{
-	struct fixture *f = *state;
-	struct program p = {.ignore_hangup = true};
-
-	insert_rows(f, 10);
-	program_start(&p, "run", f->database, f->doubles);
-	program_expect_err(&p, "started 1 consumer");
-	program_signal(&p, SIGHUP);
-	program_signal(&p, SIGTERM);
-	assert_int_equal(program_finish(&p), 0);
-	assert_null(strstr(p.err.text, "SIGHUP"));
-	assert_non_null(strstr(p.err.text, "SIGTERM"));
 	program_free(&p);
 }
 
@@ -510,11 +378,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(until_caught_up_does_all_rows_and_says_so),
-		TEST(a_signal_drains_and_ends_with_0),
-		TEST(the_second_signal_ends_at_once),
-		TEST(a_signal_during_start_is_not_lost),
-		TEST(the_same_signal_twice_at_once_is_one_request),
-		TEST(an_ignored_hangup_stays_ignored),
 		TEST(a_stopped_consumer_gives_the_exit_code_and_the_others_go_on),
 		TEST(policies_and_workers_are_given_by_name),
 		TEST(status_shows_how_far_everybody_is),

@@ -194,7 +194,7 @@ static void a_full_disk_is_waited_for(void **state)
 	assert_int_equal(test_number(database, "SELECT count(*) FROM big"), 300);
 }
 
-/* "SIGTERM twice, SIGHUP, SIGPIPE, SIGSTOP and SIGCONT": the first two are in test_cli_run.c */
+/* "SIGTERM twice, SIGHUP, SIGPIPE, SIGSTOP and SIGCONT": the first two are in test_cli_signals.c */
 static void signals_that_are_no_request_do_no_harm(void **state)
 {
 	struct scene *s = *state;

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The program is asked to end: by each signal, once and twice, at once and during its start.
+ */
+#include "help.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+/* Each row costs about ten milliseconds, so that a backlog lasts and a batch can be met half done. */
+static const char slow[] = "-- name: slow\n-- source: numbers\n"
+			   "-- setup\n"
+			   "CREATE TABLE IF NOT EXISTS slowly(id INTEGER PRIMARY KEY, n);\n"
+			   "-- next\n"
+			   "SELECT id, n FROM numbers WHERE id > @last AND id <= @max ORDER BY id;\n"
+			   "-- row\n"
+			   "INSERT INTO slowly SELECT @id, count(*) FROM (WITH RECURSIVE c(i) AS"
+			   " (SELECT 1 UNION ALL SELECT i + 1 FROM c LIMIT 50000) SELECT i FROM c);\n";
+
+/* A source, and a consumer of it by its file. */
+static char *make(struct scene *s, const char *text)
+{
+	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
+	return scene_file(s, "consumer.sql", text);
+}
+
+static void a_signal_drains_and_ends_with_0(void **state)
+{
+	static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+	struct scene *s = *state;
+	char *copies = make(s, COPIES);
+
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+		struct program p = {0};
+		struct program w = {0};
+		char until[16];
+
+		scene_insert(s, 100);
+		snprintf(until, sizeof(until), "%zu", 100 * (i + 1));
+		program_start(&p, "run", s->database, copies);
+		/* A consumer that has never run is not known to `wait`: ask again until it is. */
+		program_expect_err(&p, "started 1 consumer");
+		do {
+			program_free(&w);
+			program_run(&w, "wait", s->database, "--consumer", "copies", "--until", until);
+		} while (w.exit_code == 2);
+		assert_int_equal(w.exit_code, 0);
+		program_free(&w);
+		program_signal(&p, signals[i]);
+		assert_int_equal(program_finish(&p), 0);
+		assert_non_null(strstr(p.err.text, "finishing the batch in hand"));
+		program_free(&p);
+		assert_int_equal(scene_number(s, "SELECT count(*) FROM copy"), 100 * (i + 1));
+	}
+}
+
+/* Waits until somebody has the write lock. */
+static void await_lock(const char *database)
+{
+	sqlite3 *db = help_connect(database);
+
+	sqlite3_busy_timeout(db, 0);
+	for (int i = 0; sqlite3_exec(db, "BEGIN IMMEDIATE; ROLLBACK", NULL, NULL, NULL) != SQLITE_BUSY; i++) {
+		assert_true(i < PATIENCE_MS);
+		help_pause();
+	}
+	sqlite3_close(db);
+}
+
+/* A set that would take minutes; it is interrupted after --stop-ms only. */
+static const char endless[] = "-- name: endless\n-- source: numbers\n-- setup\n"
+			      "CREATE TABLE IF NOT EXISTS slowly(id INTEGER PRIMARY KEY, n);\n"
+			      "-- apply\nINSERT INTO slowly SELECT @max, count(*) + @last FROM (WITH RECURSIVE"
+			      " c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c LIMIT 100000000000)"
+			      " SELECT i FROM c);\n";
+
+static void the_second_signal_ends_at_once(void **state)
+{
+	struct scene *s = *state;
+	char *file = make(s, endless);
+	struct program p = {0};
+	int tries = 0;
+
+	scene_insert(s, 10);
+	/* It has the lock for its lease, too: who is asked then has nothing in hand, and ends with 0. */
+	do {
+		program_free(&p);
+		program_start(&p, "run", s->database, file, "--stop-ms", "3600000");
+		program_expect_err(&p, "started 1 consumer");
+		await_lock(s->database);
+		program_signal(&p, SIGTERM);
+		program_expect_err(&p, "a second signal ends at once");
+		program_signal(&p, SIGINT);
+	} while (program_finish(&p) == 0 && ++tries < 100);
+	assert_int_equal(p.exit_code, 128 + SIGINT);
+	program_free(&p);
+	assert_int_equal(scene_number(s, "SELECT coalesce(max(last), 0) FROM catchup"), 0);
+}
+
+/* Wherever it meets the start: it drains, or it comes before there is anything to drain. */
+static void a_signal_during_start_is_not_lost(void **state)
+{
+	struct scene *s = *state;
+	char *copies = make(s, COPIES);
+
+	scene_insert(s, 1000);
+	for (int i = 0; i < 20; i++) {
+		struct program p = {0};
+		struct timespec pause = {.tv_nsec = i * 500000L};
+
+		program_start(&p, "run", s->database, copies);
+		nanosleep(&pause, NULL);
+		program_signal(&p, SIGTERM);
+		program_finish(&p);
+		assert_true(p.exit_code == 0 || p.exit_code == 128 + SIGTERM);
+		program_free(&p);
+	}
+}
+
+/* timeout(1) sends the signal to the process and then to its group. What comes later is a second request,
+ * also where it was this test that was slow: then it tries again. */
+static void the_same_signal_twice_at_once_is_one_request(void **state)
+{
+	struct scene *s = *state;
+	char *file = make(s, slow);
+	struct program p = {0};
+	int in_time = 0;
+
+	scene_insert(s, 1000);
+	for (int i = 0; i < 100 && in_time < 5; i++) {
+		program_start(&p, "run", s->database, file);
+		program_expect_err(&p, "started 1 consumer");
+		program_signal(&p, SIGTERM);
+		program_expect_err(&p, "finishing the batch in hand");
+		kill(p.pid, SIGTERM);
+		program_finish(&p);
+		assert_true(p.exit_code == 0 || p.exit_code == 128 + SIGTERM);
+		in_time += p.exit_code == 0;
+		program_free(&p);
+	}
+	assert_int_equal(in_time, 5);
+}
+
+static void an_ignored_hangup_stays_ignored(void **state)
+{
+	struct scene *s = *state;
+	char *copies = make(s, COPIES);
+	struct program p = {.ignore_hangup = true};
+
+	scene_insert(s, 10);
+	program_start(&p, "run", s->database, copies);
+	program_expect_err(&p, "started 1 consumer");
+	program_signal(&p, SIGHUP);
+	program_signal(&p, SIGTERM);
+	assert_int_equal(program_finish(&p), 0);
+	assert_null(strstr(p.err.text, "SIGHUP"));
+	assert_non_null(strstr(p.err.text, "SIGTERM"));
+	program_free(&p);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		SCENE_TEST(a_signal_drains_and_ends_with_0),
+		SCENE_TEST(the_second_signal_ends_at_once),
+		SCENE_TEST(a_signal_during_start_is_not_lost),
+		SCENE_TEST(the_same_signal_twice_at_once_is_one_request),
+		SCENE_TEST(an_ignored_hangup_stays_ignored),
+	};
+
+	return cmocka_run_group_tests_name("cli_signals", tests, NULL, NULL);
+}
