@@ -105,7 +105,7 @@ static inline void cu_context_begin_call(struct cu_context *context)
 	if (context->calls) {
 		uint64_t calls = atomic_load_explicit(context->calls, memory_order_relaxed);
 
-		atomic_store_explicit(context->calls, (calls | 1) + 2 * (calls & 1), memory_order_relaxed);
+		atomic_store_explicit(context->calls, (calls + 1) | 1, memory_order_relaxed);
 	}
 }
 int cu_context_explain(struct cu_context *context, const char *function, int result);

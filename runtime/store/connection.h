@@ -177,6 +177,12 @@ static inline void cu_conn_guard_enter(struct cu_conn *conn)
 	conn->guard.ddl = false;
 	conn->guard.denied[0] = '\0';
 }
+/* In between: another call of the same code, to whom nothing was refused yet. */
+static inline void cu_conn_guard_renew(struct cu_conn *conn)
+{
+	conn->guard.ddl = false;
+	conn->guard.denied[0] = '\0';
+}
 static inline void cu_conn_guard_leave(struct cu_conn *conn)
 {
 	CU_CHECK(conn->guard.active);

@@ -82,14 +82,6 @@ static int bad_id(struct cu_source *source, int64_t id, struct catchup_error *er
 	return cu_source_prefix(source, CATCHUP_CONSUMER, error);
 }
 
-/* Whether the row in hand is the next of the range. A rowid is an integer as it is. */
-static bool is_good(const struct cu_source *source, int64_t id)
-{
-	return id > source->seen && id <= source->max &&
-		(source->plain ||
-			sqlite3_column_type(source->next, source->id_index) == SQLITE_INTEGER);
-}
-
 /* The schema cannot change while the query runs, so the first row is the time to ask whether SQLite has
  * prepared it anew. */
 static int check_columns(struct cu_source *source, struct catchup_error *error)
@@ -105,15 +97,12 @@ static int check_columns(struct cu_source *source, struct catchup_error *error)
 		"that name any more", source->spec.consumer);
 }
 
-int cu_source_fetch_next(struct cu_source *source, int64_t *id, struct catchup_error *error)
+int cu_source_fetched_other(struct cu_source *source, int rc, int64_t *id, struct catchup_error *error)
 {
 	sqlite3_stmt *stmt = source->next;
 	int64_t value;
-	int rc;
 
-	CU_CHECK(source->fetching);
 	*id = 0;
-	rc = cu_conn_step_query(source->conn, stmt);
 	if (rc == SQLITE_DONE) {
 		/* Ends the read transaction now, whatever the caller does next. */
 		sqlite3_reset(stmt);
@@ -123,7 +112,7 @@ int cu_source_fetch_next(struct cu_source *source, int64_t *id, struct catchup_e
 		return cu_source_failed(source, stmt, "next query", error);
 	rc = source->seen == source->last ? check_columns(source, error) : CATCHUP_OK;
 	value = sqlite3_column_int64(stmt, source->id_index);
-	if (rc == CATCHUP_OK && is_good(source, value)) {
+	if (rc == CATCHUP_OK && cu_source_is_next(source, value)) {
 		source->seen = value;
 		*id = value;
 		return CATCHUP_OK;

@@ -95,9 +95,40 @@ int cu_source_count(struct cu_source *source, int64_t lo, int64_t limit, int64_t
  * message names consumer, query and id, and detail is 0: no row can be blamed, so no policy applies.
  */
 void cu_source_fetch_begin(struct cu_source *source, int64_t last, int64_t max);
-int cu_source_fetch_next(struct cu_source *source, int64_t *id, struct catchup_error *error);
+static inline int cu_source_fetch_next(
+	struct cu_source *source, int64_t *id, struct catchup_error *error);
 sqlite3_stmt *cu_source_row(struct cu_source *source); /* the row fetch_next stands on */
 void cu_source_fetch_end(struct cu_source *source);
+
+/* Whether the row in hand is the next of the range. A rowid is an integer as it is. */
+static inline bool cu_source_is_next(const struct cu_source *source, int64_t id)
+{
+	return id > source->seen && id <= source->max &&
+		(source->plain ||
+			sqlite3_column_type(source->next, source->id_index) == SQLITE_INTEGER);
+}
+
+/* The rest of fetch_next: the first row, the end, and what is wrong. rc: what the step returned. */
+int cu_source_fetched_other(
+	struct cu_source *source, int rc, int64_t *id, struct catchup_error *error);
+
+/* In line, since it is half of what is done for a row beside SQLite's part. */
+static inline int cu_source_fetch_next(
+	struct cu_source *source, int64_t *id, struct catchup_error *error)
+{
+	int rc;
+
+	CU_CHECK(source->fetching);
+	rc = cu_conn_step_query(source->conn, source->next);
+	if (rc == SQLITE_ROW && source->seen != source->last) {
+		*id = sqlite3_column_int64(source->next, source->id_index);
+		if (cu_source_is_next(source, *id)) {
+			source->seen = *id;
+			return CATCHUP_OK;
+		}
+	}
+	return cu_source_fetched_other(source, rc, id, error);
+}
 
 /* The first row of (lo, hi] whose column, as text, is the key of a dead letter of the consumer's; 0 for
  * none. The source is on the connection that writes the results. */

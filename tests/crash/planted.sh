@@ -180,7 +180,7 @@ s/if \(plan->config.requery && plan->since_fetch > 0 && !event->stopping\)/if (0
 s/plan->goal = plan->config.requery && plan->since_fetch > 0 \?.*/plan->goal = plan->available;/'
 
 plant 'rows in the wrong order are taken' store/fetch.c tests/unit/store/test_store_source '
-s/return id > source->seen && /return id > source->last \&\& /'
+s/cu_source_is_next\(source, value\)/value > source->last \&\& value <= source->max/'
 
 wait
 cat "$folder"/*.said

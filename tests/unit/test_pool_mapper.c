@@ -27,8 +27,9 @@ static _Atomic int deaf;        /* one does */
 static _Atomic int64_t held_at; /* `map` waits at ids above; 0: nowhere */
 static _Atomic int held;
 
-int __real_cu_source_fetch_next(struct cu_source *, int64_t *, struct catchup_error *);
-int __wrap_cu_source_fetch_next(struct cu_source *source, int64_t *id, struct catchup_error *error);
+int __real_cu_source_fetched_other(struct cu_source *, int, int64_t *, struct catchup_error *);
+int __wrap_cu_source_fetched_other(
+	struct cu_source *source, int rc, int64_t *id, struct catchup_error *error);
 void __real_cu_feed_rewind(struct cu_feed *, int64_t, uint32_t);
 void __wrap_cu_feed_rewind(struct cu_feed *feed, int64_t from, uint32_t epoch);
 void __real_cu_feed_pushed(struct cu_feed *, int64_t);
@@ -36,13 +37,15 @@ void __wrap_cu_feed_pushed(struct cu_feed *feed, int64_t hi);
 unsigned __real_cu_watch_wait(struct cu_watch *, int64_t);
 unsigned __wrap_cu_watch_wait(struct cu_watch *watch, int64_t deadline_ns);
 
-int __wrap_cu_source_fetch_next(struct cu_source *source, int64_t *id, struct catchup_error *error)
+/* Where the first row of each range is looked at. */
+int __wrap_cu_source_fetched_other(
+	struct cu_source *source, int rc, int64_t *id, struct catchup_error *error)
 {
 	if (atomic_load(&failing) > 0 && atomic_fetch_sub(&failing, 1) > 0) {
 		cu_error_set(error, CATCHUP_LOCKED, SQLITE_BUSY, "the test has locked it");
 		return CATCHUP_LOCKED;
 	}
-	return __real_cu_source_fetch_next(source, id, error);
+	return __real_cu_source_fetched_other(source, rc, id, error);
 }
 
 void __wrap_cu_feed_rewind(struct cu_feed *feed, int64_t from, uint32_t epoch)

@@ -200,36 +200,78 @@ static bool deliver_event(struct cu_follower *f, struct cu_event *event)
 	return true;
 }
 
-static bool deliver_row(struct cu_follower *f, struct cu_event *event)
+/* The row in hand comes behind one of the same key that is a dead letter: so it is one, too. */
+static bool deliver_parked(struct cu_follower *f, struct cu_event *event)
 {
-	sqlite3_stmt *row = cu_source_row(&f->rows);
-	int64_t id = f->plan.row;
-	bool parked = false;
-	int result;
-
-	if (f->keys_parked && cu_perform_park_behind(f, id, &parked) != CATCHUP_OK)
-		return cu_perform_fault(f, event, false, 0);
-	if (parked) {
-		event->outcome = CU_OUTCOME_PARKED;
-	} else {
-		cu_context_begin_call(&f->context);
-		cu_conn_guard_enter(f->writer);
-		result = f->definition->table.row(&f->context.public, f->state, row);
-		cu_conn_guard_leave(f->writer);
-		result = cu_context_result(&f->context, "row", result);
-		if (result == CATCHUP_ROW_FAILED) {
-			cu_perform_take_failure(f);
-			return cu_perform_fault(f, event, true, id);
-		}
-		if (cu_perform_transaction_gone(f))
-			return cu_perform_fault(f, event, true, id);
-		event->outcome =
-			result == CATCHUP_ROW_PASSED ? CU_OUTCOME_PASSED : CU_OUTCOME_APPLIED;
-	}
 	if (cu_source_fetch_next(&f->rows, &event->id, &f->fault) != CATCHUP_OK)
 		return cu_perform_fault(f, event, false, 0);
+	event->outcome = CU_OUTCOME_PARKED;
 	event->kind = CU_EVENT_DELIVERED;
 	return true;
+}
+
+/* The row that the statement stands on. What it returns is FAILED for whatever ended the transaction. */
+static inline int call_row(struct cu_follower *f, sqlite3_stmt *row)
+{
+	int result;
+
+	cu_context_begin_call(&f->context);
+	cu_conn_guard_renew(f->writer);
+	result = f->definition->table.row(&f->context.public, f->state, row);
+	result = cu_context_result(&f->context, "row", result);
+	if (result == CATCHUP_ROW_FAILED)
+		cu_perform_take_failure(f);
+	else if (cu_perform_transaction_gone(f))
+		result = CATCHUP_ROW_FAILED;
+	return result;
+}
+
+/* The row in hand and those that may follow without asking the plan: what is asked of a connection is
+ * asked once for all of them. */
+static bool deliver_rows(struct cu_follower *f, struct cu_event *event)
+{
+	struct cu_plan_run run = cu_plan_run(&f->plan, event->stopping);
+	sqlite3_stmt *row = cu_source_row(&f->rows);
+	int64_t next = 0;
+	int result, rc;
+
+	/* Behind a dead letter each row is looked at. */
+	if (f->keys_parked)
+		run.most = 0;
+	cu_conn_guard_enter(f->writer);
+	for (;;) {
+		rc = CATCHUP_OK;
+		result = call_row(f, row);
+		if (result != CATCHUP_ROW_FAILED)
+			rc = cu_source_fetch_next(&f->rows, &next, &f->fault);
+		if (result == CATCHUP_ROW_FAILED || rc != CATCHUP_OK || !cu_plan_run_goes_on(&run, next))
+			break;
+		run.rows++;
+		run.passed += result == CATCHUP_ROW_PASSED;
+		run.seen = run.row;
+		run.row = next;
+	}
+	cu_conn_guard_leave(f->writer);
+	cu_plan_ran(&f->plan, &run);
+	if (result == CATCHUP_ROW_FAILED)
+		return cu_perform_fault(f, event, true, run.row);
+	if (rc != CATCHUP_OK)
+		return cu_perform_fault(f, event, false, 0);
+	event->outcome = result == CATCHUP_ROW_PASSED ? CU_OUTCOME_PASSED : CU_OUTCOME_APPLIED;
+	event->id = next;
+	event->kind = CU_EVENT_DELIVERED;
+	if (cu_plan_wants_clock(&f->plan))
+		event->now_ns = cu_os_now_ns();
+	return true;
+}
+
+static bool deliver_row(struct cu_follower *f, struct cu_event *event)
+{
+	bool parked = false;
+
+	if (f->keys_parked && cu_perform_park_behind(f, f->plan.row, &parked) != CATCHUP_OK)
+		return cu_perform_fault(f, event, false, 0);
+	return parked ? deliver_parked(f, event) : deliver_rows(f, event);
 }
 
 bool cu_perform_deliver(struct cu_follower *f, struct cu_event *event)

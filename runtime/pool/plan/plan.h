@@ -265,20 +265,69 @@ static inline void cu_plan_delivered(struct cu_plan *plan, const struct cu_event
 }
 
 /*
- * The step that is taken most, without the rest of the machine: a row was delivered, and the next one
- * may follow in the same batch. True: it may, and the action is DELIVER again. False: nothing was
- * changed, cu_plan_step decides.
+ * The steps that are taken most, without the rest of the machine: rows that are delivered one after the
+ * other in the same batch. cu_plan_run says how many and how far, cu_plan_ran that they were. Where a
+ * run ends, nothing was changed by the row in hand, and cu_plan_step decides.
  */
+struct cu_plan_run {
+	uint32_t most; /* so many rows may be delivered and followed by another */
+	int64_t to;    /* that is not above this id */
+
+	/* filled by who delivers */
+	uint32_t rows; /* that were followed by another */
+	uint32_t passed, parked; /* of these; the others were applied */
+	int64_t seen;  /* the last of them */
+	int64_t row;   /* the one in hand now */
+};
+
+static inline struct cu_plan_run cu_plan_run(const struct cu_plan *plan, bool stopping)
+{
+	struct cu_plan_run run = {.to = plan->available, .seen = plan->seen, .row = plan->row};
+	uint32_t before_clock = plan->rows_since_clock + 1, before_full = plan->batch_rows + 1;
+
+	if (stopping || plan->alone || before_clock >= plan->clock_every ||
+		before_full >= plan->target_rows)
+		return run;
+	run.most = plan->clock_every - before_clock;
+	if (run.most > plan->target_rows - before_full)
+		run.most = plan->target_rows - before_full;
+	if (plan->barrier != 0 && run.to >= plan->barrier)
+		run.to = plan->barrier - 1;
+	return run;
+}
+
+/* Whether the row that has come after the one in hand belongs to the run; 0: there is none. */
+static inline bool cu_plan_run_goes_on(const struct cu_plan_run *run, int64_t id)
+{
+	return run->rows < run->most && id > run->row && id <= run->to;
+}
+
+static inline void cu_plan_ran(struct cu_plan *plan, const struct cu_plan_run *run)
+{
+	plan->batch_rows += run->rows;
+	plan->since_fetch += run->rows;
+	plan->rows_since_clock += run->rows;
+	plan->counts.offered += run->rows;
+	plan->counts.applied += run->rows - run->passed - run->parked;
+	plan->counts.passed += run->passed;
+	plan->counts.parked += run->parked;
+	plan->seen = plan->goal = run->seen;
+	plan->row = run->row;
+}
+
+/* The same for one row. True: the action is DELIVER again. */
 static inline bool cu_plan_goes_on(struct cu_plan *plan, const struct cu_event *event)
 {
-	if (event->kind != CU_EVENT_DELIVERED || event->stopping || plan->alone ||
-		event->id <= plan->row || event->id > plan->available ||
-		(plan->barrier != 0 && event->id >= plan->barrier) ||
-		plan->batch_rows + 1 >= plan->target_rows ||
-		plan->rows_since_clock + 1 >= plan->clock_every)
+	struct cu_plan_run run = cu_plan_run(plan, event->stopping);
+
+	if (event->kind != CU_EVENT_DELIVERED || !cu_plan_run_goes_on(&run, event->id))
 		return false;
-	plan->rows_since_clock++;
-	cu_plan_delivered(plan, event);
+	run.rows = 1;
+	run.passed = event->outcome == CU_OUTCOME_PASSED;
+	run.parked = event->outcome == CU_OUTCOME_PARKED;
+	run.seen = run.row;
+	run.row = event->id;
+	cu_plan_ran(plan, &run);
 	return true;
 }
 

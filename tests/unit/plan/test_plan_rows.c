@@ -66,6 +66,71 @@ static void a_batch_ends_when_its_time_is_up(void **state)
 		" fetch(3,4] begin row4 commit(3,4]");
 }
 
+/* The plan stands in a batch, with a row in hand. */
+static const struct cu_plan standing = {
+	.seen = 10,
+	.row = 11,
+	.available = 100,
+	.target_rows = 1000,
+	.batch_rows = 10,
+	.clock_every = 16,
+	.rows_since_clock = 3,
+};
+
+static void rows_run_up_to_the_next_look_at_the_clock(void **state)
+{
+	struct cu_plan plan = standing;
+	struct cu_plan_run run = cu_plan_run(&plan, false);
+
+	(void)state;
+	assert_int_equal(run.most, 12);
+	assert_false(cu_plan_wants_clock(&plan));
+	for (int64_t id = 20; cu_plan_run_goes_on(&run, id); id++) {
+		run.rows++;
+		run.passed += id % 3 == 0;
+		run.parked += id == 22;
+		run.seen = run.row;
+		run.row = id;
+	}
+	assert_int_equal(run.rows, 12);
+	cu_plan_ran(&plan, &run);
+	assert_true(cu_plan_wants_clock(&plan));
+	assert_int_equal(plan.seen, 30);
+	assert_int_equal(plan.goal, 30);
+	assert_int_equal(plan.row, 31);
+	assert_int_equal(plan.batch_rows, 22);
+	assert_int_equal(plan.since_fetch, 12);
+	assert_int_equal(plan.counts.offered, 12);
+	assert_int_equal(plan.counts.passed, 4);
+	assert_int_equal(plan.counts.parked, 1);
+	assert_int_equal(plan.counts.applied, 7);
+}
+
+static void a_run_goes_no_further_than_the_batch(void **state)
+{
+	struct cu_plan full = standing, barred = standing, alone = standing;
+	struct cu_plan_run run;
+
+	(void)state;
+	full.target_rows = 13;
+	assert_int_equal(cu_plan_run(&full, false).most, 2);
+	full.target_rows = 11;
+	assert_int_equal(cu_plan_run(&full, false).most, 0);
+	alone.alone = true;
+	assert_int_equal(cu_plan_run(&alone, false).most, 0);
+	assert_int_equal(cu_plan_run(&standing, true).most, 0);
+
+	run = cu_plan_run(&standing, false);
+	assert_true(cu_plan_run_goes_on(&run, 100));
+	assert_false(cu_plan_run_goes_on(&run, 101));
+	assert_false(cu_plan_run_goes_on(&run, 11));
+	assert_false(cu_plan_run_goes_on(&run, 0));
+	barred.barrier = 50;
+	run = cu_plan_run(&barred, false);
+	assert_true(cu_plan_run_goes_on(&run, 49));
+	assert_false(cu_plan_run_goes_on(&run, 50));
+}
+
 static void the_highest_id_of_all_is_processed(void **state)
 {
 	struct story *s = story_of(CU_PLAN_ROWS, "stop", 1);
@@ -209,6 +274,8 @@ int main(void)
 		cmocka_unit_test(an_empty_source_costs_nothing),
 		cmocka_unit_test(a_batch_holds_no_more_rows_than_allowed),
 		cmocka_unit_test(a_batch_ends_when_its_time_is_up),
+		cmocka_unit_test(rows_run_up_to_the_next_look_at_the_clock),
+		cmocka_unit_test(a_run_goes_no_further_than_the_batch),
 		cmocka_unit_test(the_highest_id_of_all_is_processed),
 		cmocka_unit_test(a_query_with_a_limit_is_asked_until_it_returns_nothing),
 		cmocka_unit_test(a_query_that_returns_nothing_moves_the_watermark_all_the_same),
