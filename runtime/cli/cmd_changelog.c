@@ -217,6 +217,6 @@ const struct cli_command cli_command_changelog_follow = {
 		 "SIGHUP, also when it has told of a gap: that is its output, and it has gone on.\n",
 	.examples = "  catchup changelog follow /var/lib/app/changelog --table users | jq .key\n"
 		    "  catchup changelog follow ctl.log --after-seq 1200 --count 10\n"
-		    "  catchup changelog follow ctl.log | jq 'if .out_of_sync then halt_error(6) else . end'\n",
+		    "  catchup changelog follow ctl.log | grep -m 1 '^{\"out_of_sync\"' && ./rebuild-cache\n",
 	.run = follow,
 };
