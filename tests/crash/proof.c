@@ -9,7 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/statvfs.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -101,6 +104,7 @@ struct proof_steps proof_steps_start(long total, long every_in_short)
 	return (struct proof_steps){
 		.total = total,
 		.every = number_of("PROOF_EVERY", proof_is_long() ? 1 : every_in_short),
+		.by = 1,
 	};
 }
 
@@ -110,12 +114,68 @@ bool proof_steps_next(struct proof_steps *steps, long *step)
 	/* Strides near the golden ratio leave no large hole, whenever it ends. */
 	long stride = taken * 618 / 1000 + 1;
 
-	if (steps->done >= taken || !proof_goes_on())
+	if (steps->next >= taken || !proof_goes_on())
 		return false;
 	while (common_divisor(stride, taken) != 1)
 		stride++;
-	*step = steps->done++ * stride % taken * steps->every;
+	*step = steps->next * stride % taken * steps->every;
+	steps->next += steps->by;
+	steps->done++;
 	return true;
+}
+
+struct share {
+	long done;
+	long counted;
+};
+
+static _Noreturn void take_share(struct proof_steps *mine, struct share *share,
+	void (*take)(struct proof_steps *, long *, void *), void *context)
+{
+	const struct rlimit no_core = {0, 0};
+
+	/* What fails here has no test to end: it ends the process. */
+	setrlimit(RLIMIT_CORE, &no_core);
+	setenv("CMOCKA_TEST_ABORT", "1", 1);
+	take(mine, &share->counted, context);
+	share->done = mine->done;
+	exit(0);
+}
+
+long proof_steps_take(struct proof_steps *steps,
+	void (*take)(struct proof_steps *mine, long *counted, void *context), void *context)
+{
+	long n = number_of("PROOF_AT_ONCE", 4), failed = 0, counted = 0;
+	size_t bytes = (size_t)n * sizeof(struct share);
+	struct share *shares =
+		mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	assert_true(n > 0 && shares != MAP_FAILED);
+	fflush(NULL);
+	for (long i = 0; i < n; i++) {
+		struct proof_steps mine = *steps;
+		pid_t pid = fork();
+
+		assert_true(pid >= 0);
+		mine.next = i;
+		mine.by = n;
+		if (pid == 0)
+			take_share(&mine, &shares[i], take, context);
+	}
+	for (long i = 0; i < n; i++) {
+		int status;
+
+		assert_true(wait(&status) > 0);
+		failed += !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+	}
+	for (long i = 0; i < n; i++) {
+		steps->done += shares[i].done;
+		counted += shares[i].counted;
+	}
+	munmap(shares, bytes);
+	if (failed > 0)
+		fail_msg("%ld of %ld processes that took the steps have failed", failed, n);
+	return counted;
 }
 
 void proof_use_memory(void)

@@ -6,6 +6,7 @@
  *	PROOF=long        the long tier; otherwise the short one
  *	PROOF_COUNT=N     so many rounds, whatever the tier
  *	PROOF_EVERY=N     every Nth of a list of steps, whatever the tier
+ *	PROOF_AT_ONCE=N   steps of such a list are taken by so many processes, otherwise by four
  *	PROOF_SEED=N      another seed; each proof prints the one it used
  *	PROOF_MINUTES=N   nothing more is begun after so many minutes; the result says how much was done
  *	PROOF_RECORD=FILE results are written there too, a line each
@@ -58,11 +59,21 @@ struct proof_steps {
 	long total; /* in the list */
 	long every;
 	long done;
+	long next;  /* in the order in which they are taken */
+	long by;    /* who takes every one takes 1, who is one of N takes N */
 };
 
 struct proof_steps proof_steps_start(long total, long every_in_short);
 /* The next step, 0 to total - 1; false: that was all. */
 bool proof_steps_next(struct proof_steps *steps, long *step);
+
+/*
+ * Takes the steps in some processes at once, since most of a step is waiting: `take` is called in each, with
+ * its share of them, and counts what it wants to be known, from 0. Returns the sum of what they counted. A
+ * process that fails fails the test. Forks, so no other thread may run.
+ */
+long proof_steps_take(struct proof_steps *steps,
+	void (*take)(struct proof_steps *mine, long *counted, void *context), void *context);
 
 /* Makes test folders in memory where there is room for them: who kills a process and not the machine
  * needs no disk, and is ten times as fast without one. Call it first. */

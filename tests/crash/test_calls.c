@@ -40,7 +40,7 @@ static const char *const kinds[] = {"pwrite64", "write", "fdatasync", "fsync", "
 
 /* Of the calls, in the short tier. */
 #define EVERY_KILLED 11
-#define EVERY_FAILING 17
+#define EVERY_FAILING 11
 
 enum stage { FRESH, RESUMED, STAGES };
 
@@ -50,7 +50,6 @@ struct scene {
 	long first[STAGES][N_KINDS]; /* the loader has made so many before main */
 	long most[STAGES][N_KINDS];  /* calls of the thread that makes most of them */
 	bool can_trace;
-	long cases, hit;
 };
 
 /* ---- files ----------------------------------------------------------------------------------- */
@@ -112,8 +111,6 @@ static int spoil(struct scene *s, enum stage stage, const char *kind, const char
 	snprintf(trace, sizeof(trace), "trace=%s", kind);
 	snprintf(inject, sizeof(inject), "inject=%s:%s", kind, how);
 	code = run(&p, folder, under);
-	s->cases++;
-	s->hit += code != 0;
 	if (code > 128 && code != 128 + SIGKILL)
 		fail_msg("%s: ended by signal %d: %s", inject, code - 128, p.err.text);
 	if (!world_verify(folder, WORLD_SQL_CLAIMS, code == 0, why, sizeof(why)))
@@ -259,52 +256,66 @@ static long list_sites(const struct scene *s, size_t kinds_below, long at, struc
 	return turn;
 }
 
-static void test_killed_at_system_calls(void **state)
+static void kill_at_some(struct proof_steps *steps, long *hit, void *scene)
 {
-	struct scene *s = *state;
-	struct proof_steps steps;
+	struct scene *s = scene;
 	struct site site = {0};
 	char how[64];
 	long step;
 
-	need_strace(s);
-	s->cases = s->hit = 0;
-	steps = proof_steps_start(list_sites(s, N_KINDS, 0, NULL), EVERY_KILLED);
-	while (proof_steps_next(&steps, &step)) {
+	while (proof_steps_next(steps, &step)) {
 		list_sites(s, N_KINDS, step, &site);
 		snprintf(how, sizeof(how), "signal=KILL:when=%ld", site.nth);
-		spoil(s, site.stage, kinds[site.kind], how);
+		*hit += spoil(s, site.stage, kinds[site.kind], how) != 0;
 	}
+}
+
+static void test_killed_at_system_calls(void **state)
+{
+	struct scene *s = *state;
+	struct proof_steps steps;
+	long hit;
+
+	need_strace(s);
+	steps = proof_steps_start(list_sites(s, N_KINDS, 0, NULL), EVERY_KILLED);
+	hit = proof_steps_take(&steps, kill_at_some, s);
 	proof_result("%ld of %ld system calls: the program died at %ld, and what it left was whole",
-		s->cases, steps.total, s->hit);
+		steps.done, steps.total, hit);
 	/* A call that is not reached a second time is the exception. */
-	assert_true(s->hit > s->cases / 2);
+	assert_true(hit > steps.done / 2);
+}
+
+static const char *const errors[] = {
+	"EIO", "ENOSPC", "EMFILE", "ENOMEM", "EACCES", "EINTR", "EDQUOT", "EPERM"};
+
+static void fail_at_some(struct proof_steps *steps, long *ended, void *scene)
+{
+	struct scene *s = scene;
+	long step, sites = list_sites(s, N_FAILING, 0, NULL);
+	struct site site = {0};
+	char how[64];
+
+	while (proof_steps_next(steps, &step)) {
+		list_sites(s, N_FAILING, step % sites, &site);
+		/* Once, or for a while: then the program has to wait. */
+		snprintf(how, sizeof(how), "error=%s:when=%ld..%ld", errors[step / sites], site.nth,
+			site.nth + steps->done % 2 * 4);
+		*ended += spoil(s, site.stage, kinds[site.kind], how) != 0;
+	}
 }
 
 static void test_failing_system_calls(void **state)
 {
-	static const char *const errors[] = {
-		"EIO", "ENOSPC", "EMFILE", "ENOMEM", "EACCES", "EINTR", "EDQUOT", "EPERM"};
 	const long n_errors = proof_is_long() ? sizeof(errors) / sizeof(errors[0]) : 2;
 	struct scene *s = *state;
 	struct proof_steps steps;
-	struct site site = {0};
-	long step, sites, ended = 0;
-	char how[64];
+	long ended;
 
 	need_strace(s);
-	s->cases = s->hit = 0;
-	sites = list_sites(s, N_FAILING, 0, NULL);
-	steps = proof_steps_start(sites * n_errors, EVERY_FAILING);
-	while (proof_steps_next(&steps, &step)) {
-		list_sites(s, N_FAILING, step % sites, &site);
-		/* Once, or for a while: then the program has to wait. */
-		snprintf(how, sizeof(how), "error=%s:when=%ld..%ld", errors[step / sites], site.nth,
-			site.nth + s->cases % 2 * 4);
-		ended += spoil(s, site.stage, kinds[site.kind], how) != 0;
-	}
+	steps = proof_steps_start(list_sites(s, N_FAILING, 0, NULL) * n_errors, EVERY_FAILING);
+	ended = proof_steps_take(&steps, fail_at_some, s);
 	proof_result("%ld of %ld failing system calls (%ld errors): %ld runs ended with an error, %ld went on",
-		s->cases, steps.total, n_errors, ended, s->cases - ended);
+		steps.done, steps.total, n_errors, ended, steps.done - ended);
 }
 
 int main(void)
