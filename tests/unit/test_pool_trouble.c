@@ -19,6 +19,7 @@
 static _Atomic int unreadable;  /* the source is locked */
 static _Atomic int unwritable;  /* what is wrong cannot be stored */
 static _Atomic int refused;     /* so often it could not */
+static _Atomic int64_t patience; /* how long storing it would have waited for a lock */
 static _Atomic int opened;      /* connections that write */
 static _Atomic int doubtful;    /* the next commit fails: 1: it is undone; 2: it is done all the same */
 static _Atomic int failure;     /* what the consumer fails with; 0: nothing */
@@ -47,6 +48,8 @@ int __wrap_cu_source_newest(struct cu_source *source, int64_t *newest, bool *emp
 int __wrap_cu_ledger_save_trouble(struct cu_ledger *ledger, const struct cu_trouble *trouble,
 	struct catchup_error *error)
 {
+	if (trouble->code != CATCHUP_OK)
+		atomic_store(&patience, ledger->conn->busy_ms);
 	if (trouble->code != CATCHUP_OK && atomic_load(&unwritable)) {
 		atomic_fetch_add(&refused, 1);
 		return cu_error_set(error, CATCHUP_FULL, SQLITE_FULL, "the test has no room");
@@ -192,12 +195,29 @@ static void what_cannot_be_stored_is_stored_as_soon_as_it_can(void **state)
 		assert_int_equal(seen_state(s, NULL, 0), CATCHUP_STATE_RUNNING);
 		atomic_store(&unwritable, 0);
 		seen(s, CATCHUP_STATE_PAUSED, i == 0 ? "the test says so (full)" : "the test says so (io)");
+		assert_int_equal(atomic_load(&patience), 0);
 		atomic_store(&failure, 0);
 		assert_ok(catchup_wait(c, -1, &error));
 		seen(s, CATCHUP_STATE_CAUGHT_UP, " ()");
 		stop(c, &log);
 		sql_run(s->database, "DELETE FROM catchup");
 	}
+}
+
+/* It is tried once: another program may have the lock just then. */
+static void why_it_stopped_waits_for_a_lock(void **state)
+{
+	struct scratch *s = *state;
+	struct kept_log log;
+	struct catchup *c;
+
+	atomic_store(&failure, SQLITE_CONSTRAINT);
+	c = start(s, &log);
+	seen(s, CATCHUP_STATE_STOPPED, "the test says so (row)");
+	assert_true(atomic_load(&patience) > 0);
+	atomic_store(&failure, 0);
+	catchup_close(c);
+	cu_mutex_finish(&log.mu);
 }
 
 /* Nobody knows whether such a commit is there: the connection is closed, and a fresh one is asked for the
@@ -232,6 +252,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SCRATCH_TEST(a_source_that_cannot_be_read_pauses_who_follows_it),
 		SCRATCH_TEST(what_cannot_be_stored_is_stored_as_soon_as_it_can),
+		SCRATCH_TEST(why_it_stopped_waits_for_a_lock),
 		SCRATCH_TEST(a_failed_sync_is_final_for_its_connection),
 	};
 

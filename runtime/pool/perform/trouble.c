@@ -5,8 +5,9 @@
  *
  * What cannot be stored, because the disk is full or the file is locked, is owed: it is tried again at
  * each pause, without waiting for a lock, and on the fresh connection after an I/O error, since the old
- * one is not written to any more. What is stored is cleared in the transaction of the next commit, or
- * when there is nothing left to do; what an earlier process has stored stays until then, too.
+ * one is not written to any more. Why it has stopped is tried once, so that waits. What is stored is
+ * cleared in the transaction of the next commit, or when there is nothing left to do; what an earlier
+ * process has stored stays until then, too.
  */
 #include "pool/perform/perform.h"
 #include "pool/perform/share.h"
@@ -69,8 +70,9 @@ static void note_recovery(struct cu_follower *f)
 
 /* ---- in the results database ------------------------------------------------------------------- */
 
-/* Never waits for a lock: whoever has it would keep us from nothing but from saying so. */
-static bool store(struct cu_follower *f, const struct cu_trouble *trouble)
+/* wait: for a lock, as long as every commit does. Who goes on does not: whoever has it would keep us from
+ * nothing but from saying so. */
+static bool store(struct cu_follower *f, const struct cu_trouble *trouble, bool wait)
 {
 	int64_t busy_ms = f->writer->busy_ms;
 	int rc;
@@ -78,7 +80,8 @@ static bool store(struct cu_follower *f, const struct cu_trouble *trouble)
 	if (cu_share_is_spoiled(f, NULL))
 		return false;
 	cu_turn_take(f);
-	f->writer->busy_ms = 0;
+	if (!wait)
+		f->writer->busy_ms = 0;
 	rc = cu_ledger_save_trouble(&f->ledger, trouble, NULL);
 	f->writer->busy_ms = busy_ms;
 	cu_turn_give(f, 0);
@@ -89,11 +92,11 @@ static bool clear(struct cu_follower *f)
 {
 	const struct cu_trouble none = {.fence = f->plan.fence};
 
-	return store(f, &none);
+	return store(f, &none, false);
 }
 
 /* What is noted in memory. */
-static void store_noted(struct cu_follower *f)
+static void store_noted(struct cu_follower *f, bool wait)
 {
 	const struct cu_progress *p = &f->progress; /* which no other thread writes */
 	const struct cu_trouble trouble = {
@@ -106,7 +109,7 @@ static void store_noted(struct cu_follower *f)
 		.fence = f->plan.fence,
 	};
 
-	if (!store(f, &trouble))
+	if (!store(f, &trouble, wait))
 		return;
 	f->trouble_owed = false;
 	f->trouble_stored = CU_TROUBLE_OURS;
@@ -147,7 +150,7 @@ void cu_trouble_pause(struct cu_follower *f, int64_t until_ns)
 			f->fault.message, until);
 	}
 	if (f->trouble_owed && may_write(f) && until_ns - f->trouble_since_ns >= BRIEF_NS)
-		store_noted(f);
+		store_noted(f, false);
 }
 
 int cu_trouble_begin(struct cu_follower *f)
@@ -160,7 +163,7 @@ int cu_trouble_begin(struct cu_follower *f)
 		if (stored)
 			f->trouble_stored = CU_TROUBLE_EARLIER;
 	} else if (f->trouble_owed) {
-		store_noted(f);
+		store_noted(f, false);
 	}
 	return rc;
 }
@@ -208,8 +211,9 @@ void cu_trouble_stop(struct cu_follower *f, int64_t row)
 {
 	f->fault_row = row;
 	note(f, CATCHUP_STATE_STOPPED, &f->fault);
+	/* A lock that it stopped for has been waited for. */
 	if (f->writer)
-		store_noted(f);
+		store_noted(f, cu_perform_fault_of(f, &f->fault) != CU_FAULT_BUSY);
 }
 
 void cu_trouble_leave(struct cu_follower *f)
