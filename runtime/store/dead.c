@@ -12,17 +12,16 @@ int cu_ledger_add_dead(struct cu_ledger *ledger, const struct cu_dead_letter *le
 {
 	const char *message = letter->message ? letter->message : "";
 	sqlite3_stmt *stmt;
-	int rc = cu_ledger_ready(ledger, &ledger->dead_add,
+	int rc = cu_ledger_book(ledger, CU_BOOK_DEAD_ADD,
 		"INSERT INTO main.catchup_dead(consumer, id, key, code, message, attempts, first_ms, last_ms,"
 		" event) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8) ON CONFLICT(consumer, id) DO UPDATE SET"
 		" key = ?3, code = ?4, message = ?5, attempts = attempts + ?6, last_ms = ?7, event = ?8",
-		error);
+		&stmt, error);
 
 	if (rc != CATCHUP_OK)
 		return rc;
 	/* It commits with the watermark that passes the row, or not at all. */
 	CU_CHECK(cu_conn_in_transaction(ledger->conn));
-	stmt = ledger->dead_add;
 	sqlite3_bind_int64(stmt, 2, letter->id);
 	sqlite3_bind_int(stmt, 4, letter->code);
 	sqlite3_bind_int64(stmt, 6, letter->attempts);
@@ -43,17 +42,19 @@ int cu_ledger_add_dead(struct cu_ledger *ledger, const struct cu_dead_letter *le
 
 int cu_ledger_has_dead_keys(struct cu_ledger *ledger, bool *has, struct catchup_error *error)
 {
-	int rc = cu_ledger_ready(ledger, &ledger->dead_keys,
-		"SELECT 1 FROM main.catchup_dead WHERE consumer = ?1 AND key IS NOT NULL LIMIT 1", error);
+	sqlite3_stmt *stmt;
+	int rc = cu_ledger_book(ledger, CU_BOOK_DEAD_KEYS,
+		"SELECT 1 FROM main.catchup_dead WHERE consumer = ?1 AND key IS NOT NULL LIMIT 1", &stmt,
+		error);
 
 	*has = false;
 	if (rc != CATCHUP_OK)
 		return rc;
-	rc = sqlite3_step(ledger->dead_keys);
+	rc = sqlite3_step(stmt);
 	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
-		return cu_ledger_failed(ledger, ledger->dead_keys, "looking for dead letters", error);
+		return cu_ledger_failed(ledger, stmt, "looking for dead letters", error);
 	*has = rc == SQLITE_ROW;
-	sqlite3_reset(ledger->dead_keys);
+	sqlite3_reset(stmt);
 	return CATCHUP_OK;
 }
 
@@ -61,13 +62,12 @@ int cu_ledger_has_dead_key(struct cu_ledger *ledger, const char *key, size_t key
 	struct catchup_error *error)
 {
 	sqlite3_stmt *stmt;
-	int rc = cu_ledger_ready(ledger, &ledger->dead_has,
-		"SELECT 1 FROM main.catchup_dead WHERE consumer = ?1 AND key = ?2 LIMIT 1", error);
+	int rc = cu_ledger_book(ledger, CU_BOOK_DEAD_HAS,
+		"SELECT 1 FROM main.catchup_dead WHERE consumer = ?1 AND key = ?2 LIMIT 1", &stmt, error);
 
 	*has = false;
 	if (rc != CATCHUP_OK)
 		return rc;
-	stmt = ledger->dead_has;
 	rc = cu_ledger_bind_text(ledger, stmt, 2, key, key_bytes, error);
 	if (rc != CATCHUP_OK)
 		return rc;

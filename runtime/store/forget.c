@@ -75,7 +75,6 @@ static int in_file(const char *path, const char *consumer,
 		rc = cu_ledger_open(&ledger, &conn, consumer, error);
 	if (rc == CATCHUP_OK)
 		rc = forget(&ledger, error);
-	cu_ledger_close(&ledger);
 	cu_conn_close(&conn);
 	return rc;
 }

@@ -81,10 +81,10 @@ static void copy_text(char *to, size_t bytes, sqlite3_stmt *stmt, int column)
 /* All zero for a consumer that nobody has ever leased. */
 static int read_lease(struct cu_ledger *ledger, struct lease *lease, struct catchup_error *error)
 {
-	sqlite3_stmt *stmt = NULL;
-	int rc = cu_ledger_ready(ledger, &stmt,
+	sqlite3_stmt *stmt;
+	int rc = cu_ledger_book(ledger, CU_BOOK_LEASE_READ,
 		"SELECT fence, owner, boot, pid, start, instance, space, expires_ns"
-		" FROM main.catchup_lease WHERE name = ?1", error);
+		" FROM main.catchup_lease WHERE name = ?1", &stmt, error);
 
 	memset(lease, 0, sizeof(*lease));
 	if (rc != CATCHUP_OK)
@@ -100,19 +100,20 @@ static int read_lease(struct cu_ledger *ledger, struct lease *lease, struct catc
 		lease->holder.space = sqlite3_column_int64(stmt, 6);
 		lease->expires_ns = sqlite3_column_int64(stmt, 7);
 	}
-	rc = rc == SQLITE_ROW || rc == SQLITE_DONE ? CATCHUP_OK
-		: cu_ledger_failed(ledger, stmt, "reading the lease", error);
-	sqlite3_finalize(stmt);
-	return rc;
+	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+		return cu_ledger_failed(ledger, stmt, "reading the lease", error);
+	sqlite3_reset(stmt);
+	return CATCHUP_OK;
 }
 
 static int write_lease(struct cu_ledger *ledger, const struct lease *lease,
 	struct catchup_error *error)
 {
-	sqlite3_stmt *stmt = NULL;
-	int rc = cu_ledger_ready(ledger, &stmt,
+	sqlite3_stmt *stmt;
+	int rc = cu_ledger_book(ledger, CU_BOOK_LEASE_WRITE,
 		"INSERT OR REPLACE INTO main.catchup_lease(name, fence, owner, boot, pid, start, instance,"
-		" space, expires_ns) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)", error);
+		" space, expires_ns) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)", &stmt,
+		error);
 
 	if (rc != CATCHUP_OK)
 		return rc;
@@ -129,7 +130,9 @@ static int write_lease(struct cu_ledger *ledger, const struct lease *lease,
 			ledger, stmt, 4, lease->holder.boot, strlen(lease->holder.boot), error);
 	if (rc == CATCHUP_OK)
 		rc = cu_ledger_run(ledger, stmt, "taking the lease", NULL, error);
-	sqlite3_finalize(stmt);
+	/* The texts are the caller's. */
+	sqlite3_bind_null(stmt, 3);
+	sqlite3_bind_null(stmt, 4);
 	return rc;
 }
 
@@ -191,9 +194,11 @@ static int set_expiry(struct cu_ledger *ledger, int64_t fence, int64_t expires_n
 	struct catchup_error *error)
 {
 	struct cu_own_transaction t;
+	sqlite3_stmt *stmt;
 	int changes = 0;
-	int rc = cu_ledger_ready(ledger, &ledger->lease_renew,
-		"UPDATE main.catchup_lease SET expires_ns = ?3 WHERE name = ?1 AND fence = ?2", error);
+	int rc = cu_ledger_book(ledger, CU_BOOK_LEASE_RENEW,
+		"UPDATE main.catchup_lease SET expires_ns = ?3 WHERE name = ?1 AND fence = ?2", &stmt,
+		error);
 
 	*lost = false;
 	if (rc != CATCHUP_OK)
@@ -202,9 +207,9 @@ static int set_expiry(struct cu_ledger *ledger, int64_t fence, int64_t expires_n
 	rc = cu_own_begin(&t, ledger->conn, error);
 	if (rc != CATCHUP_OK)
 		return rc;
-	sqlite3_bind_int64(ledger->lease_renew, 2, fence);
-	sqlite3_bind_int64(ledger->lease_renew, 3, expires_ns);
-	rc = cu_ledger_run(ledger, ledger->lease_renew, "renewing the lease", &changes, error);
+	sqlite3_bind_int64(stmt, 2, fence);
+	sqlite3_bind_int64(stmt, 3, expires_ns);
+	rc = cu_ledger_run(ledger, stmt, "renewing the lease", &changes, error);
 	rc = cu_own_end(&t, rc, error);
 	*lost = rc == CATCHUP_OK && changes == 0;
 	return rc;

@@ -89,10 +89,8 @@ int cu_ledger_ready(struct cu_ledger *ledger, sqlite3_stmt **stmt, const char *s
 {
 	cu_conn_check_owner(ledger->conn);
 	CU_CHECK(!ledger->conn->guard.active);
-	if (*stmt)
-		return CATCHUP_OK;
-	if (sqlite3_prepare_v3(ledger->conn->db, sql, -1, SQLITE_PREPARE_PERSISTENT, stmt, NULL) !=
-			SQLITE_OK ||
+	if ((!*stmt && sqlite3_prepare_v3(ledger->conn->db, sql, -1, SQLITE_PREPARE_PERSISTENT, stmt,
+			       NULL) != SQLITE_OK) ||
 		sqlite3_bind_text(*stmt, 1, ledger->name, -1, SQLITE_STATIC) != SQLITE_OK) {
 		int rc = cu_ledger_failed(ledger, NULL, "preparing the bookkeeping", error);
 
@@ -101,6 +99,15 @@ int cu_ledger_ready(struct cu_ledger *ledger, sqlite3_stmt **stmt, const char *s
 		return rc;
 	}
 	return CATCHUP_OK;
+}
+
+int cu_ledger_book(struct cu_ledger *ledger, enum cu_book book, const char *sql, sqlite3_stmt **stmt,
+	struct catchup_error *error)
+{
+	int rc = cu_ledger_ready(ledger, &ledger->conn->books[book], sql, error);
+
+	*stmt = ledger->conn->books[book];
+	return rc;
 }
 
 int cu_ledger_bind_text(struct cu_ledger *ledger, sqlite3_stmt *stmt, int parameter, const char *text,
@@ -234,63 +241,61 @@ int cu_ledger_create_tables(struct cu_conn *conn, struct catchup_error *error)
 
 /* ---- watermark and counters --------------------------------------------------------------- */
 
+static int book_load(struct cu_ledger *ledger, sqlite3_stmt **stmt, struct catchup_error *error)
+{
+	return cu_ledger_book(ledger, CU_BOOK_LOAD, "SELECT last FROM main.catchup WHERE name = ?1",
+		stmt, error);
+}
+
+static int book_save(struct cu_ledger *ledger, sqlite3_stmt **stmt, struct catchup_error *error)
+{
+	return cu_ledger_book(ledger, CU_BOOK_SAVE,
+		"UPDATE main.catchup SET last = ?2 WHERE name = ?1 AND last = ?3 AND (?4 = 0 OR"
+		" ?4 = (SELECT fence FROM main.catchup_lease WHERE name = ?1))", stmt, error);
+}
+
+static int book_count(struct cu_ledger *ledger, sqlite3_stmt **stmt, struct catchup_error *error)
+{
+	return cu_ledger_book(ledger, CU_BOOK_COUNT,
+		"INSERT INTO main.catchup_state(name, offered, applied, passed, parked, retries,"
+		" updated_ms, counted, counted_from, counted_to, in_hand)"
+		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?2, ?8, ?9, max(?10, 0))"
+		" ON CONFLICT(name) DO UPDATE SET offered = offered + ?2, applied = applied + ?3,"
+		" passed = passed + ?4, parked = parked + ?5, retries = retries + ?6,"
+		" updated_ms = ?7, counted = CASE counted_to WHEN ?8 THEN counted ELSE 0 END + ?2,"
+		" counted_from = CASE counted_to WHEN ?8 THEN counted_from ELSE ?8 END,"
+		" counted_to = ?9, in_hand = CASE WHEN ?10 < 0 THEN in_hand ELSE ?10 END", stmt, error);
+}
+
 int cu_ledger_open(struct cu_ledger *ledger, struct cu_conn *conn, const char *name,
 	struct catchup_error *error)
 {
+	sqlite3_stmt *stmt;
 	int rc;
 
-	memset(ledger, 0, sizeof(*ledger));
 	ledger->conn = conn;
 	ledger->name = name;
 	/* What every batch needs is prepared now, so that a foreign table is found at start. */
-	rc = cu_ledger_ready(ledger, &ledger->load, "SELECT last FROM main.catchup WHERE name = ?1",
-		error);
+	rc = book_load(ledger, &stmt, error);
 	if (rc == CATCHUP_OK)
-		rc = cu_ledger_ready(ledger, &ledger->save,
-			"UPDATE main.catchup SET last = ?2 WHERE name = ?1 AND last = ?3 AND (?4 = 0 OR"
-			" ?4 = (SELECT fence FROM main.catchup_lease WHERE name = ?1))", error);
+		rc = book_save(ledger, &stmt, error);
 	if (rc == CATCHUP_OK)
-		rc = cu_ledger_ready(ledger, &ledger->count,
-			"INSERT INTO main.catchup_state(name, offered, applied, passed, parked, retries,"
-			" updated_ms, counted, counted_from, counted_to, in_hand)"
-			" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?2, ?8, ?9, max(?10, 0))"
-			" ON CONFLICT(name) DO UPDATE SET offered = offered + ?2, applied = applied + ?3,"
-			" passed = passed + ?4, parked = parked + ?5, retries = retries + ?6,"
-			" updated_ms = ?7, counted = CASE counted_to WHEN ?8 THEN counted ELSE 0 END + ?2,"
-			" counted_from = CASE counted_to WHEN ?8 THEN counted_from ELSE ?8 END,"
-			" counted_to = ?9, in_hand = CASE WHEN ?10 < 0 THEN in_hand ELSE ?10 END", error);
-	if (rc != CATCHUP_OK)
-		cu_ledger_close(ledger);
+		rc = book_count(ledger, &stmt, error);
 	return rc;
-}
-
-void cu_ledger_close(struct cu_ledger *ledger)
-{
-	sqlite3_finalize(ledger->load);
-	sqlite3_finalize(ledger->save);
-	sqlite3_finalize(ledger->first);
-	sqlite3_finalize(ledger->count);
-	sqlite3_finalize(ledger->state);
-	sqlite3_finalize(ledger->dead_add);
-	sqlite3_finalize(ledger->dead_has);
-	sqlite3_finalize(ledger->dead_keys);
-	sqlite3_finalize(ledger->mark);
-	sqlite3_finalize(ledger->lease_renew);
-	sqlite3_finalize(ledger->attempt);
-	sqlite3_finalize(ledger->unmark);
-	memset(ledger, 0, sizeof(*ledger));
 }
 
 int cu_ledger_load(struct cu_ledger *ledger, int64_t *watermark, struct catchup_error *error)
 {
-	int rc;
+	sqlite3_stmt *stmt;
+	int rc = book_load(ledger, &stmt, error);
 
-	cu_conn_check_owner(ledger->conn);
-	rc = sqlite3_step(ledger->load);
+	if (rc != CATCHUP_OK)
+		return rc;
+	rc = sqlite3_step(stmt);
 	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
-		return cu_ledger_failed(ledger, ledger->load, "reading the watermark", error);
-	*watermark = rc == SQLITE_ROW ? sqlite3_column_int64(ledger->load, 0) : 0;
-	sqlite3_reset(ledger->load);
+		return cu_ledger_failed(ledger, stmt, "reading the watermark", error);
+	*watermark = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : 0;
+	sqlite3_reset(stmt);
 	return CATCHUP_OK;
 }
 
@@ -298,23 +303,27 @@ int cu_ledger_load(struct cu_ledger *ledger, int64_t *watermark, struct catchup_
 static int save_first(struct cu_ledger *ledger, int64_t next, int64_t fence, int *changes,
 	struct catchup_error *error)
 {
-	int rc = cu_ledger_ready(ledger, &ledger->first,
+	sqlite3_stmt *stmt;
+	int rc = cu_ledger_book(ledger, CU_BOOK_FIRST,
 		"INSERT INTO main.catchup(name, last) SELECT ?1, ?2 WHERE ?3 = 0 OR"
 		" ?3 = (SELECT fence FROM main.catchup_lease WHERE name = ?1)"
-		" ON CONFLICT(name) DO NOTHING", error);
+		" ON CONFLICT(name) DO NOTHING", &stmt, error);
 
 	if (rc != CATCHUP_OK)
 		return rc;
-	sqlite3_bind_int64(ledger->first, 2, next);
-	sqlite3_bind_int64(ledger->first, 3, fence);
-	return cu_ledger_run(ledger, ledger->first, "saving the first watermark", changes, error);
+	sqlite3_bind_int64(stmt, 2, next);
+	sqlite3_bind_int64(stmt, 3, fence);
+	return cu_ledger_run(ledger, stmt, "saving the first watermark", changes, error);
 }
 
 static int add_counts(struct cu_ledger *ledger, int64_t from, int64_t to,
 	const struct cu_counts *add, struct catchup_error *error)
 {
-	sqlite3_stmt *stmt = ledger->count;
+	sqlite3_stmt *stmt;
+	int rc = book_count(ledger, &stmt, error);
 
+	if (rc != CATCHUP_OK)
+		return rc;
 	sqlite3_bind_int64(stmt, 2, add->offered);
 	sqlite3_bind_int64(stmt, 3, add->applied);
 	sqlite3_bind_int64(stmt, 4, add->passed);
@@ -345,16 +354,19 @@ static int add_vanished(struct cu_ledger *ledger, int64_t vanished, struct catch
 static int move_watermark(struct cu_ledger *ledger, int64_t expected, int64_t next, int64_t fence,
 	bool *lost, struct catchup_error *error)
 {
-	int changes = 0, rc;
+	sqlite3_stmt *stmt;
+	int changes = 0;
+	int rc = book_save(ledger, &stmt, error);
 
-	cu_conn_check_owner(ledger->conn);
-	CU_CHECK(cu_conn_in_transaction(ledger->conn) && !ledger->conn->guard.active);
-	CU_CHECK(expected >= 0 && next >= 0 && fence >= 0);
 	*lost = false;
-	sqlite3_bind_int64(ledger->save, 2, next);
-	sqlite3_bind_int64(ledger->save, 3, expected);
-	sqlite3_bind_int64(ledger->save, 4, fence);
-	rc = cu_ledger_run(ledger, ledger->save, "saving the watermark", &changes, error);
+	if (rc != CATCHUP_OK)
+		return rc;
+	CU_CHECK(cu_conn_in_transaction(ledger->conn));
+	CU_CHECK(expected >= 0 && next >= 0 && fence >= 0);
+	sqlite3_bind_int64(stmt, 2, next);
+	sqlite3_bind_int64(stmt, 3, expected);
+	sqlite3_bind_int64(stmt, 4, fence);
+	rc = cu_ledger_run(ledger, stmt, "saving the watermark", &changes, error);
 	if (rc == CATCHUP_OK && changes == 0 && expected == 0)
 		rc = save_first(ledger, next, fence, &changes, error);
 	*lost = rc == CATCHUP_OK && changes == 0;
@@ -390,16 +402,17 @@ int cu_ledger_restart(struct cu_ledger *ledger, int64_t expected, int64_t next, 
 int cu_ledger_save_mark(struct cu_ledger *ledger, int64_t id, int64_t hash,
 	struct catchup_error *error)
 {
-	int rc = cu_ledger_ready(ledger, &ledger->mark,
+	sqlite3_stmt *stmt;
+	int rc = cu_ledger_book(ledger, CU_BOOK_MARK,
 		"INSERT INTO main.catchup_state(name, mark_id, mark_hash) VALUES (?1, ?2, ?3)"
-		" ON CONFLICT(name) DO UPDATE SET mark_id = ?2, mark_hash = ?3", error);
+		" ON CONFLICT(name) DO UPDATE SET mark_id = ?2, mark_hash = ?3", &stmt, error);
 
 	if (rc != CATCHUP_OK)
 		return rc;
 	CU_CHECK(cu_conn_in_transaction(ledger->conn));
-	sqlite3_bind_int64(ledger->mark, 2, id);
-	sqlite3_bind_int64(ledger->mark, 3, hash);
-	return cu_ledger_run(ledger, ledger->mark, "saving the fingerprint", NULL, error);
+	sqlite3_bind_int64(stmt, 2, id);
+	sqlite3_bind_int64(stmt, 3, hash);
+	return cu_ledger_run(ledger, stmt, "saving the fingerprint", NULL, error);
 }
 
 int cu_ledger_load_mark(struct cu_ledger *ledger, int64_t *id, int64_t *hash, bool *known,
@@ -427,19 +440,19 @@ int cu_ledger_load_mark(struct cu_ledger *ledger, int64_t *id, int64_t *hash, bo
 
 int cu_ledger_has_trouble(struct cu_ledger *ledger, bool *has, struct catchup_error *error)
 {
-	sqlite3_stmt *stmt = NULL;
-	int rc = cu_ledger_ready(ledger, &stmt,
-		"SELECT 1 FROM main.catchup_state WHERE name = ?1 AND code <> 0", error);
+	sqlite3_stmt *stmt;
+	int rc = cu_ledger_book(ledger, CU_BOOK_TROUBLE,
+		"SELECT 1 FROM main.catchup_state WHERE name = ?1 AND code <> 0", &stmt, error);
 
 	*has = false;
 	if (rc != CATCHUP_OK)
 		return rc;
 	rc = sqlite3_step(stmt);
+	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+		return cu_ledger_failed(ledger, stmt, "reading the state", error);
 	*has = rc == SQLITE_ROW;
-	rc = rc == SQLITE_ROW || rc == SQLITE_DONE ? CATCHUP_OK
-		: cu_ledger_failed(ledger, stmt, "reading the state", error);
-	sqlite3_finalize(stmt);
-	return rc;
+	sqlite3_reset(stmt);
+	return CATCHUP_OK;
 }
 
 int cu_ledger_save_trouble(struct cu_ledger *ledger, const struct cu_trouble *trouble,
@@ -453,19 +466,19 @@ int cu_ledger_save_trouble(struct cu_ledger *ledger, const struct cu_trouble *tr
 	int rc;
 
 	/* The same trouble told again keeps the time when it began. */
-	rc = cu_ledger_ready(ledger, &ledger->state,
+	rc = cu_ledger_book(ledger, CU_BOOK_STATE,
 		"INSERT INTO main.catchup_state(name, state, code, category, error_row, message, since_ms)"
 		" SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE ?8 = 0 OR"
 		" ?8 = (SELECT fence FROM main.catchup_lease WHERE name = ?1)"
 		" ON CONFLICT(name) DO UPDATE SET since_ms ="
 		" CASE WHEN code = ?3 AND category IS ?4 AND error_row = ?5 THEN since_ms ELSE ?7 END,"
-		" state = ?2, code = ?3, category = ?4, error_row = ?5, message = ?6", error);
+		" state = ?2, code = ?3, category = ?4, error_row = ?5, message = ?6", &stmt,
+		error);
 	if (rc != CATCHUP_OK)
 		return rc;
 	rc = cu_own_begin(&t, ledger->conn, error);
 	if (rc != CATCHUP_OK)
 		return rc;
-	stmt = ledger->state;
 	sqlite3_bind_int(stmt, 2, cleared ? CATCHUP_STATE_IDLE : trouble->state);
 	sqlite3_bind_int(stmt, 3, trouble->code);
 	sqlite3_bind_int64(stmt, 5, cleared ? 0 : trouble->row);

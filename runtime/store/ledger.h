@@ -15,12 +15,10 @@
 
 #include "store/connection.h"
 
+/* One consumer's, on a connection that may have those of others, too. Nothing has to be closed. */
 struct cu_ledger {
 	struct cu_conn *conn; /* borrowed writer */
-	const char *name;     /* borrowed */
-	/* made when first used */
-	sqlite3_stmt *load, *save, *first, *count, *state, *dead_add, *dead_has, *dead_keys, *mark, *lease_renew,
-		*attempt, *unmark;
+	const char *name;     /* borrowed; as long as the connection is open */
 };
 
 /* Makes the tables where they are missing; checks that `catchup` has its two columns. In a
@@ -29,7 +27,6 @@ int cu_ledger_create_tables(struct cu_conn *conn, struct catchup_error *error);
 
 int cu_ledger_open(struct cu_ledger *ledger, struct cu_conn *conn, const char *name,
 	struct catchup_error *error);
-void cu_ledger_close(struct cu_ledger *ledger);
 
 /* Watermark; 0 for a consumer without a row. */
 int cu_ledger_load(struct cu_ledger *ledger, int64_t *watermark, struct catchup_error *error);

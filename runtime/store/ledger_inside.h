@@ -16,8 +16,11 @@ int cu_own_begin(struct cu_own_transaction *t, struct cu_conn *conn, struct catc
 /* Commits when rc is CATCHUP_OK, else rolls back. Returns rc, or what the commit returned. */
 int cu_own_end(struct cu_own_transaction *t, int rc, struct catchup_error *error);
 
-/* Prepares once; ?1 is bound to the ledger's name for good. */
+/* Prepares where *stmt is NULL, and binds the ledger's name to ?1. */
 int cu_ledger_ready(struct cu_ledger *ledger, sqlite3_stmt **stmt, const char *sql,
+	struct catchup_error *error);
+/* The same of one that the connection keeps: it is not to be finalized. */
+int cu_ledger_book(struct cu_ledger *ledger, enum cu_book book, const char *sql, sqlite3_stmt **stmt,
 	struct catchup_error *error);
 
 /* Binds text that lives until the statement is reset, NULL for a null. Not even that goes through

@@ -144,7 +144,6 @@ static int reset_follower(struct reset *r, struct catchup_error *error)
 		rc = move(r, error);
 	if (r->fence != 0)
 		cu_ledger_drop_lease(&r->ledger, r->fence, NULL);
-	cu_ledger_close(&r->ledger);
 	cu_conn_close(&r->conn);
 	return rc;
 }

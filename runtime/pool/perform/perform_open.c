@@ -68,7 +68,7 @@ void cu_follower_close(struct cu_follower *f)
 	f->mapper = NULL;
 	cu_source_close(&f->rows);
 	cu_source_close(&f->range);
-	cu_ledger_close(&f->ledger);
+	f->ledger = (struct cu_ledger){0};
 	keep_written(f);
 	cu_share_close(&f->fetcher, f);
 	cu_share_close(&f->writer, f);

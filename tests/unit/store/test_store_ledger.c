@@ -29,7 +29,6 @@ static void start(struct fixture *f, struct scratch *s, const char *name)
 
 static void finish(struct fixture *f)
 {
-	cu_ledger_close(&f->ledger);
 	cu_conn_close(&f->conn);
 }
 

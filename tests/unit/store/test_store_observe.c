@@ -49,7 +49,6 @@ static void put_consumer(struct scratch *s, const char *name, const char *into, 
 	assert_ok(cu_conn_commit(&conn, &error));
 	if (trouble)
 		assert_ok(cu_ledger_save_trouble(&ledger, trouble, &error));
-	cu_ledger_close(&ledger);
 	cu_conn_close(&conn);
 }
 
