@@ -137,6 +137,37 @@ static int feed(struct cu_reader *reader, struct cu_follower *f, int64_t newest,
 	return rc;
 }
 
+/* Fills all rings up to an id, as far as there is room. */
+static int feed_all(struct cu_reader *reader, int64_t newest, struct catchup_error *error)
+{
+	int64_t highest = -1;
+	bool all = true;
+
+	reader->all_fed = false;
+	for (size_t i = 0; i < reader->n_followers; i++) {
+		const struct cu_feed *fed = &reader->followers[i]->feed;
+		int rc = feed(reader, reader->followers[i], newest, error);
+
+		if (rc != CATCHUP_OK)
+			return rc;
+		all &= !cu_feed_wants(fed, newest);
+		if (fed->started && fed->pushed > highest)
+			highest = fed->pushed;
+	}
+	reader->all_fed = all;
+	reader->highest_fed = highest;
+	return CATCHUP_OK;
+}
+
+static int check_all(struct cu_reader *reader, int64_t newest, bool empty, struct catchup_error *error)
+{
+	int rc = CATCHUP_OK;
+
+	for (size_t i = 0; i < reader->n_followers && rc == CATCHUP_OK; i++)
+		rc = check_backwards(reader, reader->followers[i], newest, empty, error);
+	return rc;
+}
+
 /* What there is now, all of one state of the database. anew: also when nobody has committed. */
 static int learn(struct cu_reader *reader, bool anew, struct catchup_error *error)
 {
@@ -147,8 +178,8 @@ static int learn(struct cu_reader *reader, bool anew, struct catchup_error *erro
 	if (rc != CATCHUP_OK || (reader->looked && version == reader->version && !anew))
 		goto out;
 	rc = cu_source_newest(&reader->source, &newest, &empty, error);
-	for (size_t i = 0; i < reader->n_followers && rc == CATCHUP_OK; i++)
-		rc = check_backwards(reader, reader->followers[i], newest, empty, error);
+	if (rc == CATCHUP_OK && (anew || !reader->all_fed || newest < reader->highest_fed))
+		rc = check_all(reader, newest, empty, error);
 	if (rc != CATCHUP_OK)
 		goto out;
 	atomic_store(&reader->newest, newest);
@@ -167,15 +198,16 @@ int cu_look(struct cu_reader *reader, struct catchup_error *error)
 {
 	uint64_t wanted = atomic_load(&reader->runtime->looks_wanted);
 	bool asked = take_requests(reader);
-	int64_t newest;
+	int64_t newest, before = atomic_load_explicit(&reader->newest, memory_order_relaxed);
 	int rc;
 
 	reader->looks++;
 	rc = learn(reader,
 		asked || wanted != atomic_load_explicit(&reader->looks_done, memory_order_relaxed), error);
 	newest = atomic_load_explicit(&reader->newest, memory_order_relaxed);
-	for (size_t i = 0; i < reader->n_followers && rc == CATCHUP_OK; i++)
-		rc = feed(reader, reader->followers[i], newest, error);
+	/* A thousand that write to the source's file make as many looks that find nothing new. */
+	if (rc == CATCHUP_OK && (asked || newest != before || !reader->all_fed))
+		rc = feed_all(reader, newest, error);
 	/* What is committed to the new file at the path would never be seen in the old one. Asked behind
 	 * the feeding, which it would hold up: who commits asks for himself. */
 	if (cu_conn_moved(&reader->conn))

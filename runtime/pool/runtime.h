@@ -99,6 +99,8 @@ struct cu_reader {
 	struct cu_source source;
 	int64_t version;        /* data_version at the last look */
 	bool looked;            /* version is known */
+	bool all_fed;           /* nobody wants more of what was there at the last look */
+	int64_t highest_fed;    /* then: the highest id that somebody has been fed up to, -1 for none */
 	uint32_t faults;        /* in a row */
 	bool told;              /* that it cannot be read */
 	bool moved;             /* other files are at the path: nothing is opened any more */
