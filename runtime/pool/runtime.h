@@ -51,6 +51,7 @@ struct cu_file {
 	_Atomic int checkpoint_due;
 	_Atomic int64_t checkpoint_at_bytes; /* bytes of the log at which the next one is worth it */
 	_Atomic int64_t log_bytes;  /* in use when it was noted last */
+	_Atomic int64_t batch_bytes; /* that a large commit of late has added */
 	_Atomic int checkpoint_busy; /* something is due or being done */
 	bool checkpoint_in_vain;    /* the checkpointer only: readers outlasted the last wait for them */
 	struct cu_park room_park;   /* writers wait here for a checkpoint that is behind */
@@ -241,6 +242,8 @@ struct cu_worker {
 
 	/* its thread only */
 	struct cu_shared *shared; /* owned list: the connections of its followers (share.c) */
+	struct cu_follower *heir; /* the turn of the last one is kept for it (turn.c); NULL: none is */
+	int64_t turn_since_ns;    /* when the turn that is handed on was taken */
 };
 
 enum cu_runtime_state {
@@ -383,11 +386,14 @@ int64_t cu_watchdog_look(const struct cu_checkpointer *checkpointer, int64_t now
 
 /* The turn to write the follower's results database; taking it twice or giving what is not held does
  * nothing. held_ns: how long a transaction of it had the write lock, 0 for one that does not count.
- * After that the lock may be left to other processes for a while. */
+ * After that the lock may be left to other processes for a while, and the turn may be kept for the one
+ * that its worker runs next. */
 void cu_turn_take(struct cu_follower *f);
 /* The same if nobody has it; true when taken. */
 bool cu_turn_try(struct cu_follower *f);
 void cu_turn_give(struct cu_follower *f, int64_t held_ns);
+/* The follower has run: a turn that was kept for it, and that it did not take, goes to who is in line. */
+void cu_turn_pass(struct cu_follower *f);
 /* How long the turn in hand may hold the write lock. */
 int64_t cu_turn_hold_ns(struct cu_follower *f);
 

@@ -37,6 +37,7 @@ static void work(struct cu_worker *worker)
 			struct cu_follower *f = worker->followers[i];
 
 			more |= cu_follower_run(f);
+			cu_turn_pass(f);
 			if (f->wake_at_ns < wake_at_ns)
 				wake_at_ns = f->wake_at_ns;
 			alive |= !atomic_load_explicit(&f->ended, memory_order_relaxed);

@@ -12,9 +12,11 @@
  * On an SQLite with the WAL-reset bug, where a checkpoint and a write at the same moment can corrupt
  * the file, everything is done in the turn, and the log is cut (TRUNCATE).
  *
- * Writers that are faster than the copying wait for it at three quarters of the bound. A connection
- * that reads for a long time keeps the log from beginning anew: there, writers wait for it too, up to a
- * second. One that stays longer cannot be overcome: the log says who it is, and grows.
+ * Writers that are faster than the copying wait for it where another batch as large as those of late
+ * would cross the bound, at three quarters of it at the latest. So the log stays below the bound, or
+ * above it by no more than one batch that is larger than the ones before it. A connection that reads
+ * for a long time keeps the log from beginning anew: there, writers wait for it too, up to a second. One
+ * that stays longer cannot be overcome: the log says who it is, and grows.
  */
 #include "pool/runtime.h"
 
@@ -57,13 +59,36 @@ static int64_t next_size(const struct cu_file *file, int64_t bytes)
 /* From here on writers wait for a checkpoint that is under way, and readers are waited for. */
 static int64_t near_bound(const struct cu_file *file)
 {
-	return bound_of(file) / 4 * 3;
+	int64_t quarter = bound_of(file) / 4;
+	int64_t room = bound_of(file) - atomic_load(&file->batch_bytes);
+
+	if (room < quarter)
+		return quarter;
+	return room < 3 * quarter ? room : 3 * quarter;
+}
+
+/* From here on a turn is taken for what is left to copy. */
+static int64_t begins_anew_at(const struct cu_file *file)
+{
+	int64_t half = bound_of(file) / 2, near = near_bound(file);
+
+	return near < half ? near : half;
+}
+
+/* Large batches are remembered for a while. */
+static void note_batch(struct cu_file *file, int64_t bytes)
+{
+	int64_t most = atomic_load(&file->batch_bytes);
+
+	most -= most / 64;
+	atomic_store(&file->batch_bytes, bytes > most ? bytes : most);
 }
 
 void cu_checkpoint_note(struct cu_file *file, int64_t log_bytes)
 {
 	int64_t before = atomic_exchange(&file->log_bytes, log_bytes);
 
+	note_batch(file, log_bytes < before ? log_bytes : log_bytes - before);
 	if (log_bytes < before)
 		atomic_store(&file->checkpoint_at_bytes, first_size(file));
 	if (log_bytes < atomic_load(&file->checkpoint_at_bytes))
@@ -154,7 +179,7 @@ static void copy_beside(struct cu_file *file, struct cu_conn *conn)
 		cu_conn_checkpoint(conn, false, &frames, &done, NULL);
 		bytes = atomic_load(&file->log_bytes);
 		left = bytes - (int64_t)done * conn->page_bytes;
-		if (bytes < bound_of(file) / 2 || bytes >= near_bound(file) || left < LITTLE_BYTES)
+		if (bytes < begins_anew_at(file) || bytes >= near_bound(file) || left < LITTLE_BYTES)
 			return;
 	}
 }
@@ -162,7 +187,6 @@ static void copy_beside(struct cu_file *file, struct cu_conn *conn)
 void cu_checkpoint_run(struct cu_file *file, struct cu_conn *conn)
 {
 	bool bug = catchup_sqlite_has_wal_reset_bug() != 0;
-	int64_t bound = bound_of(file);
 	bool whole = false;
 	int64_t bytes;
 
@@ -172,10 +196,10 @@ void cu_checkpoint_run(struct cu_file *file, struct cu_conn *conn)
 	if (bytes >= near_bound(file)) {
 		whole = copy_alone(file, conn, true, file->checkpoint_in_vain ? 0 : READERS_NS);
 		file->checkpoint_in_vain = !whole;
-	} else if (bug || bytes >= bound / 2) {
+	} else if (bug || bytes >= begins_anew_at(file)) {
 		copy_alone(file, conn, bug, 0);
 	}
-	if (!whole && bytes >= bound)
+	if (!whole && bytes >= bound_of(file))
 		warn(file, bytes);
 	/* When the log begins anew, what is noted then is less than this, and counts from there. */
 	atomic_store(&file->checkpoint_at_bytes, bytes + next_size(file, bytes));

@@ -6,6 +6,11 @@
  * Commits of other processes are noticed by the write-ahead log's size and time of change, taken when
  * our last turn ended: whoever has written since was not one of ours, since only who has the turn
  * writes. The file is only asked for its state, never opened.
+ *
+ * Many consumers with little to do each: waking another thread for each of them, whose connection then
+ * has to read again what this one has just written, would cost more than what they do. So a turn that
+ * was short stays with its worker for the follower that is run next, if that has rows in hand and the
+ * same file, as long as all of them together have not had it for long.
  */
 #include "pool/runtime.h"
 
@@ -13,6 +18,9 @@
 
 /* In a gap the log is looked at this often. */
 #define LOOK_NS INT64_C(150000)
+
+/* After this long a turn is given to who is in line: against it the change costs little. */
+#define SHORT_TURN_NS (2 * CU_NS_PER_MS)
 
 /* Bytes of the -shm file that SQLite's WAL mode locks (walformat: 120 to 127), and the one that every
  * process holds that has the database open (UNIX_SHM_DMS: 128). */
@@ -42,31 +50,66 @@ static bool others_open(struct cu_file *file)
 		cu_os_locked_by_others(&shm.id, SHM_FIRST_LOCK, SHM_OPEN_LOCK, &file->shm_fd);
 }
 
-static void begin_turn(struct cu_follower *f)
+static void begin_turn(struct cu_follower *f, bool inherited)
 {
 	struct cu_file *file = f->file;
+	int64_t now_ns = cu_os_now_ns();
 	struct cu_file_stat now;
 
 	f->has_turn = true;
-	cu_manners_begin(&file->manners, cu_os_now_ns(), changed(file, &now));
+	if (!inherited)
+		f->worker->turn_since_ns = now_ns;
+	cu_manners_begin(&file->manners, now_ns, changed(file, &now));
+}
+
+/* Takes what was kept for it. What was kept for another one is given up: nobody waits with a turn. */
+static bool inherit(struct cu_follower *f)
+{
+	struct cu_worker *worker = f->worker;
+
+	if (worker->heir != f) {
+		if (worker->heir)
+			cu_turn_pass(worker->heir);
+		return false;
+	}
+	worker->heir = NULL;
+	begin_turn(f, true);
+	return true;
+}
+
+/* The turn is in hand, and kept if there is room in the log: those who stood in front in the line may
+ * have taken what there was. */
+static bool may_write(struct cu_file *file)
+{
+	if (!cu_checkpoint_is_behind(file))
+		return true;
+	cu_gate_leave(&file->gate);
+	return false;
+}
+
+static bool enter(struct cu_file *file)
+{
+	cu_gate_enter(&file->gate);
+	return may_write(file);
 }
 
 void cu_turn_take(struct cu_follower *f)
 {
-	if (f->has_turn)
+	if (f->has_turn || inherit(f))
 		return;
-	cu_checkpoint_wait(f->file);
-	cu_gate_enter(&f->file->gate);
-	begin_turn(f);
+	do
+		cu_checkpoint_wait(f->file);
+	while (!enter(f->file));
+	begin_turn(f, false);
 }
 
 bool cu_turn_try(struct cu_follower *f)
 {
-	if (f->has_turn)
+	if (f->has_turn || inherit(f))
 		return true;
-	if (cu_checkpoint_is_behind(f->file) || !cu_gate_try(&f->file->gate))
+	if (!cu_gate_try(&f->file->gate) || !may_write(f->file))
 		return false;
-	begin_turn(f);
+	begin_turn(f, false);
 	return true;
 }
 
@@ -99,6 +142,26 @@ static bool goes_on(struct cu_follower *f)
 	return cu_follower_newest(f) > f->plan.goal || cu_gate_has_line(&f->file->gate);
 }
 
+/* Who its worker runs next, if that one takes a turn at once; NULL: it does not, or this one was long. */
+static struct cu_follower *heir_of(const struct cu_follower *f)
+{
+	const struct cu_worker *worker = f->worker;
+	struct cu_follower *next;
+	size_t i = 0;
+
+	while (worker->followers[i] != f)
+		i++;
+	next = i + 1 < worker->n_followers ? worker->followers[i + 1] : NULL;
+	/* Who reads through a query of its own, or waits for map threads, may need long before it begins. */
+	if (!next || next->file != f->file || next->definition->next || next->mapper ||
+		next->plan.state != CU_STATE_WAITING || (!next->holds && cu_ring_count(next->ring) == 0))
+		return NULL;
+	if (cu_checkpoint_is_behind(f->file) || atomic_load(&f->runtime->stopping) ||
+		cu_os_now_ns() - worker->turn_since_ns >= SHORT_TURN_NS)
+		return NULL;
+	return next;
+}
+
 void cu_turn_give(struct cu_follower *f, int64_t held_ns)
 {
 	struct cu_file *file = f->file;
@@ -116,6 +179,17 @@ void cu_turn_give(struct cu_follower *f, int64_t held_ns)
 		cu_manners_leave(&file->manners, cu_os_now_ns(), held_ns);
 	if (rest_ns > 0)
 		rest(f, rest_ns);
+	/* After anything but a commit its own run goes on. */
+	f->worker->heir = held_ns > 0 ? heir_of(f) : NULL;
 	f->has_turn = false;
-	cu_gate_leave(&file->gate);
+	if (!f->worker->heir)
+		cu_gate_leave(&file->gate);
+}
+
+void cu_turn_pass(struct cu_follower *f)
+{
+	if (f->worker->heir != f)
+		return;
+	f->worker->heir = NULL;
+	cu_gate_leave(&f->file->gate);
 }
