@@ -161,10 +161,31 @@ static bool bring_sync(struct cu_changes *c, int64_t after)
 	return true;
 }
 
+/* Not brought at once: only the next result says where the sequence goes on. */
+static void note_sync(struct cu_changes *c, const struct catchup_out_of_sync *why, uint64_t ticket)
+{
+	cu_log(&c->f->runtime->logger, CATCHUP_LOG_WARN, c->f->definition->name,
+		"out of sync with the changelog (%s: expected %lld, got %lld): events may have been "
+		"missed, its results will be rebuilt",
+		catchup_sync_reason_name(why->reason), (long long)why->expected, (long long)why->got);
+	if (!c->due)
+		atomic_fetch_add(&c->f->out_of_sync, 1);
+	if (!c->due || c->why.reason == CATCHUP_SYNC_START)
+		c->why = *why;
+	c->due = true;
+	c->got = why->got;
+	c->ticket = ticket;
+}
+
 static bool bring_event(struct cu_changes *c, const struct catchup_event *event)
 {
 	int64_t before = event->sequence > 0 ? event->sequence - 1 : 0;
+	int64_t brought = atomic_load(&c->f->brought);
 
+	/* Nothing had come when the last SYNC was brought, and it goes on lower than that said. */
+	if (!c->due && event->sequence > 0 && event->sequence <= brought)
+		note_sync(c, &(struct catchup_out_of_sync){CATCHUP_SYNC_GAP,
+			brought < INT64_MAX ? brought + 1 : -1, event->sequence}, c->ticket);
 	if (c->due && c->why.got < 0)
 		c->why.got = event->sequence;
 	if (c->due && !bring_sync(c, before))
@@ -193,23 +214,6 @@ static bool bring_seen(struct cu_changes *c, int64_t seen)
 	return bring(c, change);
 }
 
-/* Not brought at once: only the next result says where the sequence goes on. */
-static void note_sync(struct cu_changes *c, const struct catchup_next *next)
-{
-	cu_log(&c->f->runtime->logger, CATCHUP_LOG_WARN, c->f->definition->name,
-		"out of sync with the changelog (%s: expected %lld, got %lld): events may have been "
-		"missed, its results will be rebuilt",
-		catchup_sync_reason_name(next->sync.reason), (long long)next->sync.expected,
-		(long long)next->sync.got);
-	if (!c->due)
-		atomic_fetch_add(&c->f->out_of_sync, 1);
-	if (!c->due || c->why.reason == CATCHUP_SYNC_START)
-		c->why = next->sync;
-	c->due = true;
-	c->got = next->sync.got;
-	c->ticket = next->ticket;
-}
-
 /* False: the end has come. */
 static bool handle(struct cu_changes *c, int result, const struct catchup_next *next)
 {
@@ -220,7 +224,7 @@ static bool handle(struct cu_changes *c, int result, const struct catchup_next *
 	case CATCHUP_NEXT_EVENT:
 		return bring_event(c, next->event);
 	case CATCHUP_NEXT_OUT_OF_SYNC:
-		note_sync(c, next);
+		note_sync(c, &next->sync, next->ticket);
 		return true;
 	case CATCHUP_NEXT_TIMEOUT:
 		return bring_seen(c, next->seen);
