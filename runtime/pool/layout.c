@@ -6,7 +6,7 @@
 #include "pool/runtime.h"
 
 #include "base/error.h"
-#include "store/path.h"
+#include "store/connection/path.h"
 
 #include <stdlib.h>
 #include <string.h>

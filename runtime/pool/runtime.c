@@ -10,7 +10,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
-#include "store/path.h"
+#include "store/connection/path.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -23,8 +23,8 @@
 #include "pool/plan/plan.h"
 #include "queue/park.h"
 #include "queue/ring.h"
-#include "store/ledger.h"
-#include "store/source.h"
+#include "store/ledger/ledger.h"
+#include "store/source/source.h"
 
 /* A database file that results are written to. */
 struct cu_file {

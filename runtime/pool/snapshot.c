@@ -5,7 +5,7 @@
 #include "pool/runtime.h"
 
 #include "base/error.h"
-#include "store/status.h"
+#include "store/report/status.h"
 
 /* Rows above the watermark, guessed from how many rows the ids behind it held. */
 static int64_t guess_lag(const struct cu_progress *p, int64_t newest, int64_t first)

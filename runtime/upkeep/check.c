@@ -6,7 +6,7 @@
 #include "pool/runtime.h"
 
 #include "base/error.h"
-#include "store/scratch.h"
+#include "store/connection/scratch.h"
 
 #include <errno.h>
 #include <stdio.h>

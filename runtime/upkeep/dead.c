@@ -11,7 +11,7 @@
 
 #include "base/error.h"
 #include "changelog/line.h"
-#include "store/letters.h"
+#include "store/ledger/letters.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -11,8 +11,8 @@
 
 #include "base/error.h"
 #include "pool/perform/perform.h"
-#include "store/replay.h"
-#include "store/scratch.h"
+#include "store/report/replay.h"
+#include "store/connection/scratch.h"
 
 #include <stdio.h>
 #include <stdlib.h>

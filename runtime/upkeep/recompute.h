@@ -5,8 +5,8 @@
 #ifndef CU_UPKEEP_RECOMPUTE_H
 #define CU_UPKEEP_RECOMPUTE_H
 
-#include "store/record.h"
-#include "store/verification.h"
+#include "store/ledger/record.h"
+#include "store/report/verification.h"
 
 /*
  * Adds to the newest verdict, which is the entry's. spec: what makes the consumer, NULL where nothing

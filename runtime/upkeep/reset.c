@@ -10,7 +10,7 @@
 #include "pool/perform/perform.h"
 
 #include "base/error.h"
-#include "store/letters.h"
+#include "store/ledger/letters.h"
 
 #include <stdlib.h>
 #include <string.h>

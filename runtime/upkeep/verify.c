@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "consumer/definition.h"
 #include "pool/runtime.h"
-#include "store/audit.h"
+#include "store/report/audit.h"
 
 #include <stdlib.h>
 #include <string.h>

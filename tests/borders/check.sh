@@ -70,8 +70,15 @@ check_includes() {
 				breach("room " room " may not include \"" target "\"")
 		}
 		if (file ~ /^runtime\/pool\/plan\// && local && target !~ /^(base|pool\/plan)\// &&
-		    target != "store/fault.h")
+		    target != "store/connection/fault.h")
 			breach("the plan is a pure function: it may not include \"" target "\"")
+		# Floors, from the ground up: a connection, the ledger, a source, a report of both.
+		if (room == "store" && local && target ~ /^store\//) {
+			split(file, at, "/"); split(target, above, "/")
+			floor["connection"] = 1; floor["ledger"] = 2; floor["source"] = 3; floor["report"] = 4
+			if (!(at[3] in floor) || !(above[2] in floor) || floor[above[2]] > floor[at[3]])
+				breach("store/" at[3] " may not include \"" target "\"")
+		}
 		if (room == "cli" && target ~ /^sqlite3/)
 			breach("the command line sees the public headers only, not SQLite")
 		if (top == "consumers" && local && to ~ /^(base|queue|store|changelog|consumer|pool|upkeep|cli)$/)

@@ -136,16 +136,16 @@ plant 'a commit is not checked' pool/perform/perform_batch.c $faults '
 s/if \(cu_conn_commit\(f->writer, &f->fault\) != CATCHUP_OK\)/cu_conn_commit(f->writer, NULL);\
 	if (0)/'
 
-plant 'a watermark that another process has moved is written over' store/ledger.c $ledger '
+plant 'a watermark that another process has moved is written over' store/ledger/ledger.c $ledger '
 s/AND last = \?3 AND/AND/'
 
-plant 'a fence that was raised is passed' store/ledger.c $ledger '
+plant 'a fence that was raised is passed' store/ledger/ledger.c $ledger '
 s/AND \(\?4 = 0 OR/AND (1 OR/'
 
 plant 'who lost the watermark to another process commits its results' pool/perform/perform_batch.c $faults '
 s/\tif \(lost\) \{/\tif (0) {/'
 
-plant 'synchronous=FULL is taken for NORMAL' store/connection.c $power '
+plant 'synchronous=FULL is taken for NORMAL' store/connection/connection.c $power '
 s/main.synchronous=FULL/main.synchronous=NORMAL/'
 
 plant 'the source is not compared with what was processed' pool/perform/perform_open.c $power '
@@ -157,10 +157,10 @@ s/!found \|\| now_hash == hash/1/'
 plant 'nobody asks whether the transaction is still there' pool/perform/perform_batch.c $code '
 s/if \(cu_conn_in_transaction\(f->writer\)\)/if (1)/'
 
-plant 'a write transaction begins as a reader' store/connection.c $connection '
+plant 'a write transaction begins as a reader' store/connection/connection.c $connection '
 s/"BEGIN IMMEDIATE"/"BEGIN"/'
 
-plant 'a file that was replaced is still written' store/transaction.c $connection '
+plant 'a file that was replaced is still written' store/connection/transaction.c $connection '
 s/\tif \(cu_conn_moved\(conn\)\)/\tif (0)/'
 
 plant 'what was begun is not rolled back' pool/perform/perform_batch.c $commit '
@@ -179,7 +179,7 @@ plant 'a query with a LIMIT is not asked again' pool/plan/plan.c $histories '
 s/if \(plan->config.requery && plan->since_fetch > 0 && !event->stopping\)/if (0)/
 s/plan->goal = plan->config.requery && plan->since_fetch > 0 \?.*/plan->goal = plan->available;/'
 
-plant 'rows in the wrong order are taken' store/fetch.c tests/unit/store/test_store_source '
+plant 'rows in the wrong order are taken' store/source/fetch.c tests/unit/store/test_store_source '
 s/cu_source_is_next\(source, value\)/value > source->last \&\& value <= source->max/'
 
 wait

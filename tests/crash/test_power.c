@@ -13,7 +13,7 @@
 #include "cut.h"
 #include "inside.h"
 #include "program.h"
-#include "store/connection.h"
+#include "store/connection/connection.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

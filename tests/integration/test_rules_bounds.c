@@ -6,7 +6,7 @@
 #include "help.h"
 
 #include "base/os.h"
-#include "store/connection.h"
+#include "store/connection/connection.h"
 
 #include <catchup/consumer.h>
 #include <fcntl.h>

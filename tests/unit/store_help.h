@@ -7,7 +7,7 @@
 
 #include "../patience.h"
 
-#include "store/connection.h"
+#include "store/connection/connection.h"
 
 #include <ftw.h>
 #include <stdarg.h>

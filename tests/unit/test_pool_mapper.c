@@ -6,7 +6,7 @@
 #include "runtime_help.h"
 
 #include "pool/plan/plan.h"
-#include "store/source.h"
+#include "store/source/source.h"
 
 #include <stdatomic.h>
 

@@ -6,8 +6,8 @@
 #include "runtime_help.h"
 
 #include "base/error.h"
-#include "store/ledger.h"
-#include "store/source.h"
+#include "store/ledger/ledger.h"
+#include "store/source/source.h"
 
 #include <stdatomic.h>
 

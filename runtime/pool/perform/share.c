@@ -19,7 +19,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
-#include "store/guard.h"
+#include "store/connection/guard.h"
 
 #include <stdlib.h>
 #include <string.h>

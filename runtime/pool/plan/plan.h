@@ -30,7 +30,7 @@
 #define CU_POOL_PLAN_H
 
 #include "pool/plan/policy.h"
-#include "store/fault.h"
+#include "store/connection/fault.h"
 
 enum cu_plan_kind {
 	CU_PLAN_ROWS,  /* row by row, out of `next` */

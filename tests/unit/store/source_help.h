@@ -7,7 +7,7 @@
 
 #include "../store_help.h"
 
-#include "store/source.h"
+#include "store/source/source.h"
 
 struct fixture {
 	struct cu_conn conn;

@@ -4,7 +4,7 @@
  */
 #include "../store_help.h"
 
-#include "store/ledger.h"
+#include "store/ledger/ledger.h"
 
 #define MANY 3
 

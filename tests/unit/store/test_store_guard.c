@@ -5,7 +5,7 @@
  */
 #include "../store_help.h"
 
-#include "store/ledger.h"
+#include "store/ledger/ledger.h"
 
 struct fixture {
 	struct cu_conn conn;

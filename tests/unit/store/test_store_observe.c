@@ -5,8 +5,8 @@
  */
 #include "../store_help.h"
 
-#include "store/ledger.h"
-#include "store/status.h"
+#include "store/ledger/ledger.h"
+#include "store/report/status.h"
 
 #include <pthread.h>
 #include <sys/wait.h>

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * letters.h - dead letters as they are read, dropped and tried again, one consumer at a time.
+ */
+#ifndef CU_STORE_LETTERS_H
+#define CU_STORE_LETTERS_H
+
+#include "store/ledger/record.h"
+
+/* A list that grows; letters and their texts are owned by it. */
+struct catchup_dead_letters *cu_letters_create(void); /* NULL without memory */
+
+/* Adds a consumer's letters out of its results database, in id order; id 0: all. */
+int cu_letters_read(struct catchup_dead_letters *letters, struct cu_conn *conn,
+	const char *consumer, int64_t id, struct catchup_error *error);
+
+/* Inside the transaction in hand: removes a letter. *removed false: it was gone already. */
+int cu_letters_remove(struct cu_conn *conn, const char *consumer, int64_t id, bool *removed,
+	struct catchup_error *error);
+
+/* The consumers that a database knows, or the one called `consumer`: CATCHUP_USAGE when there is none
+ * of that name. *path: the database's absolute path, freed by the caller, also on failure. */
+int cu_letters_consumers(const char *database, const char *consumer, char **path,
+	struct cu_entries *entries, struct catchup_error *error);
+
+#endif

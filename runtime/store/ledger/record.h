@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * record.h - reading what a results database keeps about a consumer, and which consumers there are.
+ * Any connection will do; nothing is written.
+ */
+#ifndef CU_STORE_RECORD_H
+#define CU_STORE_RECORD_H
+
+#include "store/ledger/ledger.h"
+
+/* What a results database keeps about a consumer. Tables that are missing say nothing. */
+struct cu_record {
+	bool known;          /* there is a watermark or a state */
+	struct catchup_consumer_status status; /* strings belong to the record; name, source, into and
+	                                          newest are not filled */
+	bool held;           /* by a living owner */
+	bool abandoned;      /* its last owner is gone and has not said so */
+	char owner[256];
+	char lost_owner[256];
+	char message[CATCHUP_MESSAGE_BYTES];
+	char category[32];
+	int64_t counted_from, counted_to, counted; /* rows offered in (from, to] */
+	bool marked;         /* there is a fingerprint of the newest processed row */
+	int64_t mark_id, mark_hash;
+	int64_t dead_first, dead_last; /* ids of its dead letters, 0 for none */
+};
+int cu_record_read(struct cu_conn *conn, const char *name, const struct cu_owner *self,
+	struct cu_record *record, struct catchup_error *error);
+
+/* A registered consumer. Strings owned, NULL where not given. */
+struct cu_entry {
+	char *name, *into, *source, *id_column, *max, *next, *spec;
+};
+struct cu_entries {
+	struct cu_entry *items;
+	size_t n;
+};
+
+/* All consumers that a source's database knows, or those called `name`, the newest registration first
+ * among equal names. */
+int cu_entries_read(struct cu_conn *conn, const char *name, struct cu_entries *entries,
+	struct catchup_error *error);
+void cu_entries_finish(struct cu_entries *entries);
+
+#endif

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * registry.c - table catchup_consumer of a source's database: which consumers follow it and where
+ * their results are, so that status and wait find those in other files.
+ */
+#include "base/error.h"
+#include "store/ledger/ledger_inside.h"
+
+#include <string.h>
+
+static int failed(struct cu_conn *conn, struct catchup_error *error)
+{
+	return cu_error_sqlite(error, conn->db, "database '%s': registering a consumer",
+		conn->main_path);
+}
+
+/* Binds all of an entry to ?1 to ?7 and steps once. Returns what sqlite3_step does. */
+static int step_with(struct cu_conn *conn, const char *sql, const struct cu_registration *entry)
+{
+	const char *const texts[] = {entry->name, entry->into, entry->source, entry->id_column, entry->max,
+		entry->spec, entry->next};
+	sqlite3_stmt *stmt = NULL;
+	int rc = sqlite3_prepare_v2(conn->db, sql, -1, &stmt, NULL);
+
+	for (int i = 0; i < 7 && rc == SQLITE_OK; i++)
+		rc = sqlite3_bind_text(stmt, i + 1, texts[i], -1, SQLITE_STATIC);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_step(stmt);
+	sqlite3_finalize(stmt);
+	return rc;
+}
+
+static int is_there(struct cu_conn *conn, const struct cu_registration *entry, bool *there,
+	struct catchup_error *error)
+{
+	static const struct cu_registration none;
+	int rc = step_with(conn, "SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 FROM main.sqlite_schema"
+		" WHERE name = 'catchup_consumer'", &none);
+
+	*there = false;
+	/* The newest entry of a name is the one that `wait` means. */
+	if (rc == SQLITE_ROW)
+		rc = step_with(conn, "SELECT 1 FROM main.catchup_consumer WHERE name = ?1 AND \"into\" = ?2"
+			" AND source IS ?3 AND id_column IS ?4 AND max IS ?5 AND spec IS ?6"
+			" AND next IS ?7 AND turn ="
+			" (SELECT max(turn) FROM main.catchup_consumer WHERE name = ?1)", entry);
+	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+		return failed(conn, error);
+	*there = rc == SQLITE_ROW;
+	return CATCHUP_OK;
+}
+
+int cu_ledger_register(struct cu_conn *conn, const struct cu_registration *registration,
+	struct catchup_error *error)
+{
+	struct cu_own_transaction t;
+	bool there;
+	int rc;
+
+	cu_conn_check_owner(conn);
+	rc = is_there(conn, registration, &there, error);
+	if (rc != CATCHUP_OK || there)
+		return rc;
+	rc = cu_own_begin(&t, conn, error);
+	if (rc != CATCHUP_OK)
+		return rc;
+	rc = cu_conn_exec(conn, CU_TABLE_CONSUMER, NULL, 0, error);
+	if (rc == CATCHUP_OK &&
+		step_with(conn, "INSERT OR REPLACE INTO main.catchup_consumer(name, \"into\", source,"
+			" id_column, max, spec, next, turn)"
+			" SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, 1 + coalesce(max(turn), 0)"
+			" FROM main.catchup_consumer", registration) != SQLITE_DONE)
+		rc = failed(conn, error);
+	return cu_own_end(&t, rc, error);
+}

@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * observe.c - status and waiting from outside: only database files are looked at, whoever works on
+ * them. Nothing is written, and every connection is read-only.
+ */
+#include "base/error.h"
+#include "store/ledger/record.h"
+#include "store/source/source.h"
+#include "store/source/source_guard.h"
+#include "store/report/status.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BUSY_MS 2000
+
+static int open_to_look(struct cu_conn *conn, const char *path, struct catchup_error *error)
+{
+	const struct cu_conn_options options = {
+		.role = CU_ROLE_STATUS,
+		.main = path,
+		.busy_ms = BUSY_MS,
+	};
+
+	return cu_conn_open(conn, &options, error);
+}
+
+/* ---- status ------------------------------------------------------------------------------- */
+
+/* A source that several consumers follow is asked once. */
+struct seen_source {
+	const struct cu_entry *entry; /* borrowed */
+	struct cu_source source;
+	bool open;
+	int64_t newest; /* -1 when it cannot be read */
+};
+
+struct look {
+	struct cu_conn conn; /* the source's database */
+	struct cu_owner self;
+	struct cu_entries entries;
+	struct seen_source *sources;
+	size_t n_sources;
+	struct catchup_status *status;
+};
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+/* NULL without memory. */
+static struct seen_source *find_source(struct look *look, const struct cu_entry *entry)
+{
+	struct cu_source_spec spec = {
+		.table = entry->source,
+		.id_column = entry->id_column ? entry->id_column : "id",
+		.max = entry->max,
+		.consumer = entry->name,
+	};
+	struct seen_source *seen;
+	bool empty;
+
+	for (size_t i = 0; i < look->n_sources; i++) {
+		seen = &look->sources[i];
+		if (same_text(seen->entry->source, entry->source) &&
+			same_text(seen->entry->id_column, entry->id_column) &&
+			same_text(seen->entry->max, entry->max))
+			return seen;
+	}
+	seen = &look->sources[look->n_sources++];
+	seen->entry = entry;
+	seen->newest = -1;
+	/* Why it cannot be read is told by whoever runs the consumer. */
+	seen->open = (spec.table || spec.max) &&
+		cu_source_open(&seen->source, &look->conn, &spec, NULL) == CATCHUP_OK;
+	if (seen->open && cu_source_newest(&seen->source, &seen->newest, &empty, NULL) != CATCHUP_OK)
+		seen->newest = -1;
+	if (spec.table || spec.max) {
+		struct cu_source_guard guard = {0};
+		bool known = !spec.table || cu_source_guard_read(&look->conn, spec.table, &guard,
+					NULL) == CATCHUP_OK;
+		const struct catchup_source_status source = {
+			.name = spec.table ? spec.table : spec.max,
+			.database = look->status->database,
+			.newest = seen->newest,
+			.guarded = known ? guard.installed : -1,
+		};
+
+		if (!cu_status_add_source(look->status, &source))
+			return NULL;
+	}
+	return seen;
+}
+
+static void set_state(struct catchup_consumer_status *status, bool held, bool abandoned)
+{
+	/* Trouble that is written down wins; but who died while it paused does not pause any more, and
+	 * who has stopped does not have the lease. */
+	if ((status->state == CATCHUP_STATE_PAUSED && !abandoned) ||
+		(status->state == CATCHUP_STATE_STOPPED && !held))
+		return;
+	if (!held)
+		status->state = CATCHUP_STATE_IDLE;
+	else if (status->newest >= 0 && status->watermark >= status->newest)
+		status->state = CATCHUP_STATE_CAUGHT_UP;
+	else
+		status->state = CATCHUP_STATE_RUNNING;
+}
+
+/* The record is in the source's database or in one of its own; that one may be missing or broken,
+ * which is shown and stops nothing. */
+static int read_record(struct look *look, const struct cu_entry *entry, struct cu_record *record,
+	struct catchup_error *error)
+{
+	struct catchup_error why = {0};
+	struct cu_conn conn;
+	int rc;
+
+	if (entry->into[0] == '\0')
+		return cu_record_read(&look->conn, entry->name, &look->self, record, error);
+	rc = open_to_look(&conn, entry->into, &why);
+	if (rc == CATCHUP_OK) {
+		rc = cu_record_read(&conn, entry->name, &look->self, record, &why);
+		cu_conn_close(&conn);
+	}
+	if (rc == CATCHUP_OK)
+		return rc;
+	memset(record, 0, sizeof(*record));
+	record->status.owner = record->owner;
+	record->status.lost_owner = record->lost_owner;
+	record->status.last_error = record->message;
+	record->status.error_category = record->category;
+	record->status.error_code = rc;
+	snprintf(record->message, sizeof(record->message), "results %.500s", why.message);
+	return CATCHUP_OK;
+}
+
+static int look_at(struct look *look, const struct cu_entry *entry, struct catchup_error *error)
+{
+	struct seen_source *seen = find_source(look, entry);
+	struct catchup_consumer_status *status;
+	struct cu_record record;
+	int rc;
+
+	if (!seen)
+		return cu_error_nomem(error);
+	rc = read_record(look, entry, &record, error);
+	if (rc != CATCHUP_OK)
+		return rc;
+	status = &record.status;
+	status->name = entry->name;
+	status->source = entry->source ? entry->source : entry->max;
+	status->into = entry->into;
+	status->newest = seen->newest;
+	status->lag_rows = -1;
+	if (seen->newest >= 0 && cu_source_count(&seen->source, status->watermark, -1,
+					 &status->lag_rows, NULL) != CATCHUP_OK)
+		status->lag_rows = -1;
+	set_state(status, record.held, record.abandoned);
+	return cu_status_add_consumer(look->status, status) ? CATCHUP_OK : cu_error_nomem(error);
+}
+
+int catchup_status_read(const char *database, struct catchup_status **out, struct catchup_error *error)
+{
+	struct look look = {0};
+	char *path;
+	int rc = cu_path_resolve(database, NULL, &path, error);
+
+	*out = NULL;
+	if (rc != CATCHUP_OK)
+		return rc;
+	cu_owner_self(&look.self);
+	rc = open_to_look(&look.conn, path, error);
+	if (rc == CATCHUP_OK && !(look.status = cu_status_create(path)))
+		rc = cu_error_nomem(error);
+	/* One moment of the database for everything that is in it. */
+	if (rc == CATCHUP_OK)
+		rc = cu_conn_exec(&look.conn, "BEGIN", NULL, 0, error);
+	if (rc == CATCHUP_OK)
+		rc = cu_entries_read(&look.conn, NULL, &look.entries, error);
+	if (rc == CATCHUP_OK && look.entries.n > 0 &&
+		!(look.sources = calloc(look.entries.n, sizeof(*look.sources))))
+		rc = cu_error_nomem(error);
+	for (size_t i = 0; i < look.entries.n && rc == CATCHUP_OK; i++)
+		rc = look_at(&look, &look.entries.items[i], error);
+	if (rc == CATCHUP_OK && !cu_status_add_log(look.status, 0))
+		rc = cu_error_nomem(error);
+	for (size_t i = 0; i < look.n_sources; i++)
+		if (look.sources[i].open)
+			cu_source_close(&look.sources[i].source);
+	cu_conn_close(&look.conn);
+	cu_entries_finish(&look.entries);
+	free(look.sources);
+	free(path);
+	if (rc == CATCHUP_OK)
+		*out = look.status;
+	else
+		catchup_status_free(look.status);
+	return rc;
+}
+
+/* ---- waiting ------------------------------------------------------------------------------ */
+
+#define SAFETY_NS (500 * CU_NS_PER_MS) /* notices may be missed, on network file systems always */
+#define CANCEL_NS (100 * CU_NS_PER_MS) /* how late a cancel may be noticed */
+/* A commit becomes visible a little after the file has changed: look again this much later. */
+#define SETTLE_NS (CU_NS_PER_MS)
+#define SETTLE_LOOKS 5
+
+/* Absolute path of the file that has the consumer's watermark. */
+static int find_results(const char *database, const char *consumer, char **results,
+	struct catchup_error *error)
+{
+	struct cu_entries entries = {0};
+	struct cu_conn conn;
+	char *path;
+	int rc = cu_path_resolve(database, NULL, &path, error);
+
+	*results = NULL;
+	if (rc != CATCHUP_OK)
+		return rc;
+	rc = open_to_look(&conn, path, error);
+	if (rc == CATCHUP_OK) {
+		rc = cu_entries_read(&conn, consumer, &entries, error);
+		cu_conn_close(&conn);
+	}
+	if (rc == CATCHUP_OK && entries.n == 0)
+		rc = cu_error_set(error, CATCHUP_USAGE, 0, "database '%s' knows no consumer '%.200s'", path,
+			consumer);
+	if (rc == CATCHUP_OK && entries.items[0].into[0] == '\0') {
+		*results = path;
+		path = NULL;
+	} else if (rc == CATCHUP_OK) {
+		*results = entries.items[0].into;
+		entries.items[0].into = NULL;
+	}
+	cu_entries_finish(&entries);
+	free(path);
+	return rc;
+}
+
+static struct cu_watch *watch_file(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *folder = strndup(path, slash == path ? 1 : (size_t)(slash - path));
+	struct cu_watch *watch = folder ? cu_watch_create(folder, slash + 1) : NULL;
+
+	free(folder);
+	return watch;
+}
+
+/* Looks once, with a connection that is opened when it is not and closed when the file is another. A
+ * results database that is missing or locked is no error: it is about to be made, or free again. */
+static int look_once(struct cu_conn *conn, const char *results, const char *consumer,
+	const struct cu_owner *self, struct cu_record *record, struct catchup_error *error)
+{
+	struct catchup_error why = {0};
+	struct cu_file_stat st;
+	int rc = CATCHUP_OK;
+
+	memset(record, 0, sizeof(*record));
+	if (cu_conn_is_open(conn) && cu_conn_moved(conn))
+		cu_conn_close(conn);
+	if (!cu_conn_is_open(conn)) {
+		if (cu_file_stat_path(results, &st) != 0)
+			return CATCHUP_OK;
+		rc = open_to_look(conn, results, &why);
+	}
+	if (rc == CATCHUP_OK)
+		rc = cu_record_read(conn, consumer, self, record, &why);
+	if (rc == CATCHUP_OK || cu_fault_of(why.detail) == CU_FAULT_BUSY)
+		return CATCHUP_OK;
+	if (error)
+		*error = why;
+	return rc;
+}
+
+int catchup_wait_watermark(const char *database, const char *consumer, int64_t until,
+	int64_t timeout_ms, const volatile int *cancel, struct catchup_error *error)
+{
+	int64_t deadline = timeout_ms < 0 ? CU_FOREVER : cu_deadline(cu_os_now_ns(),
+		timeout_ms > CU_FOREVER / CU_NS_PER_MS ? CU_FOREVER : timeout_ms * CU_NS_PER_MS);
+	int64_t pause = cancel ? CANCEL_NS : SAFETY_NS;
+	struct cu_watch *watch = NULL;
+	struct cu_record record = {0};
+	struct cu_conn conn = {0};
+	struct cu_owner self;
+	char *results = NULL;
+	int settle = 0;
+	int rc;
+
+	if (!consumer || consumer[0] == '\0')
+		return cu_error_set(error, CATCHUP_USAGE, 0, "the consumer's name is empty");
+	rc = find_results(database, consumer, &results, error);
+	if (rc != CATCHUP_OK)
+		return rc;
+	cu_owner_self(&self);
+	/* Watching begins before the first look, so that no commit falls between. */
+	watch = watch_file(results);
+	if (!watch)
+		rc = cu_error_nomem(error);
+	while (rc == CATCHUP_OK) {
+		int64_t now, next;
+
+		rc = look_once(&conn, results, consumer, &self, &record, error);
+		if (rc != CATCHUP_OK || record.status.watermark >= until)
+			break;
+		/* Somebody may have taken it up again. */
+		if (record.status.state == CATCHUP_STATE_STOPPED && !record.held) {
+			rc = cu_error_set(error, CATCHUP_CONSUMER, 0,
+				"consumer '%.200s' has stopped at id %lld: %s", consumer,
+				(long long)record.status.watermark, record.message);
+			break;
+		}
+		now = cu_os_now_ns();
+		if (cancel && *cancel) {
+			rc = cu_error_set(error, CATCHUP_CANCELED, 0, "waiting was canceled");
+		} else if (now >= deadline) {
+			rc = cu_error_set(error, CATCHUP_TIMEOUT, 0,
+				"consumer '%.200s' is at id %lld, not yet at %lld", consumer,
+				(long long)record.status.watermark, (long long)until);
+		} else {
+			next = cu_deadline(now, settle > 0 ? SETTLE_NS : pause);
+			if (settle > 0)
+				settle--;
+			if (cu_watch_wait(watch, next < deadline ? next : deadline) != 0)
+				settle = SETTLE_LOOKS;
+			cu_watch_works(watch);
+		}
+	}
+	cu_conn_close(&conn);
+	cu_watch_destroy(watch);
+	free(results);
+	return rc;
+}
