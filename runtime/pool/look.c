@@ -37,6 +37,8 @@ static bool take_requests(struct cu_reader *reader)
 		if (f->request.asked) {
 			cu_feed_rewind(&f->feed, f->request.from, f->request.epoch);
 			f->request.asked = false;
+			/* Also when this look fails: the next one finds no request any more. */
+			reader->all_fed = false;
 			any = true;
 		}
 		cu_mutex_unlock(&f->mu);
@@ -178,7 +180,7 @@ static int learn(struct cu_reader *reader, bool anew, struct catchup_error *erro
 	if (rc != CATCHUP_OK || (reader->looked && version == reader->version && !anew))
 		goto out;
 	rc = cu_source_newest(&reader->source, &newest, &empty, error);
-	if (rc == CATCHUP_OK && (anew || !reader->all_fed || newest < reader->highest_fed))
+	if (rc == CATCHUP_OK && (!reader->all_fed || newest < reader->highest_fed))
 		rc = check_all(reader, newest, empty, error);
 	if (rc != CATCHUP_OK)
 		goto out;
@@ -206,7 +208,7 @@ int cu_look(struct cu_reader *reader, struct catchup_error *error)
 		asked || wanted != atomic_load_explicit(&reader->looks_done, memory_order_relaxed), error);
 	newest = atomic_load_explicit(&reader->newest, memory_order_relaxed);
 	/* A thousand that write to the source's file make as many looks that find nothing new. */
-	if (rc == CATCHUP_OK && (asked || newest != before || !reader->all_fed))
+	if (rc == CATCHUP_OK && (newest != before || !reader->all_fed))
 		rc = feed_all(reader, newest, error);
 	/* What is committed to the new file at the path would never be seen in the old one. Asked behind
 	 * the feeding, which it would hold up: who commits asks for himself. */

@@ -17,6 +17,7 @@
 /* ---- what is in between ---------------------------------------------------------------------------- */
 
 static _Atomic int unreadable;  /* the source is locked */
+static _Atomic int unread;      /* so often it could not be read */
 static _Atomic int unwritable;  /* what is wrong cannot be stored */
 static _Atomic int refused;     /* so often it could not */
 static _Atomic int64_t patience; /* how long storing it would have waited for a lock */
@@ -40,8 +41,10 @@ int __wrap_cu_ledger_save_trouble(struct cu_ledger *ledger, const struct cu_trou
 int __wrap_cu_source_newest(struct cu_source *source, int64_t *newest, bool *empty,
 	struct catchup_error *error)
 {
-	if (atomic_load(&unreadable))
+	if (atomic_load(&unreadable)) {
+		atomic_fetch_add(&unread, 1);
 		return cu_error_set(error, CATCHUP_LOCKED, SQLITE_BUSY, "the test has locked it");
+	}
 	return __real_cu_source_newest(source, newest, empty, error);
 }
 
@@ -174,6 +177,32 @@ static void a_source_that_cannot_be_read_pauses_who_follows_it(void **state)
 	stop(c, &log);
 }
 
+/* The look that takes a request to be fed fails: the request is not lost with it. */
+static void a_look_that_fails_takes_no_request_with_it(void **state)
+{
+	struct scratch *s = *state;
+	struct catchup_error error = {0};
+	struct kept_log log;
+	struct catchup *c = start(s, &log);
+	char message[300];
+	int before;
+
+	assert_ok(catchup_wait(c, -1, &error));
+	atomic_store(&failure, SQLITE_FULL);
+	sql_run(s->database, "INSERT INTO numbers(n) VALUES(2)");
+	seen(s, CATCHUP_STATE_PAUSED, "the test says so (full)");
+	/* It goes on from its watermark, for which it asks the reader. */
+	atomic_store(&unreadable, 1);
+	atomic_store(&failure, 0);
+	UNTIL(seen_state(s, message, sizeof(message)) == CATCHUP_STATE_PAUSED &&
+		strcmp(message, "the test has locked it (busy)") == 0);
+	before = atomic_load(&unread);
+	UNTIL(atomic_load(&unread) >= before + 2);
+	atomic_store(&unreadable, 0);
+	UNTIL(sql_int(s->database, "SELECT last FROM catchup") == 2);
+	stop(c, &log);
+}
+
 static void what_cannot_be_stored_is_stored_as_soon_as_it_can(void **state)
 {
 	static const int codes[] = {SQLITE_FULL, SQLITE_IOERR_FSYNC};
@@ -251,6 +280,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SCRATCH_TEST(a_source_that_cannot_be_read_pauses_who_follows_it),
+		SCRATCH_TEST(a_look_that_fails_takes_no_request_with_it),
 		SCRATCH_TEST(what_cannot_be_stored_is_stored_as_soon_as_it_can),
 		SCRATCH_TEST(why_it_stopped_waits_for_a_lock),
 		SCRATCH_TEST(a_failed_sync_is_final_for_its_connection),

@@ -196,11 +196,11 @@ static void makes_one_from_a_file(void **state)
 	assert_string_equal(d->from, "e.db");
 	assert_string_equal(d->on_error, "park");
 	assert_int_equal(d->batch_rows, 50);
-	assert_string_equal(d->setup, "CREATE TABLE d(id);\n");
+	assert_string_equal(d->setup, "CREATE TABLE d(id);");
 	assert_int_equal(d->setup_line, 9);
-	assert_string_equal(d->max, "SELECT 1 AS max\n");
+	assert_string_equal(d->max, "SELECT 1 AS max");
 	assert_int_equal(d->max_line, 11);
-	assert_string_equal(d->next, "SELECT 1 AS id\n");
+	assert_string_equal(d->next, "SELECT 1 AS id");
 	assert_int_equal(d->next_line, 13);
 	assert_string_equal(d->table.summary, "doors");
 	assert_non_null(d->table.row);
