@@ -138,7 +138,9 @@ struct catchup_options {
 	uint32_t busy_ms;         /* how long locks of other processes are waited for in all
 	                             before a consumer stops, 1 to 3,600,000; 0: 30,000 */
 	uint32_t lease_ms;        /* life of a lease that is not renewed, 1,000 to 3,600,000; 0: 10,000 */
-	uint32_t wal_mib;         /* bound on the write-ahead log, MiB, 1 to 65,536; 0: 64 */
+	uint32_t wal_mib;         /* bound on the write-ahead log, MiB, 1 to 65,536; 0: 64. Passed by one batch
+	                             that is larger than those of late, and while somebody else reads the
+	                             same state for longer than a second */
 	enum catchup_synchronous synchronous;
 	uint32_t flags;           /* CATCHUP_FLAG_... */
 	catchup_log_fn *log;      /* NULL: no log */
