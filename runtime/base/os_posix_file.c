@@ -304,7 +304,7 @@ static unsigned drain(struct cu_watch *watch)
 
 	do {
 		n = read(watch->notify_fd, buffer, sizeof(buffer));
-		for (char *p = buffer; p < buffer + n;) {
+		for (char *p = buffer; n > 0 && p < buffer + n;) {
 			const struct inotify_event *event = (const void *)p;
 
 			p += sizeof(*event) + event->len;

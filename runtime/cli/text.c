@@ -269,12 +269,13 @@ void cli_text_duration(struct cli_text *text, int64_t ms)
 void cli_text_time(struct cli_text *text, int64_t unix_ms)
 {
 	int64_t ms = unix_ms % 1000;
-	time_t seconds;
+	time_t seconds = (time_t)(unix_ms / 1000);
 	struct tm tm;
 
-	if (ms < 0)
+	if (ms < 0) {
 		ms += 1000;
-	seconds = (time_t)((unix_ms - ms) / 1000);
+		seconds--;
+	}
 	if (!gmtime_r(&seconds, &tm)) {
 		cli_text_printf(text, "%" PRId64 " ms", unix_ms);
 		return;
