@@ -360,7 +360,8 @@ static unsigned wait_for(struct cu_watch *watch, bool notices, int64_t deadline_
 		}
 		if (n > 0 && fds[1].revents)
 			seen |= drain(watch);
-		if (seen)
+		/* Also where notices of other files in the folder come without an end. */
+		if (seen || left_ns <= 0)
 			return seen;
 	}
 }
