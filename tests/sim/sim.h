@@ -93,6 +93,7 @@ struct sim_process *sim_process_current(void);
 struct sim_process *sim_process_find(pid_t pid);
 /* Does not return when it is the caller's own. */
 void sim_process_kill(struct sim_process *process);
+unsigned sim_process_kills(void); /* so far */
 void sim_process_stop(struct sim_process *process, int64_t ns);
 /* Before a step that a crash may cut off: kills the caller's process when it is doomed. */
 void sim_process_step(void);

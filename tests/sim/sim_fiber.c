@@ -77,6 +77,7 @@ static struct {
 	struct sim_process *processes;
 	pid_t last_pid;
 	int numbers;
+	unsigned kills;
 } sim;
 
 /* ---- chance ------------------------------------------------------------------------------------ */
@@ -462,6 +463,11 @@ struct sim_process *sim_process_find(pid_t pid)
 	return NULL;
 }
 
+unsigned sim_process_kills(void)
+{
+	return sim.kills;
+}
+
 void sim_process_kill(struct sim_process *process)
 {
 	bool own = sim.current->process == process;
@@ -472,6 +478,7 @@ void sim_process_kill(struct sim_process *process)
 	process->dead = true;
 	process->stopped_until = 0;
 	sim_counts->kills++;
+	sim.kills++;
 	for (size_t i = 0; i < sim.n_fibers; i++) {
 		struct sim_fiber *f = sim.fibers[i];
 

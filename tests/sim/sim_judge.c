@@ -17,6 +17,7 @@ struct verdict {
 	const struct story_row *rows; /* of its source */
 	size_t n_rows;
 	bool *out, *dead;             /* one a row; owned */
+	bool *blamed;                 /* dead for the deaths of processes; one a row, owned */
 	size_t n_out, n_dead;
 };
 
@@ -77,9 +78,22 @@ static void read_results(struct verdict *v)
 	sqlite3_finalize(stmt);
 }
 
+/* Whether a letter says that three processes died with its row in hand: as many must have been killed. */
+static bool is_blamed(const struct verdict *v, int64_t id, const char *message)
+{
+	unsigned deaths;
+
+	if (sscanf(message, "the process ended %u times with this row in hand", &deaths) != 1)
+		return false;
+	SIM_CHECK(deaths >= 3 && deaths <= sim_process_kills(), "%s: row %lld is blamed for %u deaths of %u", v->name,
+		(long long)id, deaths, sim_process_kills());
+	return true;
+}
+
 static void read_dead(struct verdict *v)
 {
-	sqlite3_stmt *stmt = ask(v->db, "SELECT id FROM catchup_dead WHERE consumer = ?1", v->name);
+	sqlite3_stmt *stmt =
+		ask(v->db, "SELECT id, message FROM catchup_dead WHERE consumer = ?1", v->name);
 
 	while (sqlite3_step(stmt) == SQLITE_ROW) {
 		int64_t id = sqlite3_column_int64(stmt, 0);
@@ -91,6 +105,7 @@ static void read_dead(struct verdict *v)
 		SIM_CHECK(id <= v->watermark, "%s: dead row %lld is above the watermark %lld", v->name,
 			(long long)id, (long long)v->watermark);
 		v->dead[at] = true;
+		v->blamed[at] = is_blamed(v, id, (const char *)sqlite3_column_text(stmt, 1));
 		v->n_dead++;
 		sim_counts->parked++;
 	}
@@ -130,8 +145,8 @@ static void judge_row(const struct verdict *v, size_t at, int64_t stop)
 		return;
 	}
 	if (v->dead[at]) {
-		SIM_CHECK(story_has_id(&consumer->failed, row->id) || row->value >= BAD_VALUE ||
-				(by_key && behind_dead(v, at, false)),
+		SIM_CHECK(v->blamed[at] || story_has_id(&consumer->failed, row->id) ||
+				row->value >= BAD_VALUE || (by_key && behind_dead(v, at, false)),
 			"%s: row %lld is parked, and never failed", v->name, (long long)row->id);
 		SIM_CHECK(has(consumer->policy, "park"), "%s: row %lld is parked against the policy",
 			v->name, (long long)row->id);
@@ -185,7 +200,8 @@ static void judge_rows(enum story_kind kind, const struct story_row *rows, size_
 	v.db = story_connect(consumer->into ? story.results : story.database);
 	v.out = calloc(n_rows + 1, sizeof(*v.out));
 	v.dead = calloc(n_rows + 1, sizeof(*v.dead));
-	SIM_CHECK(v.out && v.dead, "no memory");
+	v.blamed = calloc(n_rows + 1, sizeof(*v.blamed));
+	SIM_CHECK(v.out && v.dead && v.blamed, "no memory");
 	v.watermark = number(v.db, "SELECT last FROM catchup WHERE name = ?1", v.name);
 	read_results(&v);
 	read_dead(&v);
@@ -197,6 +213,7 @@ static void judge_rows(enum story_kind kind, const struct story_row *rows, size_
 	judge_counters(&v);
 	free(v.out);
 	free(v.dead);
+	free(v.blamed);
 	sqlite3_close(v.db);
 }
 
