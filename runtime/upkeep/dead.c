@@ -300,7 +300,7 @@ static int has_letters(const char *database, const struct cu_entry *entry, int64
 }
 
 /* Whether the letters of other consumers may do better. */
-static bool is_one_consumers(int code)
+static bool concerns_one_consumer(int code)
 {
 	return code != CATCHUP_LOCKED && code != CATCHUP_FULL && code != CATCHUP_IO && code != CATCHUP_NOMEM;
 }
@@ -318,11 +318,11 @@ int catchup_dead_retry(const struct catchup_options *options, const char *consum
 	if (!options || !options->database)
 		return cu_error_set(error, CATCHUP_USAGE, 0, "option 'database' is missing");
 	rc = cu_letters_consumers(options->database, consumer, &path, &entries, error);
-	for (size_t i = 0; i < entries.n && (rc == CATCHUP_OK || is_one_consumers(rc)); i++) {
+	for (size_t i = 0; i < entries.n && (rc == CATCHUP_OK || concerns_one_consumer(rc)); i++) {
 		one = has_letters(path, &entries.items[i], id, &has, &why);
 		if (one == CATCHUP_OK && has)
 			one = retry_entry(options, &entries.items[i], id, result, &why);
-		if (one == CATCHUP_OK || (rc != CATCHUP_OK && is_one_consumers(one)))
+		if (one == CATCHUP_OK || (rc != CATCHUP_OK && concerns_one_consumer(one)))
 			continue;
 		rc = one;
 		if (error)

@@ -99,4 +99,13 @@ char *test_json(const char *document, const char *path);
 /* The same must be a certain text; NULL: null or nothing. */
 void test_json_is(const char *document, const char *path, const char *expected);
 
+/* A consumer of a table `numbers`. Each row costs about ten milliseconds, so that a backlog lasts and a
+ * batch can be met half done. */
+#define SLOW                                                                               \
+	"-- name: slow\n-- source: numbers\n-- setup\n"                                    \
+	"CREATE TABLE IF NOT EXISTS slowly(id INTEGER PRIMARY KEY, n);\n-- next\n"         \
+	"SELECT id, n FROM numbers WHERE id > @last AND id <= @max ORDER BY id;\n-- row\n" \
+	"INSERT INTO slowly SELECT @id, count(*) FROM (WITH RECURSIVE c(i) AS"             \
+	" (SELECT 1 UNION ALL SELECT i + 1 FROM c LIMIT 50000) SELECT i FROM c);\n"
+
 #endif

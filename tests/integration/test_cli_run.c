@@ -24,16 +24,6 @@ static const char doubles[] = "-- name: doubles\n-- source: numbers\n"
 			      "INSERT INTO twice SELECT id, 2 * n FROM numbers"
 			      " WHERE id > @last AND id <= @max;\n";
 
-/* Each row costs about ten milliseconds, so that a backlog lasts and a batch can be met half done. */
-static const char slow[] = "-- name: slow\n-- source: numbers\n"
-			   "-- setup\n"
-			   "CREATE TABLE IF NOT EXISTS slowly(id INTEGER PRIMARY KEY, n);\n"
-			   "-- next\n"
-			   "SELECT id, n FROM numbers WHERE id > @last AND id <= @max ORDER BY id;\n"
-			   "-- row\n"
-			   "INSERT INTO slowly SELECT @id, count(*) FROM (WITH RECURSIVE c(i) AS"
-			   " (SELECT 1 UNION ALL SELECT i + 1 FROM c LIMIT 50000) SELECT i FROM c);\n";
-
 static const char refuses[] = "-- name: refuses\n-- source: numbers\n"
 			      "-- setup\n"
 			      "CREATE TABLE IF NOT EXISTS small(n CHECK(n < 5));\n"
@@ -58,7 +48,7 @@ static int set_up(void **state)
 	f->slow = test_path(f->folder, "slow.sql");
 	f->refuses = test_path(f->folder, "refuses.sql");
 	test_write_file(f->doubles, doubles);
-	test_write_file(f->slow, slow);
+	test_write_file(f->slow, SLOW);
 	test_write_file(f->refuses, refuses);
 	test_sql(f->database, "CREATE TABLE numbers(id INTEGER PRIMARY KEY AUTOINCREMENT, n)");
 	*state = f;

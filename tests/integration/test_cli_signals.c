@@ -15,16 +15,6 @@
 
 #include <cmocka.h>
 
-/* Each row costs about ten milliseconds, so that a backlog lasts and a batch can be met half done. */
-static const char slow[] = "-- name: slow\n-- source: numbers\n"
-			   "-- setup\n"
-			   "CREATE TABLE IF NOT EXISTS slowly(id INTEGER PRIMARY KEY, n);\n"
-			   "-- next\n"
-			   "SELECT id, n FROM numbers WHERE id > @last AND id <= @max ORDER BY id;\n"
-			   "-- row\n"
-			   "INSERT INTO slowly SELECT @id, count(*) FROM (WITH RECURSIVE c(i) AS"
-			   " (SELECT 1 UNION ALL SELECT i + 1 FROM c LIMIT 50000) SELECT i FROM c);\n";
-
 /* A source, and a consumer of it by its file. */
 static char *make(struct scene *s, const char *text)
 {
@@ -130,7 +120,7 @@ static void a_signal_during_start_is_not_lost(void **state)
 static void the_same_signal_twice_at_once_is_one_request(void **state)
 {
 	struct scene *s = *state;
-	char *file = make(s, slow);
+	char *file = make(s, SLOW);
 	struct program p = {0};
 	int in_time = 0;
 

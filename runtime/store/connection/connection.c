@@ -435,7 +435,7 @@ void cu_conn_close(struct cu_conn *conn)
 		sqlite3_finalize(conn->savepoint);
 		sqlite3_finalize(conn->rollback_to);
 		sqlite3_finalize(conn->version);
-		for (size_t i = 0; i < CU_BOOKS; i++)
+		for (size_t i = 0; i < CU_CONN_BOOKS; i++)
 			sqlite3_finalize(conn->books[i]);
 		/* Statements that a consumer has left behind keep the connection as a zombie until they
 		 * are finalized; everything of ours is gone. */

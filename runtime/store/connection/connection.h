@@ -27,27 +27,8 @@ enum cu_role {
 	CU_ROLE_STATUS, /* a look from outside; never creates, switches or writes anything */
 };
 
-/* Statements of the bookkeeping that a connection keeps prepared (ledger.c): those of all consumers that
- * write through it, the name bound at each use. */
-enum cu_book {
-	CU_BOOK_LOAD,
-	CU_BOOK_SAVE,
-	CU_BOOK_FIRST,
-	CU_BOOK_COUNT,
-	CU_BOOK_STATE,
-	CU_BOOK_MARK,
-	CU_BOOK_TROUBLE,
-	CU_BOOK_ATTEMPT,
-	CU_BOOK_ATTEMPT_READ,
-	CU_BOOK_UNMARK,
-	CU_BOOK_LEASE_READ,
-	CU_BOOK_LEASE_WRITE,
-	CU_BOOK_LEASE_RENEW,
-	CU_BOOK_DEAD_ADD,
-	CU_BOOK_DEAD_HAS,
-	CU_BOOK_DEAD_KEYS,
-	CU_BOOKS
-};
+/* How many statements it keeps prepared for those that write through it (enum cu_book). */
+#define CU_CONN_BOOKS 16
 
 /* What consumer code may not touch while it runs (design: consumer code cannot break the
  * bookkeeping). */
@@ -128,7 +109,7 @@ struct cu_conn {
 	} beside[2];             /* the write-ahead log, and its index */
 	char *main_path;         /* owned */
 	sqlite3_stmt *begin, *commit, *rollback, *savepoint, *rollback_to, *version;
-	sqlite3_stmt *books[CU_BOOKS]; /* made when first used */
+	sqlite3_stmt *books[CU_CONN_BOOKS]; /* made when first used */
 	const struct cu_logger *logger;
 	const _Atomic int *stopping;
 };

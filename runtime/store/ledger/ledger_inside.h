@@ -7,6 +7,29 @@
 
 #include "store/ledger/ledger.h"
 
+/* Statements that a connection keeps prepared for all consumers that write through it, the name bound at
+ * each use. */
+enum cu_book {
+	CU_BOOK_LOAD,
+	CU_BOOK_SAVE,
+	CU_BOOK_FIRST,
+	CU_BOOK_COUNT,
+	CU_BOOK_STATE,
+	CU_BOOK_MARK,
+	CU_BOOK_TROUBLE,
+	CU_BOOK_ATTEMPT,
+	CU_BOOK_ATTEMPT_READ,
+	CU_BOOK_UNMARK,
+	CU_BOOK_LEASE_READ,
+	CU_BOOK_LEASE_WRITE,
+	CU_BOOK_LEASE_RENEW,
+	CU_BOOK_DEAD_ADD,
+	CU_BOOK_DEAD_HAS,
+	CU_BOOK_DEAD_KEYS,
+	CU_BOOKS
+};
+_Static_assert(CU_BOOKS <= CU_CONN_BOOKS, "a connection keeps them all");
+
 /* A transaction of our own unless one is in hand. */
 struct cu_own_transaction {
 	struct cu_conn *conn;

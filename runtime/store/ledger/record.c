@@ -130,17 +130,22 @@ static int read_owner(struct cu_conn *conn, const char *name, const struct cu_ow
 	return CATCHUP_OK;
 }
 
+void cu_record_clear(struct cu_record *record)
+{
+	memset(record, 0, sizeof(*record));
+	record->status.owner = record->owner;
+	record->status.lost_owner = record->lost_owner;
+	record->status.last_error = record->message;
+	record->status.error_category = record->category;
+}
+
 int cu_record_read(struct cu_conn *conn, const char *name, const struct cu_owner *self,
 	struct cu_record *record, struct catchup_error *error)
 {
 	sqlite3_stmt *stmt;
 	int rc;
 
-	memset(record, 0, sizeof(*record));
-	record->status.owner = record->owner;
-	record->status.lost_owner = record->lost_owner;
-	record->status.last_error = record->message;
-	record->status.error_category = record->category;
+	cu_record_clear(record);
 	rc = ask(conn, "catchup", "SELECT last FROM main.catchup WHERE name = ?1", name, &stmt, error);
 	if (rc == CATCHUP_OK && stmt) {
 		record->known = true;

@@ -24,6 +24,8 @@ struct cu_record {
 	int64_t mark_id, mark_hash;
 	int64_t dead_first, dead_last; /* ids of its dead letters, 0 for none */
 };
+/* Of one that nothing is kept about. */
+void cu_record_clear(struct cu_record *record);
 int cu_record_read(struct cu_conn *conn, const char *name, const struct cu_owner *self,
 	struct cu_record *record, struct catchup_error *error);
 

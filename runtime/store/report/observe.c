@@ -127,11 +127,7 @@ static int read_record(struct look *look, const struct cu_entry *entry, struct c
 	}
 	if (rc == CATCHUP_OK)
 		return rc;
-	memset(record, 0, sizeof(*record));
-	record->status.owner = record->owner;
-	record->status.lost_owner = record->lost_owner;
-	record->status.last_error = record->message;
-	record->status.error_category = record->category;
+	cu_record_clear(record);
 	record->status.error_code = rc;
 	snprintf(record->message, sizeof(record->message), "results %.500s", why.message);
 	return CATCHUP_OK;
