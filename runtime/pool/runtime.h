@@ -52,7 +52,7 @@ struct cu_file {
 	_Atomic int64_t checkpoint_at_bytes; /* bytes of the log at which the next one is worth it */
 	_Atomic int64_t log_bytes;  /* in use when it was noted last */
 	_Atomic int64_t batch_bytes; /* that a large commit of late has added */
-	_Atomic int checkpoint_busy; /* something is due or being done */
+	_Atomic int checkpoint_busy; /* one is being done */
 	bool checkpoint_in_vain;    /* the checkpointer only: readers outlasted the last wait for them */
 	struct cu_park room_park;   /* writers wait here for a checkpoint that is behind */
 };

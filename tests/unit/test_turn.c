@@ -308,6 +308,19 @@ static void a_batch_that_would_cross_the_bound_waits(void **state)
 	assert_int_equal(waits_at(x, 60), 60);
 }
 
+/* A checkpoint that is asked for while the one before it ends is not taken for done with that. */
+static void a_checkpoint_that_is_due_is_waited_for(void **state)
+{
+	struct fixture *x = *state;
+	struct cu_file *file = &x->files[0];
+
+	atomic_store(&file->checkpoint_at_bytes, 0);
+	atomic_store(&file->checkpoint_busy, 1);
+	cu_checkpoint_note(file, INT64_C(60) << 20);
+	atomic_store(&file->checkpoint_busy, 0);
+	assert_true(cu_checkpoint_is_behind(file));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, finish)
@@ -322,6 +335,7 @@ int main(void)
 		TEST(who_waits_has_none),
 		TEST(who_comes_from_the_line_looks_again),
 		TEST(a_batch_that_would_cross_the_bound_waits),
+		TEST(a_checkpoint_that_is_due_is_waited_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

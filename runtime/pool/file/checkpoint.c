@@ -93,14 +93,19 @@ void cu_checkpoint_note(struct cu_file *file, int64_t log_bytes)
 		atomic_store(&file->checkpoint_at_bytes, first_size(file));
 	if (log_bytes < atomic_load(&file->checkpoint_at_bytes))
 		return;
-	atomic_store(&file->checkpoint_busy, 1);
 	if (atomic_exchange(&file->checkpoint_due, 1) == 0)
 		cu_park_wake(&file->checkpointer->park);
 }
 
+/* Asked in this order: who begins one says that it is busy before it is due no longer. */
+static bool is_under_way(struct cu_file *file)
+{
+	return atomic_load(&file->checkpoint_due) != 0 || atomic_load(&file->checkpoint_busy) != 0;
+}
+
 bool cu_checkpoint_is_behind(struct cu_file *file)
 {
-	return atomic_load(&file->checkpoint_busy) != 0 &&
+	return is_under_way(file) &&
 		atomic_load(&file->log_bytes) >= near_bound(file) &&
 		atomic_load(&file->runtime->stopping) == 0;
 }

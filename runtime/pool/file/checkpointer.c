@@ -40,12 +40,12 @@ static bool is_due(const struct cu_checkpointer *k)
 static void run_due(struct cu_checkpointer *k)
 {
 	for (struct cu_file *file = k->runtime->files; file; file = file->next) {
-		if (file->checkpointer != k || !atomic_exchange(&file->checkpoint_due, 0))
+		if (file->checkpointer != k || !atomic_load(&file->checkpoint_due))
 			continue;
+		atomic_store(&file->checkpoint_busy, 1);
+		atomic_store(&file->checkpoint_due, 0);
 		if (open_file(k, file))
 			cu_checkpoint_run(file, &k->conn);
-		if (atomic_load(&file->checkpoint_due))
-			continue;
 		atomic_store(&file->checkpoint_busy, 0);
 		cu_park_wake(&file->room_park);
 	}
