@@ -125,7 +125,7 @@ static void rest(struct cu_follower *f, int64_t rest_ns)
 {
 	struct cu_file *file = f->file;
 	int64_t until_ns = cu_deadline(cu_os_now_ns(), rest_ns);
-	struct cu_file_stat now;
+	struct cu_file_stat now = file->wal;
 	bool used = false;
 
 	while (!used && cu_os_now_ns() < until_ns && !atomic_load(&f->runtime->stopping)) {
