@@ -99,6 +99,30 @@ static bool passes(const struct catchup_error *error)
 		error->code == CATCHUP_NOMEM || error->code == CATCHUP_FULL;
 }
 
+/* Whether once more would not help, though the source may be read anew. A schema error may come of a
+ * table that is being replaced: it has one more try. A query without an end has had its time. */
+static bool is_for_good(const struct cu_reader *reader, const struct catchup_error *error)
+{
+	return reader->faults > 0 || error->code == CATCHUP_BACKWARDS ||
+		(error->detail & 0xff) == SQLITE_INTERRUPT;
+}
+
+/* The followers wait, or end, or hear nothing of it yet. */
+static void tell(struct cu_reader *reader, struct catchup_error *error)
+{
+	if (passes(error)) {
+		starve_all(reader, error);
+	} else if (is_for_good(reader, error)) {
+		if (error->code == CATCHUP_CONFIG || error->code == CATCHUP_USAGE)
+			error->code = CATCHUP_CONSUMER;
+		fail_all(reader, error);
+	} else {
+		cu_log(&reader->runtime->logger, CATCHUP_LOG_WARN, reader->path,
+			"the source cannot be read: %s; trying again", error->message);
+		reader->told = true;
+	}
+}
+
 /* Looks, opening the source first where needed. Returns when to look again at the latest. */
 static int64_t look_or_recover(struct cu_reader *reader)
 {
@@ -122,8 +146,6 @@ static int64_t look_or_recover(struct cu_reader *reader)
 		reader->faults = 0;
 		return CU_FOREVER;
 	}
-	/* A schema error may come of a table that is being replaced: once more, anew. A query without
-	 * an end has had its time. */
 	close_source(reader);
 	if (atomic_load(&reader->runtime->stopping))
 		return CU_FOREVER;
@@ -134,19 +156,7 @@ static int64_t look_or_recover(struct cu_reader *reader)
 		reader->moved = true;
 		return CU_FOREVER;
 	}
-	if (!passes(&error) && (reader->faults > 0 || error.code == CATCHUP_BACKWARDS ||
-				       (error.detail & 0xff) == SQLITE_INTERRUPT)) {
-		if (error.code == CATCHUP_CONFIG || error.code == CATCHUP_USAGE)
-			error.code = CATCHUP_CONSUMER;
-		fail_all(reader, &error);
-	}
-	if (passes(&error)) {
-		starve_all(reader, &error);
-	} else if (reader->faults == 0) {
-		cu_log(&reader->runtime->logger, CATCHUP_LOG_WARN, reader->path,
-			"the source cannot be read: %s; trying again", error.message);
-		reader->told = true;
-	}
+	tell(reader, &error);
 	reader->faults++;
 	pause = cu_policy_pause_ns(RETRY_BASE_NS, RETRY_MAX_NS, reader->faults, cu_os_random());
 	return cu_deadline(cu_os_now_ns(), pause);
@@ -193,7 +203,9 @@ static int64_t next_look(struct cu_reader *reader)
 
 	if (!cu_watch_works(reader->watch) && net_ns > BLIND_POLL_NS)
 		net_ns = BLIND_POLL_NS;
-	if (since_ns > first_ns)
+	if (since_ns >= net_ns)
+		pause_ns = net_ns; /* years may have passed: not multiplied */
+	else if (since_ns > first_ns)
 		pause_ns = since_ns * (reader->changed ? RELOOK_GROWTH : RELOOK_GROWTH_SEEN);
 	return cu_deadline(now_ns, pause_ns < net_ns ? pause_ns : net_ns);
 }
