@@ -10,8 +10,7 @@
  * who would make more waits. Results stay until their rows are committed, since a transaction that
  * is undone is done again from them.
  *
- * Threads: create, destroy, rewind, take, row and release belong to the follower's worker; wake may
- * be called by any.
+ * Threads: all of it belongs to the follower's worker.
  */
 #ifndef CU_POOL_MAPPER_H
 #define CU_POOL_MAPPER_H
