@@ -83,6 +83,7 @@ static void fail_one(long nth, bool from_then_on, long *started)
 {
 	char *folder = test_folder_make(), when[128];
 	long before;
+	struct catchup_error error = {0};
 	bool reached;
 	int rc;
 
@@ -96,8 +97,8 @@ static void fail_one(long nth, bool from_then_on, long *started)
 	check(folder, rc == CATCHUP_OK, when);
 	*started += reached;
 	world_insert(folder, ROWS_LATER, "later ", ROW_BYTES);
-	if (inside_run(folder, NULL, &(struct catchup_error){0}) != CATCHUP_OK)
-		fail_msg("%s: the next run failed: %s", when, inside_log());
+	if (inside_run(folder, NULL, &error) != CATCHUP_OK)
+		fail_msg("%s: the next run failed: %s; it said: %s", when, error.message, inside_log());
 	check(folder, true, when);
 	test_folder_remove(folder);
 }
