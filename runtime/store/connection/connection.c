@@ -22,6 +22,7 @@
 #define QUERY_MS 30000
 #define BUSY_FIRST_NS (CU_NS_PER_MS / 10)
 #define BUSY_LONGEST_NS (10 * CU_NS_PER_MS)
+#define BUSY_COUNTS_NS (100 * CU_NS_PER_MS) /* most of the time between two looks */
 #define JOURNAL_LIMIT_BYTES "16777216" /* a log that was larger once is cut to this */
 
 /* ---- handlers ----------------------------------------------------------------------------- */
@@ -31,24 +32,37 @@ static int stopping(const struct cu_conn *conn)
 	return conn->stopping ? atomic_load_explicit(conn->stopping, memory_order_relaxed) : 0;
 }
 
+/* Whether there is time left. */
+static bool is_patient(struct cu_patience *patience)
+{
+	int64_t now = cu_os_now_ns();
+	int64_t passed = now - patience->looked_ns;
+
+	patience->left_ns -= passed < BUSY_COUNTS_NS ? passed : BUSY_COUNTS_NS;
+	patience->looked_ns = now;
+	return patience->left_ns > 0;
+}
+
+static struct cu_patience new_patience(const struct cu_conn *conn)
+{
+	return (struct cu_patience){conn->busy_ms * CU_NS_PER_MS, cu_os_now_ns()};
+}
+
 /* For locks of other processes: our own threads queue elsewhere. Looks again soon, since SQLite's own
  * handler sleeps up to 100 ms; the jitter keeps two of us from looking in step. */
 static int on_busy(void *context, int count)
 {
 	struct cu_conn *conn = context;
-	int64_t now = cu_os_now_ns();
 	int64_t step = BUSY_FIRST_NS << (count < 7 ? count : 7);
-	int64_t left;
 
 	if (count == 0)
-		conn->busy_since_ns = now;
-	left = conn->busy_since_ns + conn->busy_ms * CU_NS_PER_MS - now;
-	if (left <= 0 || stopping(conn))
+		conn->patience = new_patience(conn);
+	if (!is_patient(&conn->patience) || stopping(conn))
 		return 0;
 	if (step > BUSY_LONGEST_NS)
 		step = BUSY_LONGEST_NS;
 	step = step / 2 + (int64_t)(cu_os_random() % (uint64_t)(step / 2 + 1));
-	cu_os_sleep_ns(step < left ? step : left);
+	cu_os_sleep_ns(step < conn->patience.left_ns ? step : conn->patience.left_ns);
 	return 1;
 }
 
@@ -257,13 +271,13 @@ static int take_encoding(struct cu_conn *conn, const char *source, struct catchu
  * asking the busy handler. */
 static int switch_to_wal(struct cu_conn *conn, char *mode, size_t bytes, struct catchup_error *error)
 {
-	int64_t until_ns = cu_deadline(cu_os_now_ns(), conn->busy_ms * CU_NS_PER_MS);
+	struct cu_patience patience = new_patience(conn);
 	struct catchup_error why;
 	int rc;
 
 	for (;;) {
 		rc = ask(conn, "PRAGMA main.journal_mode=WAL", mode, bytes, &why, "switching to WAL mode");
-		if (rc != CATCHUP_LOCKED || stopping(conn) || cu_os_now_ns() >= until_ns)
+		if (rc != CATCHUP_LOCKED || stopping(conn) || !is_patient(&patience))
 			break;
 		cu_os_sleep_ns(BUSY_LONGEST_NS / 2 + (int64_t)(cu_os_random() % (BUSY_LONGEST_NS / 2)));
 	}

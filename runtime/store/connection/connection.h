@@ -85,6 +85,13 @@ struct cu_limit {
 	int64_t look_ns;  /* not over before this time */
 };
 
+/* What is left of a wait for a lock. Of the time between two looks that are far apart only some counts: the
+ * process may have been stopped. */
+struct cu_patience {
+	int64_t left_ns;
+	int64_t looked_ns;
+};
+
 struct cu_conn {
 	sqlite3 *db;
 	enum cu_role role;
@@ -94,7 +101,7 @@ struct cu_conn {
 
 	/* owner only */
 	int64_t busy_ms;
-	int64_t busy_since_ns;   /* of the wait in hand, 0 for none */
+	struct cu_patience patience; /* of the wait for a lock in hand */
 	struct cu_limit statements; /* of all from cu_conn_limit on */
 	int64_t query_ns;        /* most processor time of one step of a source's query */
 	struct cu_limit step;    /* of the step in hand */

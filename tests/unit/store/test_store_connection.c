@@ -174,33 +174,6 @@ static void results_take_the_encoding_of_the_source(void **state)
 	refuse_open(CU_ROLE_WRITER, s->database, s->results, CATCHUP_CONSUMER, "encoding");
 }
 
-static void a_lock_that_stays_is_given_up(void **state)
-{
-	struct scratch *s = *state;
-	struct catchup_error error = {0};
-	_Atomic int stop = 0;
-	struct cu_conn_options options = {.role = CU_ROLE_WRITER, .main = s->database, .busy_ms = 30,
-		.stopping = &stop};
-	struct cu_conn conn;
-	sqlite3 *other;
-
-	sql_run(s->database, "PRAGMA journal_mode=WAL; CREATE TABLE t(x)");
-	assert_ok(cu_conn_open(&conn, &options, &error));
-	assert_int_equal(sqlite3_open(s->database, &other), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
-	assert_int_equal(cu_conn_begin(&conn, &error), CATCHUP_LOCKED);
-	assert_int_equal(cu_fault_of(error.detail), CU_FAULT_BUSY);
-	/* A stop ends the wait, however long it might be. */
-	conn.busy_ms = INT64_C(3600) * 1000;
-	atomic_store(&stop, 1);
-	assert_int_equal(cu_conn_begin(&conn, &error), CATCHUP_LOCKED);
-	atomic_store(&stop, 0);
-	sqlite3_close(other);
-	assert_ok(cu_conn_begin(&conn, &error));
-	cu_conn_rollback(&conn);
-	cu_conn_close(&conn);
-}
-
 static void endless_statements_are_interrupted(void **state)
 {
 	static const char endless[] = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c)"
@@ -446,7 +419,6 @@ int main(void)
 		SCRATCH_TEST(other_roles_write_nothing),
 		SCRATCH_TEST(results_in_another_file),
 		SCRATCH_TEST(results_take_the_encoding_of_the_source),
-		SCRATCH_TEST(a_lock_that_stays_is_given_up),
 		SCRATCH_TEST(endless_statements_are_interrupted),
 		SCRATCH_TEST(time_in_which_nothing_runs_is_no_statements),
 		SCRATCH_TEST(nothing_is_committed_to_a_file_that_is_gone),
