@@ -165,25 +165,38 @@ int bench_hand_tables(struct bench *b, const char *file, size_t n)
 	return rc;
 }
 
-int bench_hand_open(struct bench *b, struct bench_hand *hand, const char *source,
-	const char *results, size_t number)
+static int open_copies(struct bench *b, struct bench_hand *hand, size_t first, size_t n)
 {
-	char insert[96], update[128];
+	int rc = 0;
+
+	hand->copies = calloc(n, sizeof(*hand->copies));
+	if (!hand->copies)
+		return bench_fail(b, "out of memory");
+	for (hand->n = 0; hand->n < n && rc == 0; hand->n++) {
+		struct bench_hand_copy *copy = &hand->copies[hand->n];
+		char sql[96];
+
+		snprintf(copy->name, sizeof(copy->name), "copy%zu", first + hand->n + 1);
+		snprintf(sql, sizeof(sql), "INSERT INTO %s VALUES (?1, ?2, ?3)", copy->name);
+		rc = bench_prepare(b, hand->writer, sql, &copy->insert);
+	}
+	return rc;
+}
+
+int bench_hand_open(struct bench *b, struct bench_hand *hand, const char *source,
+	const char *results, size_t first, size_t n)
+{
 	const struct {
 		sqlite3_stmt **stmt;
 		const char *sql;
 	} all[] = {
 		{&hand->begin, "BEGIN IMMEDIATE"},
-		{&hand->insert, insert},
-		{&hand->update, update},
+		{&hand->update, "UPDATE catchup SET last = ?2 WHERE name = ?3 AND last = ?1"},
 		{&hand->commit, "COMMIT"},
 	};
 	int rc;
 
 	*hand = (struct bench_hand){0};
-	snprintf(insert, sizeof(insert), "INSERT INTO copy%zu VALUES (?1, ?2, ?3)", number + 1);
-	snprintf(update, sizeof(update),
-		"UPDATE catchup SET last = ?2 WHERE name = 'copy%zu' AND last = ?1", number + 1);
 	rc = bench_open(b, results, &hand->writer);
 	/* 4096 pages are the 16 MiB at which catchup begins to checkpoint. */
 	if (rc == 0)
@@ -191,6 +204,8 @@ int bench_hand_open(struct bench *b, struct bench_hand *hand, const char *source
 			"PRAGMA wal_autocheckpoint = 4096; PRAGMA cache_size = -2048");
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]) && rc == 0; i++)
 		rc = bench_prepare(b, hand->writer, all[i].sql, all[i].stmt);
+	if (rc == 0)
+		rc = open_copies(b, hand, first, n);
 	if (rc == 0)
 		rc = bench_open_reader(b, source, &hand->reader);
 	if (rc == 0)
@@ -205,10 +220,12 @@ int bench_hand_open(struct bench *b, struct bench_hand *hand, const char *source
 
 void bench_hand_close(struct bench_hand *hand)
 {
+	for (size_t i = 0; i < hand->n; i++)
+		sqlite3_finalize(hand->copies[i].insert);
+	free(hand->copies);
 	sqlite3_finalize(hand->version);
 	sqlite3_finalize(hand->next);
 	sqlite3_finalize(hand->begin);
-	sqlite3_finalize(hand->insert);
 	sqlite3_finalize(hand->update);
 	sqlite3_finalize(hand->commit);
 	sqlite3_close(hand->reader);
@@ -227,10 +244,12 @@ int64_t bench_hand_version(struct bench_hand *hand)
 }
 
 /* The watermark takes the last row's id, in the transaction that is open. */
-static int move_watermark(struct bench *b, struct bench_hand *hand, int64_t to)
+static int move_watermark(
+	struct bench *b, struct bench_hand *hand, const struct bench_hand_copy *copy, int64_t to)
 {
-	sqlite3_bind_int64(hand->update, 1, hand->last);
+	sqlite3_bind_int64(hand->update, 1, copy->last);
 	sqlite3_bind_int64(hand->update, 2, to);
+	sqlite3_bind_text(hand->update, 3, copy->name, -1, SQLITE_STATIC);
 	if (bench_step(b, hand->update) != 0)
 		return -1;
 	if (sqlite3_changes(hand->writer) != 1)
@@ -238,29 +257,31 @@ static int move_watermark(struct bench *b, struct bench_hand *hand, int64_t to)
 	return 0;
 }
 
-int bench_hand_batch(struct bench *b, struct bench_hand *hand, int64_t most, int64_t *rows)
+int bench_hand_batch(
+	struct bench *b, struct bench_hand *hand, size_t which, int64_t most, int64_t *rows)
 {
-	int64_t to = hand->last;
+	struct bench_hand_copy *to = &hand->copies[which];
+	int64_t last = to->last;
 	int rc;
 
 	*rows = 0;
-	sqlite3_bind_int64(hand->next, 1, hand->last);
+	sqlite3_bind_int64(hand->next, 1, last);
 	sqlite3_bind_int64(hand->next, 2, most);
 	rc = sqlite3_step(hand->next);
 	if (rc == SQLITE_ROW && bench_step(b, hand->begin) != 0)
 		return -1;
 	for (; rc == SQLITE_ROW; rc = sqlite3_step(hand->next)) {
-		if (copy(hand->insert, hand->next) != SQLITE_OK)
+		if (copy(to->insert, hand->next) != SQLITE_OK)
 			return bench_fail(b, "%s", sqlite3_errmsg(hand->writer));
-		to = sqlite3_column_int64(hand->next, 0);
+		last = sqlite3_column_int64(hand->next, 0);
 		++*rows;
 	}
 	if (sqlite3_reset(hand->next) != SQLITE_OK)
 		return bench_fail(b, "%s", sqlite3_errmsg(hand->reader));
 	if (*rows == 0)
 		return 0;
-	if (move_watermark(b, hand, to) != 0 || bench_step(b, hand->commit) != 0)
+	if (move_watermark(b, hand, to, last) != 0 || bench_step(b, hand->commit) != 0)
 		return -1;
-	hand->last = to;
+	to->last = last;
 	return 0;
 }

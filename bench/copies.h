@@ -43,25 +43,33 @@ int bench_copy_check(struct bench *b, const char *file, size_t number, int64_t r
 /* ---- the same by hand --------------------------------------------------------------------- */
 
 /*
- * One consumer as a good user writes it: a connection that reads, one that writes, batches, and the
+ * Consumers as a good user writes them: one connection that reads, one that writes, batches, and the
  * watermark in the same transaction. The copies have their tables already: bench_hand_tables.
  */
-struct bench_hand {
-	sqlite3 *reader, *writer;
-	sqlite3_stmt *version, *next, *begin, *insert, *update, *commit;
+struct bench_hand_copy {
+	sqlite3_stmt *insert;
+	char name[32];
 	int64_t last; /* watermark */
 };
 
+struct bench_hand {
+	sqlite3 *reader, *writer;
+	sqlite3_stmt *version, *next, *begin, *update, *commit;
+	struct bench_hand_copy *copies; /* owned */
+	size_t n;
+};
+
 int bench_hand_tables(struct bench *b, const char *file, size_t n);
-/* source and results may be the same file. */
+/* For n copies from the copy `first` on (from 0). source and results may be the same file. */
 int bench_hand_open(struct bench *b, struct bench_hand *hand, const char *source,
-	const char *results, size_t number);
+	const char *results, size_t first, size_t n);
 void bench_hand_close(struct bench_hand *hand);
 
 /* What changes when another connection has committed. */
 int64_t bench_hand_version(struct bench_hand *hand);
 
-/* Copies one batch. *rows: how many, 0: there was nothing to do. */
-int bench_hand_batch(struct bench *b, struct bench_hand *hand, int64_t most, int64_t *rows);
+/* One batch of the copy `which` of those that were opened. *rows: how many, 0: there was nothing to do. */
+int bench_hand_batch(
+	struct bench *b, struct bench_hand *hand, size_t which, int64_t most, int64_t *rows);
 
 #endif

@@ -122,25 +122,47 @@ void bench_remove_database(const char *path)
 	}
 }
 
-int bench_readings(struct bench *b, const char *name, int64_t rows)
+static int add_readings(struct bench *b, sqlite3 *db, int64_t rows)
 {
 	char sql[512];
-	sqlite3 *db = NULL;
-	int rc = bench_open(b, name, &db);
+	int rc = bench_exec(b, db,
+		"CREATE TABLE IF NOT EXISTS readings(id INTEGER NOT NULL PRIMARY KEY"
+		" AUTOINCREMENT, sensor INTEGER NOT NULL, value INTEGER NOT NULL)");
 
-	if (rc == 0)
-		rc = bench_exec(b, db,
-			"CREATE TABLE IF NOT EXISTS readings(id INTEGER NOT NULL PRIMARY KEY"
-			" AUTOINCREMENT, sensor INTEGER NOT NULL, value INTEGER NOT NULL)");
 	snprintf(sql, sizeof(sql),
 		"INSERT INTO readings(id, sensor, value)"
 		" WITH RECURSIVE n(i) AS (SELECT 1 + coalesce(max(id), 0) FROM readings"
 		"  UNION ALL SELECT i + 1 FROM n WHERE i < %" PRId64 ")"
-		" SELECT i, i %% %d, i %% 1000 FROM n WHERE i <= %" PRId64 ";"
-		"PRAGMA wal_checkpoint(TRUNCATE)",
+		" SELECT i, i %% %d, i %% 1000 FROM n WHERE i <= %" PRId64,
 		rows, BENCH_SENSORS, rows);
+	return rc ? rc : bench_exec(b, db, sql);
+}
+
+int bench_readings(struct bench *b, const char *name, int64_t rows)
+{
+	sqlite3 *db = NULL;
+	int rc = bench_open(b, name, &db);
+
 	if (rc == 0)
-		rc = bench_exec(b, db, sql);
+		rc = add_readings(b, db, rows);
+	if (rc == 0)
+		rc = bench_exec(b, db, "PRAGMA wal_checkpoint(TRUNCATE)");
+	sqlite3_close(db);
+	return rc;
+}
+
+int bench_readings_at_once(struct bench *b, const char *name, int64_t rows, int64_t *committed_ns)
+{
+	sqlite3 *db = NULL;
+	int rc = bench_open(b, name, &db);
+
+	if (rc == 0)
+		rc = bench_exec(b, db, "PRAGMA wal_autocheckpoint = 0; BEGIN IMMEDIATE");
+	if (rc == 0)
+		rc = add_readings(b, db, rows);
+	if (rc == 0)
+		rc = bench_exec(b, db, "COMMIT");
+	*committed_ns = bench_now_ns();
 	sqlite3_close(db);
 	return rc;
 }

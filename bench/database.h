@@ -53,6 +53,9 @@ void bench_remove_database(const char *path);
  */
 #define BENCH_SENSORS 100
 int bench_readings(struct bench *b, const char *name, int64_t rows);
+/* The same while others follow the table: all rows come in one commit, nothing is checkpointed.
+ * *committed_ns: when the commit returned. */
+int bench_readings_at_once(struct bench *b, const char *name, int64_t rows, int64_t *committed_ns);
 int64_t bench_readings_sum(int64_t rows);
 
 /* The watermark table that catchup and hand-written loops use. */

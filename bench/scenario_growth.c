@@ -5,7 +5,9 @@
  *
  * The source: one consumer from the start of its process' runtime to the end of the backlog, into a
  * file of its own, in turn with the loop that is written by hand. The consumers: all run already, and
- * share a tenth of as many rows, which come at once. --svg FILE makes a picture of it.
+ * share a tenth of as many rows, which come at once; in turn with a loop that has all tables open and
+ * does for one after the other what a consumer does, a transaction a batch. So it shows what SQLite
+ * itself takes for many tables and many commits. --svg FILE makes a picture of it.
  */
 #include "copies.h"
 #include "picture.h"
@@ -48,9 +50,9 @@ static int backlog_by_hand(const char *source, const char *results, struct run *
 	int rc = bench_hand_tables(NULL, results, 1);
 
 	if (rc == 0)
-		rc = bench_hand_open(NULL, &hand, source, results, 0);
+		rc = bench_hand_open(NULL, &hand, source, results, 0, 1);
 	while (rc == 0 && rows > 0)
-		rc = bench_hand_batch(NULL, &hand, BATCH_ROWS, &rows);
+		rc = bench_hand_batch(NULL, &hand, 0, BATCH_ROWS, &rows);
 	bench_hand_close(&hand);
 	run->wall_ns = bench_now_ns() - start;
 	return rc;
@@ -60,7 +62,7 @@ static int together(const char *source, size_t consumers, int64_t rows, struct r
 {
 	struct bench_copies copies;
 	struct catchup *c = NULL;
-	int64_t start;
+	int64_t start = 0;
 	int rc = bench_copies_make(NULL, &copies, consumers, BENCH_COPIES_BESIDE);
 
 	if (rc != 0)
@@ -69,8 +71,7 @@ static int together(const char *source, size_t consumers, int64_t rows, struct r
 	if (rc == 0)
 		rc = bench_wait(NULL, c);
 	if (rc == 0)
-		rc = bench_readings(NULL, source, rows);
-	start = bench_now_ns();
+		rc = bench_readings_at_once(NULL, source, rows, &start);
 	if (rc == 0)
 		rc = bench_wait(NULL, c);
 	run->wall_ns = bench_now_ns() - start;
@@ -79,10 +80,31 @@ static int together(const char *source, size_t consumers, int64_t rows, struct r
 	return rc;
 }
 
-/* Arguments: catchup SOURCE, hand SOURCE RESULTS, together SOURCE CONSUMERS ROWS. */
+static int together_by_hand(const char *source, size_t consumers, int64_t rows, struct run *run)
+{
+	struct bench_hand hand;
+	int64_t start = 0;
+	int rc = bench_hand_tables(NULL, source, consumers);
+
+	if (rc != 0)
+		return rc;
+	rc = bench_hand_open(NULL, &hand, source, source, 0, consumers);
+	if (rc == 0)
+		rc = bench_readings_at_once(NULL, source, rows, &start);
+	for (size_t i = 0; i < consumers; i++)
+		for (int64_t done = 1; done > 0 && rc == 0;)
+			rc = bench_hand_batch(NULL, &hand, i, BATCH_ROWS, &done);
+	run->wall_ns = bench_now_ns() - start;
+	bench_hand_close(&hand);
+	return rc;
+}
+
+/* Arguments: catchup SOURCE, hand SOURCE RESULTS, together or together-by-hand SOURCE CONSUMERS ROWS. */
 static int child(int argc, char **argv)
 {
 	struct run run = {0};
+	size_t consumers = argc == 5 ? strtoull(argv[3], NULL, 10) : 0;
+	int64_t rows = argc == 5 ? strtoll(argv[4], NULL, 10) : 0;
 	int rc = 2;
 
 	if (argc == 3 && strcmp(argv[1], "catchup") == 0)
@@ -90,8 +112,9 @@ static int child(int argc, char **argv)
 	else if (argc == 4 && strcmp(argv[1], "hand") == 0)
 		rc = backlog_by_hand(argv[2], argv[3], &run);
 	else if (argc == 5 && strcmp(argv[1], "together") == 0)
-		rc = together(argv[2], strtoull(argv[3], NULL, 10), strtoll(argv[4], NULL, 10),
-			&run);
+		rc = together(argv[2], consumers, rows, &run);
+	else if (argc == 5 && strcmp(argv[1], "together-by-hand") == 0)
+		rc = together_by_hand(argv[2], consumers, rows, &run);
 	run.peak_kib = bench_self_status("VmHWM");
 	return rc == 0 && bench_write_all(STDOUT_FILENO, &run, sizeof(run)) == 0 ? 0 : 1;
 }
@@ -187,6 +210,23 @@ static int grow_source(struct bench *b, int64_t most, struct picture_panel *pane
 	return rc;
 }
 
+/* One of both ways, from an empty folder. */
+static int one_crowd(
+	struct bench *b, const char *how, size_t consumers, int64_t each, struct run *run)
+{
+	char source[4096], number[32], rows[32];
+	const char *const arguments[] = {how, source, number, rows, NULL};
+
+	if (bench_folder_renew(b) != 0 || bench_readings(b, FILE_NAME, 0) != 0)
+		return -1;
+	bench_path(b, source, sizeof(source), FILE_NAME);
+	snprintf(number, sizeof(number), "%zu", consumers);
+	snprintf(rows, sizeof(rows), "%" PRId64, each);
+	if (run_child(b, arguments, run) != 0)
+		return -1;
+	return bench_copies_check(b, FILE_NAME, consumers, each);
+}
+
 /* Panels 1 and 3. */
 static int grow_consumers(struct bench *b, int64_t rows, struct picture_panel *panels)
 {
@@ -194,28 +234,25 @@ static int grow_consumers(struct bench *b, int64_t rows, struct picture_panel *p
 	size_t most = bench_quick(b) ? 30 : 1000;
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]) && sizes[i] <= most; i++) {
-		int64_t each = rows / (int64_t)sizes[i];
-		char source[4096], consumers[32], count[32];
-		const char *const arguments[] = {"together", source, consumers, count, NULL};
-		struct point point;
+		int64_t each = rows / (int64_t)sizes[i], all = each * (int64_t)sizes[i];
+		struct point ours, by_hand;
 
-		snprintf(consumers, sizeof(consumers), "%zu", sizes[i]);
-		snprintf(count, sizeof(count), "%" PRId64, each);
 		for (size_t r = 0; r < bench_rounds(b); r++) {
 			struct run run = {0};
 
 			bench_progress(b, "%zu consumers, round %zu of %zu", sizes[i], r + 1,
 				bench_rounds(b));
-			if (bench_folder_renew(b) != 0 || bench_readings(b, FILE_NAME, 0) != 0)
+			if (one_crowd(b, "together", sizes[i], each, &run) != 0)
 				return -1;
-			bench_path(b, source, sizeof(source), FILE_NAME);
-			if (run_child(b, arguments, &run) != 0 ||
-				bench_copies_check(b, FILE_NAME, sizes[i], each) != 0)
+			add(&ours, r, &run, all);
+			if (one_crowd(b, "together-by-hand", sizes[i], each, &run) != 0)
 				return -1;
-			add(&point, r, &run, each * (int64_t)sizes[i]);
+			add(&by_hand, r, &run, all);
 		}
-		add_medians(b, &point, (double)sizes[i], "consumers grow", &panels[1].series[0],
+		add_medians(b, &ours, (double)sizes[i], "consumers grow", &panels[1].series[0],
 			&panels[3].series[0]);
+		add_medians(b, &by_hand, (double)sizes[i], "consumers grow, by hand",
+			&panels[1].series[1], &panels[3].series[1]);
 	}
 	return 0;
 }
@@ -242,8 +279,8 @@ static int draw(struct bench *b, struct picture_panel *panels)
 static void report(struct bench *b, const struct picture_panel *panels)
 {
 	const struct picture_series *rate = &panels[0].series[0], *mib = &panels[2].series[0];
-	const struct picture_series *crowd = &panels[1].series[0];
-	size_t last = rate->n - 1;
+	const struct picture_series *crowd = &panels[1].series[0], *hand = &panels[1].series[1];
+	size_t last = rate->n - 1, most = crowd->n - 1;
 
 	/* Below 10^5 rows most of the time is the start, and caches are not full. */
 	if (last > 2) {
@@ -252,8 +289,12 @@ static void report(struct bench *b, const struct picture_panel *panels)
 		bench_limit(b, "peak memory with the largest source (yardstick: with 10^5 rows)",
 			mib->points[last].y, mib->points[2].y, "MiB", 1.25 * mib->points[2].y);
 	}
-	bench_ratio_of(b, "rows/s with the most consumers / with one", crowd->points[crowd->n - 1].y,
+	bench_ratio_of(b, "rows/s with the most consumers / with one", crowd->points[most].y,
 		crowd->points[0].y, "rows/s", 0.9);
+	bench_ratio_of(b, "rows/s with the most consumers / their tables by hand",
+		crowd->points[most].y, hand->points[most].y, "rows/s", 0.9);
+	bench_ratio_of(b, "by hand: rows/s with the most tables / with one", hand->points[most].y,
+		hand->points[0].y, "rows/s", 0);
 }
 
 static int run(struct bench *b)
@@ -264,13 +305,13 @@ static int run(struct bench *b)
 			.series = {{.name = "catchup"}, {.name = "by hand"}}},
 		{.title = "Consumers grow: speed", .x_label = "consumers of one source",
 			.y_label = "rows/s, all together", .x_decades = {0, 3},
-			.series = {{.name = "catchup"}}},
+			.series = {{.name = "catchup"}, {.name = "by hand"}}},
 		{.title = "The source grows: memory", .x_label = "rows of the source",
 			.y_label = "MiB at the peak", .x_decades = {4, 7},
 			.series = {{.name = "catchup"}, {.name = "by hand"}}},
 		{.title = "Consumers grow: memory", .x_label = "consumers of one source",
 			.y_label = "MiB at the peak", .x_decades = {0, 3},
-			.series = {{.name = "catchup"}}},
+			.series = {{.name = "catchup"}, {.name = "by hand"}}},
 	};
 	int64_t most = bench_amount(b, 10000000, 1000000);
 	int rc;

@@ -127,7 +127,7 @@ static void *poll_main(void *argument)
 	struct bench_hand hand;
 	int64_t seen = -1;
 
-	p->rc = bench_hand_open(p->b, &hand, FILE_NAME, FILE_NAME, 0);
+	p->rc = bench_hand_open(p->b, &hand, FILE_NAME, FILE_NAME, 0, 1);
 	while (p->rc == 0 && !atomic_load_explicit(&p->ending, memory_order_relaxed)) {
 		int64_t version = bench_hand_version(&hand), rows = 1;
 
@@ -138,7 +138,7 @@ static void *poll_main(void *argument)
 		}
 		seen = version;
 		while (rows > 0 && p->rc == 0)
-			p->rc = bench_hand_batch(p->b, &hand, 10000, &rows);
+			p->rc = bench_hand_batch(p->b, &hand, 0, 10000, &rows);
 	}
 	bench_hand_close(&hand);
 	return NULL;

@@ -140,7 +140,7 @@ static void *loop_main(void *argument)
 	while (rows > 0 && loop->rc == 0) {
 		int64_t start = bench_now_ns(), took;
 
-		loop->rc = bench_hand_batch(loop->b, &loop->hand, BATCH_ROWS, &rows);
+		loop->rc = bench_hand_batch(loop->b, &loop->hand, 0, BATCH_ROWS, &rows);
 		took = bench_now_ns() - start;
 		loop->longest_ns = took > loop->longest_ns ? took : loop->longest_ns;
 	}
@@ -164,7 +164,7 @@ static int loops_side(struct bench *b, void *context)
 
 	for (size_t i = 0; i < EIGHT && rc == 0; i++) {
 		loops[i].b = b;
-		rc = bench_hand_open(b, &loops[i].hand, FILE_NAME, FILE_NAME, i);
+		rc = bench_hand_open(b, &loops[i].hand, FILE_NAME, FILE_NAME, i, 1);
 	}
 	while (started < EIGHT && rc == 0) {
 		struct loop *loop = &loops[started];

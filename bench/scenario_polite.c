@@ -209,8 +209,8 @@ static void *loop_main(void *argument)
 	struct loop *loop = argument;
 	int64_t rows;
 
-	while (loop->hand.last < loop->until && loop->rc == 0)
-		loop->rc = bench_hand_batch(loop->b, &loop->hand, BATCH_ROWS, &rows);
+	while (loop->hand.copies[0].last < loop->until && loop->rc == 0)
+		loop->rc = bench_hand_batch(loop->b, &loop->hand, 0, BATCH_ROWS, &rows);
 	return NULL;
 }
 
@@ -243,7 +243,7 @@ static int loops(struct polite *p, size_t round, int64_t *inserted)
 
 	for (size_t i = 0; i < EIGHT && rc == 0; i++) {
 		all[i].b = p->b;
-		rc = bench_hand_open(p->b, &all[i].hand, FILE_NAME, FILE_NAME, i);
+		rc = bench_hand_open(p->b, &all[i].hand, FILE_NAME, FILE_NAME, i, 1);
 	}
 	if (rc == 0)
 		rc = application_start(p->b, p->rows, &a);
