@@ -5,8 +5,8 @@
  *
  * A fault is the machine's, the schema's, the row's, or the end. One that is the row's finds its
  * row first: a row that failed while it was delivered is known, and comes alone next time; where a
- * set or a commit failed, batches are halved until a row stands alone. Only then does the policy
- * speak.
+ * set or a commit failed, batches are halved until a row stands alone. A set that took too long is cut
+ * into single rows at once: each half could take as long again. Only then does the policy speak.
  */
 #include "base/os.h"
 #include "pool/plan/plan_inside.h"
@@ -75,7 +75,8 @@ static struct cu_action row_fault(struct cu_plan *plan, const struct cu_event *e
 		return bad_row(plan, plan->row, event);
 	/* Which row it is cannot be told from outside: halve until one stands alone. */
 	plan->failed_hi = plan->goal;
-	plan->target_rows = plan->batch_rows > 1 ? plan->batch_rows / 2 : 1;
+	plan->target_rows =
+		plan->batch_rows > 1 && event->fault != CU_FAULT_SLOW ? plan->batch_rows / 2 : 1;
 	return cu_plan_abort(plan, CU_THEN_WAIT);
 }
 

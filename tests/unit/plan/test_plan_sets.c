@@ -53,6 +53,18 @@ static void a_set_is_halved_until_the_bad_row_stands_alone(void **state)
 		" begin apply(6,8] commit(6,8]");
 }
 
+static void a_set_that_takes_too_long_is_cut_into_rows_at_once(void **state)
+{
+	struct story *s = story_of(CU_PLAN_RANGE, "stop", 8);
+
+	(void)state;
+	row(s, 3, WORLD_SLOW);
+	must_tell(s, " range(0,8] begin apply(0,8]!slow abort"
+		" cut1(0,8] begin apply(0,1] commit(0,1]"
+		" cut1(1,8] begin apply(1,2] commit(1,2]"
+		" cut1(2,8] begin apply(2,3]!slow abort stop:8@3");
+}
+
 static void a_bad_row_of_a_set_stops_right_before_it(void **state)
 {
 	struct story *s = story_of(CU_PLAN_RANGE, "retry(1, 10, 10)", 3);
@@ -177,6 +189,7 @@ int main(void)
 		cmocka_unit_test(ranges_that_are_at_hand_are_applied_as_one),
 		cmocka_unit_test(a_set_is_cut_to_the_rows_allowed),
 		cmocka_unit_test(a_set_is_halved_until_the_bad_row_stands_alone),
+		cmocka_unit_test(a_set_that_takes_too_long_is_cut_into_rows_at_once),
 		cmocka_unit_test(a_bad_row_of_a_set_stops_right_before_it),
 		cmocka_unit_test(a_set_that_fails_without_rows_has_an_end),
 		cmocka_unit_test(tries_without_rows_are_counted_from_commit_to_commit),
