@@ -21,7 +21,7 @@ struct cu_ledger {
 	const char *name;     /* borrowed; as long as the connection is open */
 };
 
-/* Makes the tables where they are missing; checks that `catchup` has its two columns. In a
+/* Makes the tables where they are missing; checks that those of these names are ours. In a
  * transaction of its own unless one is in hand; writes nothing when all are there. */
 int cu_ledger_create_tables(struct cu_conn *conn, struct catchup_error *error);
 

@@ -159,6 +159,10 @@ static void foreign_tables_are_refused(void **state)
 		"CREATE TABLE catchup(id INTEGER PRIMARY KEY, name, last)",
 		"CREATE TABLE catchup(name TEXT PRIMARY KEY, last INTEGER, extra)",
 		"CREATE VIEW catchup AS SELECT 'x' AS name, 1 AS last",
+		"CREATE TABLE catchup_state(name, state)",
+		"CREATE TABLE catchup_dead(consumer, id)",
+		"CREATE TABLE catchup_lease(name TEXT PRIMARY KEY, owner)",
+		"CREATE TABLE catchup_consumer(id INTEGER PRIMARY KEY)",
 	};
 	struct scratch *s = *state;
 
@@ -175,6 +179,8 @@ static void foreign_tables_are_refused(void **state)
 		cu_conn_close(&conn);
 		assert_int_equal(sql_int(s->database,
 			"SELECT count(*) FROM sqlite_schema WHERE name LIKE 'catchup%'"), 1);
+		assert_int_equal(sql_int(s->database, "SELECT count(*) FROM sqlite_schema WHERE sql LIKE "
+			"'%vanished%'"), 0);
 	}
 }
 
