@@ -189,6 +189,7 @@ int catchup_reset(const struct catchup_options *options, const char *consumer, i
 {
 	struct reset r = {.to = to, .flags = flags, .result = result};
 	struct cu_entries entries = {0};
+	struct catchup_error why = {0};
 	const struct cu_entry *known = NULL;
 	char *path = NULL;
 	int rc;
@@ -199,11 +200,14 @@ int catchup_reset(const struct catchup_options *options, const char *consumer, i
 			consumer ? "database" : "consumer");
 	if (to < 0 && to != CATCHUP_RESET_NEWEST)
 		return cu_error_set(error, CATCHUP_USAGE, 0, "id %lld is below 0", (long long)to);
-	if (cu_letters_consumers(options->database, consumer, &path, &entries, NULL) ==
-			CATCHUP_OK &&
-		entries.n > 0 && entries.items[0].spec)
+	/* A name that the database does not know may be that of a file or a built-in one. */
+	rc = cu_letters_consumers(options->database, consumer, &path, &entries, &why);
+	if (rc == CATCHUP_OK && entries.n > 0 && entries.items[0].spec)
 		known = &entries.items[0];
-	rc = reset_consumer(options, consumer, known, &r, error);
+	if (rc == CATCHUP_OK || rc == CATCHUP_USAGE)
+		rc = reset_consumer(options, consumer, known, &r, error);
+	else
+		cu_error_set(error, rc, why.detail, "%s", why.message);
 	cu_entries_finish(&entries);
 	free(path);
 	return rc;

@@ -225,6 +225,19 @@ static void what_is_running_is_left_alone(void **state)
 	reset(s, 0, "results cleared", "sums", NULL, NULL);
 }
 
+/* "random bytes": the message is about the file, not about the name. */
+static void a_database_that_cannot_be_asked_is_not_taken_for_an_unknown_name(void **state)
+{
+	struct scene *s = *state;
+	FILE *file = fopen(s->database, "w");
+
+	assert_non_null(file);
+	for (int i = 0; i < 4096; i++)
+		fputc(i * 7 % 251 + 1, file);
+	fclose(file);
+	reset(s, 1, "not a database, or encrypted", "sums", NULL, NULL);
+}
+
 static void check_tries_it_and_changes_nothing(void **state)
 {
 	struct scene *s = *state;
@@ -326,6 +339,7 @@ int main(void)
 		SCENE_TEST(a_reset_that_fails_leaves_all_as_it_was),
 		SCENE_TEST(an_id_that_was_never_given_is_refused),
 		SCENE_TEST(what_is_running_is_left_alone),
+		SCENE_TEST(a_database_that_cannot_be_asked_is_not_taken_for_an_unknown_name),
 		SCENE_TEST(check_tries_it_and_changes_nothing),
 		SCENE_TEST(what_is_forgotten_is_off_the_books_and_its_results_stay),
 		SCENE_TEST(what_is_running_is_not_forgotten),
