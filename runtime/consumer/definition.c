@@ -150,6 +150,7 @@ static int take_strings(struct cu_definition *d, struct catchup_error *error)
 	};
 	int code = CATCHUP_OK;
 
+	d->id_given = d->table.id_column;
 	for (size_t i = 0; code == CATCHUP_OK && i < sizeof(strings) / sizeof(strings[0]); i++)
 		code = put(strings[i].to, strings[i].text, error);
 	return code;
@@ -295,6 +296,7 @@ static int move_source(
 			"options 'source' and 'id': its SQL names the source; only a C consumer "
 			"that takes rows of a table as they are can follow another");
 	code = put(&d->source, wishes->source, error);
+	d->id_given = d->id_given || wishes->id_column;
 	return code == CATCHUP_OK ? put(&d->id_column, wishes->id_column, error) : code;
 }
 

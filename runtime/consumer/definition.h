@@ -32,6 +32,7 @@ struct cu_definition {
 	char *spec;      /* what makes it again from any folder; NULL for a linked table */
 	char *source;
 	char *id_column; /* "id" unless given */
+	bool id_given;
 	char *from;      /* database that holds the source, when it is not the runtime's */
 	char *into;
 	char *on_error;

@@ -23,6 +23,7 @@ void cu_setup_spec(const struct cu_follower *f, struct cu_source_spec *spec)
 		.next = d->next,
 		.consumer = d->name,
 		.attached = f->separate,
+		.id_assumed = !d->id_given,
 	};
 }
 

@@ -128,7 +128,8 @@ static int check_real_source(const struct cu_follower *f, struct catchup_error *
 	const struct cu_source_spec spec = {.table = f->definition->source,
 		.id_column = f->definition->id_column,
 		.max = f->definition->max,
-		.consumer = f->definition->name};
+		.consumer = f->definition->name,
+		.id_assumed = !f->definition->id_given};
 	struct cu_source source = {0};
 	struct cu_conn conn = {0};
 	struct cu_file_stat stat;

@@ -232,7 +232,7 @@ static void a_signal_ends_a_start_that_takes_long(void **state)
 		char *file, *text;
 
 		/* In `setup`; and where the view is looked at. */
-		assert_true(asprintf(&text, "-- name: copies\n-- source: %s\n-- setup\n"
+		assert_true(asprintf(&text, "-- name: copies\n-- source: %s\n-- id: id\n-- setup\n"
 					    "CREATE TABLE IF NOT EXISTS copy(id INTEGER PRIMARY KEY, n);\n"
 					    "%s%s;\n-- row\nINSERT INTO copy VALUES(@id, @n);\n",
 				    i ? "endless" : "numbers", i ? "" : "INSERT INTO copy ",

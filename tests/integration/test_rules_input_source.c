@@ -54,6 +54,9 @@ static void tables_that_cannot_be_followed(void **state)
 		/* "a view without a declared id" */
 		{"CREATE VIEW numbers AS SELECT 1 AS n", "-- name: bad\n-- source: numbers\n" ROW,
 			"source 'numbers'", "the view has no column 'id'"},
+		{"CREATE TABLE a(id INTEGER PRIMARY KEY AUTOINCREMENT, n); CREATE VIEW numbers AS SELECT id, n FROM a",
+			"-- name: bad\n-- source: numbers\n" ROW, "source 'numbers'",
+			"declare it (in a file '-- id: id')"},
 		/* "hostile schema (views, ... calling functions)" */
 		{"CREATE TABLE a(id INTEGER PRIMARY KEY); INSERT INTO a VALUES(1);"
 		 "CREATE VIEW numbers AS SELECT id, load_extension('evil.so') AS n FROM a",

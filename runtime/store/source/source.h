@@ -19,6 +19,7 @@ struct cu_source_spec {
 	const char *next;      /* the consumer's own query, or NULL */
 	const char *consumer;  /* for messages */
 	bool attached;         /* the table is in schema "source" */
+	bool id_assumed;       /* nobody has said which column is the id: a view is refused */
 };
 
 /* Things about a table that the user should hear once. */

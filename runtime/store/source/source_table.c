@@ -251,6 +251,11 @@ int cu_source_inspect(struct cu_conn *conn, const struct cu_source_spec *spec,
 			rc = cu_error_set(error, CATCHUP_CONFIG, 0,
 				"the view has no column '%s'; say which one is the id",
 				spec->id_column);
+		if (rc == CATCHUP_OK && spec->id_assumed)
+			rc = cu_error_set(error, CATCHUP_CONFIG, 0,
+				"a view, of which nothing tells that its column '%s' is unique and "
+				"ascends; declare it (in a file '-- id: %s')",
+				spec->id_column, spec->id_column);
 		return rc;
 	}
 	rc = check_column(conn, spec, without_rowid, facts, error);
