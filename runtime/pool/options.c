@@ -18,6 +18,8 @@
 #define DEFAULT_WAL_MIB 64
 #define DEFAULT_STOP_DEADLINE_MS 5000
 
+#define KNOWN_FLAGS (CATCHUP_FLAG_NETWORK_FS | CATCHUP_FLAG_NO_LEASE | CATCHUP_FLAG_ALONE)
+
 struct limit {
 	const char *name;
 	size_t offset;
@@ -79,6 +81,12 @@ int cu_options_take(struct catchup *c, const struct catchup_options *given,
 	if (o->synchronous < CATCHUP_SYNCHRONOUS_OFF || o->synchronous > CATCHUP_SYNCHRONOUS_FULL)
 		return cu_error_set(error, CATCHUP_USAGE, 0, "option 'synchronous': %d is unknown",
 			(int)o->synchronous);
+	if ((unsigned)o->log_level > CATCHUP_LOG_DEBUG)
+		return cu_error_set(error, CATCHUP_USAGE, 0, "option 'log_level': %d is outside %d to %d",
+			(int)o->log_level, CATCHUP_LOG_ERROR, CATCHUP_LOG_DEBUG);
+	if (o->flags & ~KNOWN_FLAGS)
+		return cu_error_set(error, CATCHUP_USAGE, 0,
+			"option 'flags': 0x%x has bits that this library does not know", o->flags);
 	if (o->stop_deadline_ms == 0)
 		o->stop_deadline_ms = DEFAULT_STOP_DEADLINE_MS;
 	if (cu_ring_round_slots(o->ring_slots) != o->ring_slots) {

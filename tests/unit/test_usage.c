@@ -50,6 +50,12 @@ static void options_of_another_size(void **state)
 	expect_usage(catchup_open(&options, &c, &error), &error, "option 'synchronous': 77 is unknown");
 	options.synchronous = -1;
 	expect_usage(catchup_open(&options, &c, &error), &error, "option 'synchronous': -1 is unknown");
+	options.synchronous = CATCHUP_SYNCHRONOUS_DEFAULT;
+	options.log_level = CATCHUP_LOG_DEBUG + 1;
+	expect_usage(catchup_open(&options, &c, &error), &error, "option 'log_level': 4 is outside 0 to 3");
+	options.log_level = CATCHUP_LOG_ERROR;
+	options.flags = CATCHUP_FLAG_ALONE | 1u << 30;
+	expect_usage(catchup_open(&options, &c, &error), &error, "option 'flags': 0x40000004 has bits");
 	assert_null(c);
 	assert_int_equal(access(s->database, F_OK), -1);
 	catchup_close(NULL);
