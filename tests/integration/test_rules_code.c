@@ -193,6 +193,40 @@ static int careless_row(struct catchup_context *ctx, void *state, sqlite3_stmt *
 	return CATCHUP_ROW_APPLIED;
 }
 
+static int heedless_row(struct catchup_context *ctx, void *state, sqlite3_stmt *row)
+{
+	(void)state;
+	if (sqlite3_column_int64(row, 0) == 2)
+		sqlite3_exec(ctx->db, tried_sql, NULL, NULL, NULL);
+	return CATCHUP_ROW_APPLIED;
+}
+
+static void rule_12_c_code_that_takes_no_notice_of_a_refusal_is_stopped(void **state)
+{
+	static const struct catchup_consumer table = {CATCHUP_CONSUMER_ABI, .name = "heedless",
+		.source = "numbers", .row = heedless_row};
+	static const char *const tried[] = {"COMMIT", "DELETE FROM numbers",
+		"UPDATE catchup SET last = 9"};
+	struct scene *s = *state;
+
+	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
+	scene_insert(s, 3);
+	for (size_t i = 0; i < sizeof(tried) / sizeof(tried[0]); i++) {
+		struct catchup_error error = {0};
+
+		tried_sql = tried[i];
+		scene_open(s, NULL);
+		scene_add_table(s, &table);
+		scene_start(s);
+		assert_int_equal(catchup_wait(s->runtime, -1, &error), CATCHUP_CONSUMER);
+		help_expect(error.message, "consumer 'heedless' stopped at row 2 (watermark 1): not allowed:");
+		help_expect(error.message, "(row took no notice of it)");
+		assert_int_equal(scene_close(s, NULL), CATCHUP_CONSUMER);
+		assert_int_equal(help_watermark(s->database, "heedless"), 1);
+		assert_int_equal(scene_number(s, "SELECT count(*) FROM numbers"), 3);
+	}
+}
+
 static void rule_12_c_code_that_hides_the_end_of_the_transaction_is_seen(void **state)
 {
 	static const struct catchup_consumer table = {CATCHUP_CONSUMER_ABI, .name = "careless",
@@ -219,6 +253,7 @@ int main(void)
 		SCENE_TEST(rule_12_forbidden_statements_in_files_are_refused_at_the_start),
 		SCENE_TEST(rule_12_forbidden_statements_of_c_code_are_refused_when_tried),
 		SCENE_TEST(rule_12_a_transaction_ended_at_run_time_is_seen),
+		SCENE_TEST(rule_12_c_code_that_takes_no_notice_of_a_refusal_is_stopped),
 		SCENE_TEST(rule_12_c_code_that_hides_the_end_of_the_transaction_is_seen),
 	};
 

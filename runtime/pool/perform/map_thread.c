@@ -28,6 +28,9 @@ void cu_map_thread_row(struct cu_mapped_row *row, const struct catchup_consumer 
 	result = table->map(&context->public, state, stmt, &row->result);
 	cu_conn_guard_leave(conn);
 	result = cu_context_result(context, "map", result);
+	if (result != CATCHUP_ROW_FAILED && conn->guard.denied[0] != '\0')
+		result = catchup_fail(&context->public, SQLITE_AUTH,
+			"not allowed: %s (map took no notice of it)", conn->guard.denied);
 	row->passed = result == CATCHUP_ROW_PASSED;
 	row->failed = result == CATCHUP_ROW_FAILED;
 	free(row->text);

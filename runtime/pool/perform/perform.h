@@ -39,6 +39,10 @@ static inline bool cu_perform_has_table(const struct cu_follower *f)
 
 enum cu_fault cu_perform_fault_of(const struct cu_follower *f, const struct catchup_error *error);
 
+/* What a function of the consumer's has returned; FAILED also where it tried what is refused and says that
+ * all is well. FAILED: in f->fault. */
+int cu_perform_result(struct cu_follower *f, const char *function, int result);
+
 /* Calls one of the functions round a batch, NULL for none. Returns what it said; FAILED: in f->fault. */
 int cu_perform_call_batch(struct cu_follower *f, const char *name,
 	int (*function)(struct catchup_context *, void *));

@@ -46,6 +46,18 @@ bool cu_perform_fetch(struct cu_follower *f, const struct cu_action *action,
 	return true;
 }
 
+int cu_perform_result(struct cu_follower *f, const char *function, int result)
+{
+	result = cu_context_result(&f->context, function, result);
+	/* C code need not look at what SQLite returned to it. */
+	if (result != CATCHUP_ROW_FAILED && f->writer->guard.denied[0] != '\0')
+		result = catchup_fail(
+			&f->context.public, SQLITE_AUTH, "%s took no notice of it", function);
+	if (result == CATCHUP_ROW_FAILED)
+		cu_perform_take_failure(f);
+	return result;
+}
+
 int cu_perform_call_batch(struct cu_follower *f, const char *name,
 	int (*function)(struct catchup_context *, void *))
 {
@@ -57,10 +69,7 @@ int cu_perform_call_batch(struct cu_follower *f, const char *name,
 	cu_conn_guard_enter(f->writer);
 	result = function(&f->context.public, f->state);
 	cu_conn_guard_leave(f->writer);
-	result = cu_context_result(&f->context, name, result);
-	if (result == CATCHUP_ROW_FAILED)
-		cu_perform_take_failure(f);
-	return result;
+	return cu_perform_result(f, name, result);
 }
 
 bool cu_perform_transaction_gone(struct cu_follower *f)
@@ -155,12 +164,8 @@ static bool deliver_mapped(struct cu_follower *f, struct cu_event *event)
 		result = f->definition->table.apply(
 			&f->context.public, f->state, row->id, row->result);
 		cu_conn_guard_leave(f->writer);
-		result = cu_context_result(&f->context, "apply", result);
-		if (result == CATCHUP_ROW_FAILED) {
-			cu_perform_take_failure(f);
-			return cu_perform_fault(f, event, true, row->id);
-		}
-		if (cu_perform_transaction_gone(f))
+		result = cu_perform_result(f, "apply", result);
+		if (result == CATCHUP_ROW_FAILED || cu_perform_transaction_gone(f))
 			return cu_perform_fault(f, event, true, row->id);
 	}
 	event->outcome = result == CATCHUP_ROW_PASSED ? CU_OUTCOME_PASSED : CU_OUTCOME_APPLIED;
@@ -187,12 +192,8 @@ static bool deliver_event(struct cu_follower *f, struct cu_event *event)
 	cu_conn_guard_enter(f->writer);
 	result = f->definition->table.event(&f->context.public, f->state, &change->event);
 	cu_conn_guard_leave(f->writer);
-	result = cu_context_result(&f->context, "event", result);
-	if (result == CATCHUP_ROW_FAILED) {
-		cu_perform_take_failure(f);
-		return cu_perform_fault(f, event, true, change->sequence);
-	}
-	if (cu_perform_transaction_gone(f))
+	result = cu_perform_result(f, "event", result);
+	if (result == CATCHUP_ROW_FAILED || cu_perform_transaction_gone(f))
 		return cu_perform_fault(f, event, true, change->sequence);
 	event->outcome = result == CATCHUP_ROW_PASSED ? CU_OUTCOME_PASSED : CU_OUTCOME_APPLIED;
 	fetch_event(f, change->sequence, event);
@@ -218,10 +219,8 @@ static inline int call_row(struct cu_follower *f, sqlite3_stmt *row)
 	cu_context_begin_call(&f->context);
 	cu_conn_guard_renew(f->writer);
 	result = f->definition->table.row(&f->context.public, f->state, row);
-	result = cu_context_result(&f->context, "row", result);
-	if (result == CATCHUP_ROW_FAILED)
-		cu_perform_take_failure(f);
-	else if (cu_perform_transaction_gone(f))
+	result = cu_perform_result(f, "row", result);
+	if (result != CATCHUP_ROW_FAILED && cu_perform_transaction_gone(f))
 		result = CATCHUP_ROW_FAILED;
 	return result;
 }
@@ -299,10 +298,8 @@ static int call_range(struct cu_follower *f, int64_t lo, int64_t hi)
 	cu_conn_guard_enter(f->writer);
 	result = f->definition->table.range(&f->context.public, f->state, lo, hi);
 	cu_conn_guard_leave(f->writer);
-	result = cu_context_result(&f->context, "range", result);
-	if (result == CATCHUP_ROW_FAILED)
-		cu_perform_take_failure(f);
-	else if (cu_perform_transaction_gone(f))
+	result = cu_perform_result(f, "range", result);
+	if (result != CATCHUP_ROW_FAILED && cu_perform_transaction_gone(f))
 		result = CATCHUP_ROW_FAILED;
 	return result;
 }

@@ -19,10 +19,8 @@ static bool rebuild(struct cu_follower *f, const struct catchup_out_of_sync *why
 	cu_conn_guard_enter(f->writer);
 	result = table->resync(&f->context.public, f->state, why);
 	cu_conn_guard_leave(f->writer);
-	if (cu_context_result(&f->context, "resync", result) == CATCHUP_ROW_FAILED) {
-		cu_perform_take_failure(f);
+	if (cu_perform_result(f, "resync", result) == CATCHUP_ROW_FAILED)
 		return false;
-	}
 	return cu_perform_call_batch(f, "batch_end", table->batch_end) != CATCHUP_ROW_FAILED &&
 		!cu_perform_transaction_gone(f);
 }
