@@ -43,6 +43,12 @@ static int help(const struct cli_args *args)
 		command = cli_command_find((int)args->n_words, words, &taken);
 		if (command && (size_t)taken == args->n_words) {
 			cli_help_command(&text, command);
+		} else if (command) {
+			cli_text_quote(&text, words[taken]);
+			cli_text_puts(&text, " is one argument too many");
+			code = cli_usage(args->command, cli_text_string(&text));
+			cli_text_free(&text);
+			return code;
 		} else if (args->n_words > 1 || help_group(&text, words[0]) == 0) {
 			cli_command_unknown(&text, (int)args->n_words, words);
 			code = cli_usage(NULL, cli_text_string(&text));

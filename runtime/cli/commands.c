@@ -75,16 +75,33 @@ static bool unknown_in_group(struct cli_text *message, int argc, char *const *ar
 	return true;
 }
 
+/* Commands are offered by their first word: "changelog", not "changelog follow". */
+static void offer_commands(struct cli_suggest *suggest, char *nearest, size_t bytes)
+{
+	for (size_t i = 0; cli_commands[i]; i++) {
+		const char *name = cli_commands[i]->name;
+		const char *before = suggest->nearest;
+		char word[32];
+
+		snprintf(word, sizeof(word), "%.*s", (int)strcspn(name, " "), name);
+		cli_suggest_offer(suggest, word);
+		if (suggest->nearest == before)
+			continue;
+		snprintf(nearest, bytes, "%s", word);
+		suggest->nearest = nearest;
+	}
+}
+
 void cli_command_unknown(struct cli_text *message, int argc, char *const *argv)
 {
 	struct cli_suggest suggest = {.typed = argv[0]};
+	char nearest[32];
 
 	if (unknown_in_group(message, argc, argv))
 		return;
 	cli_text_puts(message, argv[0][0] == '-' ? "unknown option " : "unknown command ");
 	cli_text_quote(message, argv[0]);
-	for (size_t i = 0; cli_commands[i]; i++)
-		cli_suggest_offer(&suggest, cli_commands[i]->name);
+	offer_commands(&suggest, nearest, sizeof(nearest));
 	if (argv[0][0] == '-') {
 		cli_suggest_offer(&suggest, "--help");
 		cli_suggest_offer(&suggest, "--version");

@@ -29,6 +29,7 @@ static void assert_begins(const char *text, const char *begin)
 		program_free(&p_);                                                                 \
 	} while (0)
 
+/* "unknown flag or command (suggest the nearest)" */
 static void a_mistyped_word_gets_a_suggestion(void **state)
 {
 	struct program p = {0};
@@ -37,6 +38,7 @@ static void a_mistyped_word_gets_a_suggestion(void **state)
 	assert_usage("catchup: unknown command 'stats'; did you mean 'status'?\n"
 		     "see 'catchup help'\n", "stats", "a.db");
 	assert_usage("catchup: unknown command 'frobnicate'\n", "frobnicate");
+	assert_usage("catchup: unknown command 'chnagelog'; did you mean 'changelog'?\n", "chnagelog");
 	assert_usage("catchup: unknown option '--vresion'; did you mean '--version'?\n", "--vresion");
 	assert_usage("catchup: unknown command 'changelog folow'; did you mean 'changelog follow'?\n",
 		"changelog", "folow", "x");
@@ -46,6 +48,7 @@ static void a_mistyped_word_gets_a_suggestion(void **state)
 		     "see 'catchup help run'\n", "run", "a.db", "x.sql", "--wrokers", "2");
 	assert_usage("catchup: no command is given\n", NULL);
 	assert_usage("catchup: unknown command 'stats'", "help", "stats");
+	assert_usage("catchup help: 'status' is one argument too many\n", "help", "run", "status");
 	assert_int_equal(program_run(&p, "\x1b[31m\n"), 2);
 	assert_null(strchr(p.err.text, '\x1b'));
 	program_free(&p);
@@ -69,6 +72,7 @@ static void numbers_outside_their_range_are_refused(void **state)
 		}
 }
 
+/* "missing value, repeated single flag" */
 static void missing_and_repeated_things_are_refused(void **state)
 {
 	(void)state;
