@@ -362,7 +362,9 @@ static int open_main(struct cu_conn *conn, bool create, struct catchup_error *er
 		return cu_error_nomem(error);
 	if (rc == SQLITE_OK)
 		return CATCHUP_OK;
-	return cu_error_sqlite(error, conn->db, "database '%s': opening", conn->main_path);
+	return cu_error_sqlite(error, conn->db,
+		create ? "database '%s': opening it, or making it in its folder" : "database '%s': opening",
+		conn->main_path);
 }
 
 static int set_cache(struct cu_conn *conn, const char *schema, int kib, struct catchup_error *error)
