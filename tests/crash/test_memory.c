@@ -114,6 +114,7 @@ static void fail_some(struct proof_steps *steps, long *started, void *context)
 	}
 }
 
+/* "memory allocation failing anywhere" */
 static void test_every_allocation_fails(void **state)
 {
 	struct proof_steps steps;

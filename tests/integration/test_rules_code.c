@@ -51,7 +51,9 @@ static const struct forbidden forbidden[] = {
 	{"UPDATE sqlite_schema SET sql = ''", "sqlite_"},
 };
 
-/* In a file: found when its statements are prepared, before anything runs. The table is the same for
+/* "BEGIN, COMMIT, ROLLBACK, SAVEPOINT, ATTACH, PRAGMA, VACUUM, load_extension: refused"; "writing the
+ * source, `catchup*` or sqlite_* tables: refused".
+ * In a file: found when its statements are prepared, before anything runs. The table is the same for
  * each place that SQL can stand in. */
 static void rule_12_forbidden_statements_in_files_are_refused_at_the_start(void **state)
 {

@@ -215,6 +215,7 @@ static void rule_03_a_next_that_filters_with_a_limit_skips_nothing(void **state)
 
 /* ---- 4. Rows reach a consumer in ascending id order. ------------------------------------------ */
 
+/* "ids out of order, outside the range, twice" */
 static void rule_04_what_is_out_of_order_is_an_error_that_names_it(void **state)
 {
 	static const struct {

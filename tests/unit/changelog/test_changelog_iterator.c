@@ -153,6 +153,7 @@ static void a_reset_before_the_start_is_told(void **state)
 	catchup_iterator_close(it);
 }
 
+/* "the same sequence again, back, reset, +2^62, at INT64_MAX" */
 static void every_break_of_the_sequence_is_told_once(void **state)
 {
 	(void)state;
@@ -315,6 +316,7 @@ static void bad_lines_are_told_and_nothing_else_is_lost(void **state)
 	}
 }
 
+/* "empty lines, CRLF, byte-order mark, NUL runs of a sparse file" */
 static void a_hole_is_one_bad_line_and_hides_nothing(void **state)
 {
 	(void)state;

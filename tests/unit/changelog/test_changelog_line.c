@@ -144,6 +144,7 @@ static void doubles_do_not_follow_the_locale(void **state)
 	setlocale(LC_NUMERIC, "C");
 }
 
+/* "sequence missing, null, text, 1.0, 1e3, -1, 01, 2^63, 10^400" */
 static void a_sequence_is_a_whole_number_that_is_not_negative(void **state)
 {
 	static const char *const bad[] = {"1.0", "1e3", "-1", "-0", "9223372036854775808"};
@@ -167,6 +168,7 @@ static void a_sequence_is_a_whole_number_that_is_not_negative(void **state)
 		"a number of 73 characters is above the maximum 63");
 }
 
+/* "a key twice, escaped key names, fields missing or of another type, unknown fields (ignored)" */
 static void fields_come_in_any_order_once_and_all(void **state)
 {
 	(void)state;
@@ -202,6 +204,7 @@ static void fields_come_in_any_order_once_and_all(void **state)
 	expect_bad(LINE("{}"), "a key's 'value' is an object");
 }
 
+/* "invalid UTF-8, lone surrogates" */
 static void text_is_exact(void **state)
 {
 	struct parsed p = parse(LINE("\"a\\u0000b\""), strlen(LINE("\"a\\u0000b\"")));
@@ -226,6 +229,7 @@ static void text_is_exact(void **state)
 	expect_bad(LINE("\"\t\""), "control character 0x09 in a string");
 }
 
+/* "broken JSON, trailing bytes, two objects on a line"; "glued lines after a short write" */
 static void broken_json_is_a_bad_line(void **state)
 {
 	static const char *const broken[] = {"", " ", "{", "[", "\"", "{\"seq\":1,", "nul", "{]", "1 2",
@@ -299,6 +303,7 @@ static void nuls_are_bad_wherever_they_stand(void **state)
 	}
 }
 
+/* "nesting a million deep" */
 static void nesting_and_counts_are_bounded(void **state)
 {
 	size_t n = 1000000;

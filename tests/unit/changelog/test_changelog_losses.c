@@ -279,6 +279,7 @@ static void written_anew_and_longer(void)
 	finish(it);
 }
 
+/* "truncated and grown past the old size" */
 static void a_file_written_anew_is_not_taken_for_the_old_one(void **state)
 {
 	(void)state;
@@ -466,6 +467,7 @@ static void looks_at_intervals(void)
 	finish(it);
 }
 
+/* "no watches or descriptors left (fall back to looking every 250 ms)" */
 static void without_watches_it_looks_four_times_a_second(void **state)
 {
 	(void)state;
@@ -557,6 +559,7 @@ static long peak_kib(void)
 	return usage.ru_maxrss;
 }
 
+/* "1 GiB without a newline (bounded memory, one bad line)" */
 static void a_gigabyte_without_a_newline_is_one_bad_line(void **state)
 {
 	long before = peak_kib();

@@ -198,6 +198,8 @@ static void expect_refused(struct catchup_iterator_options options, int code, co
 		fail_msg("'%s' has no '%s'", error.message, words);
 }
 
+/* "missing at start, ... folder, FIFO, device, dangling ... link"; "the path of a database we
+ * have open" */
 static void what_is_no_changelog_is_refused(void **state)
 {
 	const char *databases[] = {in_folder("app.db"), NULL};
@@ -259,6 +261,7 @@ static void *make_file_later(void *argument)
 	return NULL;
 }
 
+/* "appearing later" */
 static void a_file_may_come_within_the_wait(void **state)
 {
 	struct catchup_iterator *it;

@@ -35,6 +35,7 @@ static struct catchup_iterator *open_after(long last)
 	return it;
 }
 
+/* "deleted"; "same inode reused" */
 static void deleted_and_made_anew(void **state)
 {
 	struct catchup_iterator *it = open_after(2);
@@ -51,6 +52,7 @@ static void deleted_and_made_anew(void **state)
 	catchup_iterator_close(it);
 }
 
+/* "renamed" */
 static void renamed_and_made_anew(void **state)
 {
 	struct catchup_iterator *it = open_after(2);
@@ -91,6 +93,7 @@ static void the_old_file_is_written_on_until_the_new_one_is(void **state)
 	catchup_iterator_close(it);
 }
 
+/* "copied and truncated" */
 static void copied_and_truncated(void **state)
 {
 	struct catchup_iterator *it = open_after(3);
@@ -143,6 +146,7 @@ static void truncated_under_a_writer_that_does_not_append(void **state)
 	catchup_iterator_close(it);
 }
 
+/* "retargeted link" */
 static void a_symbolic_link_is_changed(void **state)
 {
 	struct catchup_iterator *it;
@@ -174,6 +178,7 @@ static void a_symbolic_link_is_changed(void **state)
 	catchup_iterator_close(it);
 }
 
+/* "folder removed" */
 static void the_folder_is_replaced(void **state)
 {
 	struct catchup_iterator *it;
@@ -215,6 +220,7 @@ static void the_file_is_missing_for_a_while(void **state)
 	catchup_iterator_close(it);
 }
 
+/* "rotated twice between two looks" */
 static void rotated_twice_between_two_looks(void **state)
 {
 	struct catchup_iterator *it = open_after(1);
@@ -229,6 +235,7 @@ static void rotated_twice_between_two_looks(void **state)
 	catchup_iterator_close(it);
 }
 
+/* "partial last line: completed" */
 static void a_line_is_completed(void **state)
 {
 	struct catchup_iterator *it = open_after(1);
@@ -248,6 +255,7 @@ static void a_line_is_completed(void **state)
 	catchup_iterator_close(it);
 }
 
+/* "never completed" */
 static void a_line_is_never_completed(void **state)
 {
 	struct catchup_iterator *it = open_after(1);
@@ -261,6 +269,7 @@ static void a_line_is_never_completed(void **state)
 	catchup_iterator_close(it);
 }
 
+/* "completed after rotation" */
 static void a_line_is_completed_after_the_rotation(void **state)
 {
 	struct catchup_iterator *it = open_after(1);
@@ -331,6 +340,7 @@ static int end_as_oneself(void **state)
 	return story_end(state);
 }
 
+/* "permission lost" */
 static void permission_is_lost_and_found(void **state)
 {
 	struct catchup_iterator *it;
@@ -360,7 +370,7 @@ static void permission_is_lost_and_found(void **state)
 	catchup_iterator_close(it);
 }
 
-/* Where the queue of notices has overflowed, all is to be looked at. */
+/* "inotify queue overflow (16,384 events)": then all is to be looked at. */
 static void a_queue_of_notices_that_overflows_says_so(void **state)
 {
 	struct cu_watch *watch = cu_watch_create(in_folder("."), "log");

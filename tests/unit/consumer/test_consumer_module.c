@@ -170,6 +170,7 @@ static void runs_twice_under_two_names(void **state)
 
 /* ---- files that are no module ------------------------------------------------------------- */
 
+/* "relative name without a slash" */
 static void refuses_what_is_no_file(void **state)
 {
 	char link[256];
@@ -191,6 +192,7 @@ static void refuses_what_is_no_file(void **state)
 	unlink(link);
 }
 
+/* "not ELF" */
 static void refuses_what_is_no_shared_object(void **state)
 {
 	(void)state;
@@ -216,6 +218,7 @@ static void refuses_what_is_no_shared_object(void **state)
 	refuses("not a shared object that can be loaded: no program headers");
 }
 
+/* "other machine" */
 static void refuses_another_machine(void **state)
 {
 	(void)state;
@@ -230,7 +233,7 @@ static void refuses_another_machine(void **state)
 	refuses("built for another machine: a 32-bit shared object, this program has 64 bits");
 }
 
-/* The loader would be killed by a signal. */
+/* "truncated". The loader would be killed by a signal. */
 static void refuses_a_module_that_was_cut_off(void **state)
 {
 	struct catchup_error error = {0};
@@ -252,6 +255,7 @@ static void refuses_a_module_that_was_cut_off(void **state)
 	refuses("truncated: the file has 4096 bytes, its headers speak of more");
 }
 
+/* "file or folder writable by others (refused with the permission shown)" */
 static void refuses_what_others_can_write(void **state)
 {
 	char message[400];
@@ -312,6 +316,7 @@ static void refuses_files_of_other_users(void **state)
 
 /* ---- modules that are wrong --------------------------------------------------------------- */
 
+/* "ABI major or size wrong, minor newer than the host" */
 static void refuses_modules_of_another_abi(void **state)
 {
 	char message[200];

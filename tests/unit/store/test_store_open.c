@@ -35,6 +35,7 @@ static void refuses_what_is_no_file(void **state)
 	close(fd);
 }
 
+/* "0 bytes, random bytes, ... encrypted (before anything is written)" */
 static void refuses_what_is_no_database_and_leaves_it_alone(void **state)
 {
 	struct scratch *s = *state;
@@ -90,6 +91,8 @@ static void an_empty_file_is_an_empty_database(void **state)
 	cu_conn_close(&conn);
 }
 
+/* "`file:x?nolock=1` is a plain file name, never a URI";
+ * "`:memory:` and the empty name are refused". */
 static void names_are_never_uris(void **state)
 {
 	static const char *const names[] = {"a?mode=memory", "file:x?nolock=1", "50%25", "a#b", "new\nline",
