@@ -181,8 +181,8 @@ struct cu_watch;
 #define CU_WATCH_CHANGED 2u /* a file with the prefix was written, made, moved or deleted */
 #define CU_WATCH_LOST 4u    /* notices were lost, or the folder itself went away: look at all */
 
-/* Both strings are copied. Nothing is watched before the first cu_watch_wait of some milliseconds, which says
- * at once that something may have changed. Returns NULL only without memory or descriptors for the wake-up
+/* Both strings are copied. Nothing is watched before a cu_watch_wait has lasted some milliseconds; that one says
+ * then that something may have changed. Returns NULL only without memory or descriptors for the wake-up
  * itself. */
 struct cu_watch *cu_watch_create(const char *folder, const char *prefix);
 void cu_watch_destroy(struct cu_watch *watch);
@@ -196,7 +196,7 @@ void cu_watch_renew(struct cu_watch *watch, const char *path);
 /* One thread at a time. Returns CU_WATCH_... flags, 0 when the deadline came. */
 unsigned cu_watch_wait(struct cu_watch *watch, int64_t deadline_ns);
 /* The same, but only cu_watch_wake ends it. Notices are kept for the next cu_watch_wait, or, after a
- * long rest, are not even taken: then that one says at once that something may have changed. */
+ * long rest, are not even taken: then it is as in the beginning. */
 void cu_watch_rest(struct cu_watch *watch, int64_t deadline_ns);
 /* Waits so long, or until woken, and takes the notices that have come by then: those of one commit are
  * several. Returns what they amount to. */

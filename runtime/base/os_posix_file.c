@@ -194,9 +194,9 @@ bool cu_file_same(const struct cu_file_id *a, const struct cu_file_id *b)
 
 /* ---- watching ----------------------------------------------------------------------------- */
 
-/* Notices are taken from the first wait on that is as long as this, at the start and after a rest: to
- * take leave of a folder that was watched a moment ago takes the system some ten milliseconds, and who
- * has caught up often ends at once. */
+/* Notices are taken once a wait has lasted as long as this, at the start and after a rest: to take leave
+ * of a folder that was watched a moment ago takes the system some ten milliseconds, and who has caught up
+ * often ends at once. */
 #define WORTH_WATCHING_NS (2 * CU_NS_PER_MS)
 
 struct cu_watch {
@@ -368,10 +368,15 @@ static unsigned wait_for(struct cu_watch *watch, bool notices, int64_t deadline_
 
 unsigned cu_watch_wait(struct cu_watch *watch, int64_t deadline_ns)
 {
+	int64_t worth_it_ns;
+	unsigned seen;
+
 	if (!watch->rests)
 		return wait_for(watch, true, deadline_ns);
-	if (deadline_ns - cu_os_now_ns() < WORTH_WATCHING_NS)
-		return wait_for(watch, false, deadline_ns);
+	worth_it_ns = cu_deadline(cu_os_now_ns(), WORTH_WATCHING_NS);
+	seen = wait_for(watch, false, deadline_ns < worth_it_ns ? deadline_ns : worth_it_ns);
+	if (seen || deadline_ns < worth_it_ns)
+		return seen;
 	watch->rests = false;
 	cu_watch_works(watch);
 	return CU_WATCH_CHANGED;

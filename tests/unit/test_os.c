@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Whether other processes have locked a file, asked without opening it.
+ * Whether other processes have locked a file, asked without opening it; when a folder is watched.
  */
 #include "base/os.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -157,6 +159,61 @@ static void a_file_that_is_not_open_tells_nothing(void **state)
 	assert_int_equal(fd, -1);
 }
 
+/* ---- watching ------------------------------------------------------------------------------ */
+
+/* Folders and files that this process has asked the system to watch. */
+static int watched_now(void)
+{
+	DIR *infos = opendir("/proc/self/fdinfo");
+	struct dirent *entry;
+	int n = 0;
+
+	assert_non_null(infos);
+	while ((entry = readdir(infos))) {
+		char path[300], line[512];
+		FILE *info;
+
+		snprintf(path, sizeof(path), "/proc/self/fdinfo/%s", entry->d_name);
+		info = fopen(path, "re");
+		while (info && fgets(line, sizeof(line), info))
+			n += strncmp(line, "inotify wd:", 11) == 0;
+		if (info)
+			fclose(info);
+	}
+	closedir(infos);
+	return n;
+}
+
+static void a_folder_is_watched_once_a_wait_has_lasted(void **state)
+{
+	struct story *s = *state;
+	struct cu_watch *watch = cu_watch_create(s->folder, "file");
+
+	assert_non_null(watch);
+	/* Who is woken at once may end at once. */
+	cu_watch_wake(watch);
+	assert_int_equal(cu_watch_wait(watch, CU_FOREVER), CU_WATCH_WOKEN);
+	assert_int_equal(cu_watch_wait(watch, cu_os_now_ns()), 0);
+	assert_int_equal(watched_now(), 0);
+
+	/* What was written before it is watched is said once, without a look. */
+	assert_int_equal(cu_watch_wait(watch, CU_FOREVER), CU_WATCH_CHANGED);
+	assert_int_equal(watched_now(), 1);
+	assert_int_equal(write(s->fd, "x", 1), 1);
+	assert_int_equal(cu_watch_wait(watch, CU_FOREVER), CU_WATCH_CHANGED);
+
+	/* After a rest it is as in the beginning. */
+	cu_watch_rest(watch, cu_os_now_ns());
+	assert_int_equal(watched_now(), 0);
+	cu_watch_wake(watch);
+	assert_int_equal(cu_watch_wait(watch, CU_FOREVER), CU_WATCH_WOKEN);
+	assert_int_equal(watched_now(), 0);
+	assert_int_equal(cu_watch_wait(watch, CU_FOREVER), CU_WATCH_CHANGED);
+	assert_int_equal(watched_now(), 1);
+	cu_watch_destroy(watch);
+	assert_int_equal(watched_now(), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -168,6 +225,8 @@ int main(void)
 			a_descriptor_that_is_another_files_now_is_looked_for_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			a_file_that_is_not_open_tells_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			a_folder_is_watched_once_a_wait_has_lasted, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("os", tests, NULL, NULL);
