@@ -42,6 +42,7 @@ int cu_follower_init(struct cu_follower *f, struct catchup *c, struct cu_definit
 	f->definition = definition;
 	f->wake_at_ns = CU_FOREVER;
 	atomic_init(&f->brought, -1);
+	atomic_init(&f->awaited, INT64_MAX);
 	rc = init_locks(f, error);
 	if (rc != CATCHUP_OK)
 		return rc;

@@ -182,6 +182,7 @@ struct cu_follower {
 	_Atomic int placed;             /* has asked to be fed, or another process runs it */
 	_Atomic int wants_room;         /* the reader found the ring full: wake it at half */
 	_Atomic int64_t watermark;
+	_Atomic int64_t awaited;        /* the lowest watermark that somebody waits for; INT64_MAX: none */
 	/* the same, for changelog-driven ones (changes.h) */
 	_Atomic int64_t brought;        /* last sequence brought, -1 before */
 	_Atomic uint64_t looks_done;    /* the last request that was answered */
@@ -286,7 +287,7 @@ struct catchup {
 	_Atomic int go;                 /* 1: all have opened; 0: hold */
 	_Atomic uint64_t looks_wanted;  /* raised by whoever wants a fresh look at all sources */
 	_Atomic uint64_t commits;       /* transactions committed by followers */
-	struct cu_park progress;        /* somebody committed, looked or stopped */
+	struct cu_park progress;        /* somebody has got as far as is waited for, looked or stopped */
 };
 
 /* What was given, as a whole struct of this library's size (options.c). Texts stay the caller's. */
@@ -430,6 +431,8 @@ void cu_threads_reader_closed(struct catchup *c);
  * database itself; see cu_definition_place. */
 int cu_runtime_add_known(struct catchup *c, const char *spec, const char *into,
 	const struct catchup_consumer_config *config, struct catchup_error *error);
+/* A follower has committed, and its watermark is stored: wakes who waits for it (wait.c). */
+void cu_wait_tell(struct cu_follower *f, int64_t watermark);
 /* A follower stopped by itself with an error. */
 void cu_runtime_note_error(struct catchup *c, const struct catchup_error *error);
 /* Wakes all workers and readers. */

@@ -54,12 +54,35 @@ static bool has_reached(struct cu_follower *f, const struct target *target)
 	       atomic_load(&f->watermark) >= target->id;
 }
 
+/* Has the commit that takes a follower so far wake who waits. Said before the look at how far it is: either
+ * that sees the commit, or the commit sees that it is waited for. */
+static void await(struct cu_follower *f, int64_t id)
+{
+	int64_t lowest = atomic_load(&f->awaited);
+
+	while (id < lowest && !atomic_compare_exchange_weak(&f->awaited, &lowest, id))
+		continue;
+}
+
+void cu_wait_tell(struct cu_follower *f, int64_t watermark)
+{
+	/* Who follows a changelog has not reached anything yet while it is out of sync. */
+	if (f->reader && watermark < atomic_load(&f->awaited))
+		return;
+	atomic_store(&f->awaited, INT64_MAX);
+	cu_park_wake(&f->runtime->progress);
+}
+
+/* As long as one has not, the others need not wake anybody. */
 static bool all_reached(struct catchup *c, const struct target *targets)
 {
-	for (size_t i = 0; i < c->n_followers; i++)
-		if (!ended(c->followers[i]) && !is_void(c->followers[i], &targets[i]) &&
-			!has_reached(c->followers[i], &targets[i]))
+	for (size_t i = 0; i < c->n_followers; i++) {
+		struct cu_follower *f = c->followers[i];
+
+		await(f, targets[i].id);
+		if (!ended(f) && !is_void(f, &targets[i]) && !has_reached(f, &targets[i]))
 			return false;
+	}
 	return true;
 }
 

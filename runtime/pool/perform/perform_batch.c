@@ -390,7 +390,7 @@ static void note_commit(struct cu_follower *f, const struct cu_action *action)
 	 * to do. */
 	atomic_fetch_add(&f->runtime->commits, 1);
 	atomic_store(&f->watermark, action->hi);
-	cu_park_wake(&f->runtime->progress);
+	cu_wait_tell(f, action->hi);
 	if (add->vanished > 0)
 		cu_log(&f->runtime->logger, CATCHUP_LOG_WARN, f->definition->name,
 			"%lld of the rows up to %lld were deleted before they were read, so they were not "
