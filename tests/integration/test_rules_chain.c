@@ -146,9 +146,10 @@ static void a_chain_through_other_files(void **state)
 		"-- row\nINSERT INTO twice VALUES(@id, 2 * @n);\n-- reset\nDELETE FROM twice;\n";
 	static const char sums[] =
 		"-- name: sums\n-- from: below/results.db\n-- source: twice\n-- into: sums.db\n"
-		"-- setup\nCREATE TABLE IF NOT EXISTS sums(n);\n"
-		"-- apply\nINSERT INTO sums SELECT sum(n) FROM source.twice"
-		" WHERE id > @last AND id <= @max HAVING count(*) > 0;\n";
+		"-- setup\nCREATE TABLE IF NOT EXISTS sums(one INTEGER PRIMARY KEY, n);\n"
+		"-- apply\nINSERT INTO sums SELECT 1, sum(n) FROM source.twice"
+		" WHERE id > @last AND id <= @max HAVING count(*) > 0"
+		" ON CONFLICT(one) DO UPDATE SET n = n + excluded.n;\n";
 	struct scene *s = *state;
 	char *results = scene_path(s, "below/results.db");
 	char *one = scene_file(s, "copies.sql", copies);
