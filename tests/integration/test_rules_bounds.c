@@ -131,6 +131,48 @@ static void the_log_stays_below_its_bound(void **state)
 	assert_in_range(log_most, 1, 1 << 20);
 }
 
+/* What an application's connection asks after each of its commits: with a thousand pages in the log it
+ * would checkpoint by itself, and wait for the disk. */
+struct commits {
+	int n, slow;
+};
+
+static int note_commit(void *context, sqlite3 *db, const char *schema, int pages)
+{
+	struct commits *commits = context;
+
+	(void)db;
+	(void)schema;
+	commits->n++;
+	commits->slow += pages >= 1000;
+	return SQLITE_OK;
+}
+
+static void the_log_stays_so_small_that_applications_need_not_checkpoint(void **state)
+{
+	static const struct catchup_consumer table = {CATCHUP_CONSUMER_ABI, .name = "fat",
+		.source = "numbers", .setup = "CREATE TABLE IF NOT EXISTS fat(b)", .row = fat_row};
+	struct scene *s = *state;
+	struct commits commits = {0};
+	sqlite3 *db;
+
+	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
+	scene_open(s, NULL);
+	scene_add_table(s, &table);
+	scene_start(s);
+	db = help_connect(s->database);
+	sqlite3_wal_hook(db, note_commit, &commits);
+	for (int i = 0; i < 400; i++) {
+		help_exec(db, "INSERT INTO numbers(n) VALUES(1), (2), (3), (4), (5), (6), (7), (8), (9)");
+		scene_wait(s);
+	}
+	sqlite3_close(db);
+	assert_int_equal(scene_close(s, NULL), CATCHUP_OK);
+	assert_int_equal(commits.n, 400);
+	/* Now and then somebody reads from the log when it could begin anew. */
+	assert_in_range(commits.slow, 0, 100);
+}
+
 /* A minute's work and more, a row a millisecond; its results are in another file. The source's log can be
  * truncated long before it is done. */
 #define SLOW_ROWS 60000
@@ -426,6 +468,7 @@ int main(void)
 		SCENE_TEST(rule_07_with_nothing_to_do_the_log_can_be_truncated),
 		SCENE_TEST(rule_07_a_consumer_that_pauses_in_a_range_holds_nothing),
 		SCENE_TEST(the_log_stays_below_its_bound),
+		SCENE_TEST(the_log_stays_so_small_that_applications_need_not_checkpoint),
 		SCENE_TEST(rule_07_a_slow_consumer_does_not_pin_the_log),
 		SCENE_TEST(rule_08_a_connection_used_by_another_thread_aborts),
 		SCENE_TEST(rule_08_no_call_drops_the_locks_of_a_transaction),

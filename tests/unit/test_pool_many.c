@@ -384,8 +384,8 @@ static void after_an_error_all_leave_the_connection(void **state)
 	sql_run(s->database, "INSERT INTO orders(n) VALUES (4), (5)");
 	assert_ok(catchup_wait(c, -1, &error));
 	assert_int_equal(atomic_load(&misused), 0);
-	/* One for all. */
-	assert_int_equal(atomic_load(&opened) - before, 1);
+	/* One for all, and perhaps the one for checkpoints, which is opened when the first is due. */
+	assert_in_range(atomic_load(&opened) - before, 1, 2);
 	assert_ok(catchup_stop(c, &error));
 	catchup_close(c);
 	assert_int_equal(sql_int(s->database, "SELECT sum(last) FROM catchup"), 5 * MANY);

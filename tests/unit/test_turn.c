@@ -321,6 +321,30 @@ static void a_checkpoint_that_is_due_is_waited_for(void **state)
 	assert_true(cu_checkpoint_is_behind(file));
 }
 
+/* The log is kept below the thousand pages at which connections checkpoint by themselves. */
+static void while_others_commit_the_log_is_kept_small(void **state)
+{
+	struct fixture *x = *state;
+	struct cu_file *file = &x->files[0];
+
+	cu_checkpoint_share(file, 4096);
+	assert_int_equal(waits_at(x, 1), 3);
+	atomic_store(&file->checkpoint_due, 0);
+	cu_checkpoint_share(file, 0);
+	assert_int_equal(waits_at(x, 1), 48);
+	/* In a log that is large already it is due at once, and need not be any larger again. */
+	atomic_store(&file->checkpoint_at_bytes, INT64_C(56) << 20);
+	atomic_store(&file->checkpoint_due, 0);
+	cu_checkpoint_note(file, INT64_C(48) << 20);
+	assert_int_equal(atomic_load(&file->checkpoint_due), 0);
+	cu_checkpoint_share(file, 65536);
+	cu_checkpoint_note(file, INT64_C(48) << 20);
+	assert_int_equal(atomic_load(&file->checkpoint_due), 1);
+	/* The bound holds for large pages, too. */
+	x->runtime.options.wal_mib = 40;
+	assert_int_equal(waits_at(x, 1), 30);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, finish)
@@ -336,6 +360,7 @@ int main(void)
 		TEST(who_comes_from_the_line_looks_again),
 		TEST(a_batch_that_would_cross_the_bound_waits),
 		TEST(a_checkpoint_that_is_due_is_waited_for),
+		TEST(while_others_commit_the_log_is_kept_small),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

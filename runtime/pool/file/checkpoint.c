@@ -17,6 +17,11 @@
  * above it by no more than one batch that is larger than the ones before it. A connection that reads
  * for a long time keeps the log from beginning anew: there, writers wait for it too, up to a second. One
  * that stays longer cannot be overcome: the log says who it is, and grows.
+ *
+ * An application's connection checkpoints by itself, in each of its commits, as long as the log has a
+ * thousand pages or more: with two syncs that takes longer than all the rest of a small transaction. So
+ * while others commit to the file, the log is kept below that, where this can be had: nobody who reads is
+ * waited for longer than a moment.
  */
 #include "pool/runtime.h"
 
@@ -25,6 +30,9 @@
 
 #include <stdio.h>
 #include <string.h>
+
+/* Where connections checkpoint by themselves (SQLITE_DEFAULT_WAL_AUTOCHECKPOINT). */
+#define AUTOMATIC_PAGES 1000
 
 #define WORTH_IT_BYTES (INT64_C(16) << 20)
 
@@ -35,6 +43,7 @@
 /* Near the bound, those who read from the log are waited for so long; once they have outlasted it, no
  * more before the log was cut again. */
 #define READERS_NS CU_NS_PER_S
+#define MOMENT_NS (10 * CU_NS_PER_MS)
 #define LOOK_AGAIN_NS (3 * CU_NS_PER_MS)
 #define LOOK_FOR_STOP_NS (20 * CU_NS_PER_MS)
 
@@ -43,9 +52,17 @@ static int64_t bound_of(const struct cu_file *file)
 	return (int64_t)file->runtime->options.wal_mib << 20;
 }
 
+/* What it is kept below: the bound, or less while others commit. */
+static int64_t aim_of(const struct cu_file *file)
+{
+	int64_t shared = atomic_load(&file->log_shared_bytes);
+
+	return shared > 0 && shared < bound_of(file) ? shared : bound_of(file);
+}
+
 static int64_t first_size(const struct cu_file *file)
 {
-	int64_t quarter = bound_of(file) / 4;
+	int64_t quarter = aim_of(file) / 4;
 
 	return quarter < WORTH_IT_BYTES ? quarter : WORTH_IT_BYTES;
 }
@@ -53,26 +70,31 @@ static int64_t first_size(const struct cu_file *file)
 /* How much more is worth the next one. */
 static int64_t next_size(const struct cu_file *file, int64_t bytes)
 {
-	return bytes >= bound_of(file) ? bound_of(file) / 4 : first_size(file);
+	return bytes >= aim_of(file) ? aim_of(file) / 4 : first_size(file);
 }
 
-/* From here on writers wait for a checkpoint that is under way, and readers are waited for. */
-static int64_t near_bound(const struct cu_file *file)
+static int64_t near(const struct cu_file *file, int64_t bytes)
 {
-	int64_t quarter = bound_of(file) / 4;
-	int64_t room = bound_of(file) - atomic_load(&file->batch_bytes);
+	int64_t quarter = bytes / 4;
+	int64_t room = bytes - atomic_load(&file->batch_bytes);
 
 	if (room < quarter)
 		return quarter;
 	return room < 3 * quarter ? room : 3 * quarter;
 }
 
+/* From here on writers wait for a checkpoint that is under way. */
+static int64_t near_aim(const struct cu_file *file)
+{
+	return near(file, aim_of(file));
+}
+
 /* From here on a turn is taken for what is left to copy. */
 static int64_t begins_anew_at(const struct cu_file *file)
 {
-	int64_t half = bound_of(file) / 2, near = near_bound(file);
+	int64_t half = aim_of(file) / 2, most = near_aim(file);
 
-	return near < half ? near : half;
+	return most < half ? most : half;
 }
 
 /* Large batches are remembered for a while. */
@@ -82,6 +104,14 @@ static void note_batch(struct cu_file *file, int64_t bytes)
 
 	most -= most / 64;
 	atomic_store(&file->batch_bytes, bytes > most ? bytes : most);
+}
+
+void cu_checkpoint_share(struct cu_file *file, int page_bytes)
+{
+	int64_t shared = (int64_t)AUTOMATIC_PAGES * page_bytes;
+
+	if (atomic_exchange(&file->log_shared_bytes, shared) != shared)
+		atomic_store(&file->checkpoint_at_bytes, first_size(file));
 }
 
 void cu_checkpoint_note(struct cu_file *file, int64_t log_bytes)
@@ -106,7 +136,7 @@ static bool is_under_way(struct cu_file *file)
 bool cu_checkpoint_is_behind(struct cu_file *file)
 {
 	return is_under_way(file) &&
-		atomic_load(&file->log_bytes) >= near_bound(file) &&
+		atomic_load(&file->log_bytes) >= near_aim(file) &&
 		atomic_load(&file->runtime->stopping) == 0;
 }
 
@@ -151,7 +181,6 @@ static bool copy(struct cu_conn *conn, bool full)
  */
 static bool copy_alone(struct cu_file *file, struct cu_conn *conn, bool full, int64_t wait_ns)
 {
-	bool bug = catchup_sqlite_has_wal_reset_bug() != 0;
 	int64_t until_ns;
 	bool whole;
 
@@ -160,7 +189,7 @@ static bool copy_alone(struct cu_file *file, struct cu_conn *conn, bool full, in
 	for (;;) {
 		/* A full one keeps other processes from writing while it tries: only when it may
 		 * succeed. */
-		whole = (full && bug) || copy(conn, false);
+		whole = copy(conn, false);
 		if (whole && full)
 			whole = copy(conn, true);
 		if (whole || cu_os_now_ns() >= until_ns || atomic_load(&file->runtime->stopping))
@@ -184,9 +213,21 @@ static void copy_beside(struct cu_file *file, struct cu_conn *conn)
 		cu_conn_checkpoint(conn, false, &frames, &done, NULL);
 		bytes = atomic_load(&file->log_bytes);
 		left = bytes - (int64_t)done * conn->page_bytes;
-		if (bytes < begins_anew_at(file) || bytes >= near_bound(file) || left < LITTLE_BYTES)
+		if (bytes < begins_anew_at(file) || bytes >= near_aim(file) || left < LITTLE_BYTES)
 			return;
 	}
+}
+
+/* Cuts the log. Returns whether it could. */
+static bool cut(struct cu_file *file, struct cu_conn *conn, int64_t bytes)
+{
+	bool whole;
+
+	if (bytes < near(file, bound_of(file)))
+		return copy_alone(file, conn, true, MOMENT_NS);
+	whole = copy_alone(file, conn, true, file->checkpoint_in_vain ? 0 : READERS_NS);
+	file->checkpoint_in_vain = !whole;
+	return whole;
 }
 
 void cu_checkpoint_run(struct cu_file *file, struct cu_conn *conn)
@@ -198,12 +239,10 @@ void cu_checkpoint_run(struct cu_file *file, struct cu_conn *conn)
 	if (!bug)
 		copy_beside(file, conn);
 	bytes = atomic_load(&file->log_bytes);
-	if (bytes >= near_bound(file)) {
-		whole = copy_alone(file, conn, true, file->checkpoint_in_vain ? 0 : READERS_NS);
-		file->checkpoint_in_vain = !whole;
-	} else if (bug || bytes >= begins_anew_at(file)) {
+	if (bytes >= near_aim(file))
+		whole = cut(file, conn, bytes);
+	else if (bug || bytes >= begins_anew_at(file))
 		copy_alone(file, conn, bug, 0);
-	}
 	if (!whole && bytes >= bound_of(file))
 		warn(file, bytes);
 	/* When the log begins anew, what is noted then is less than this, and counts from there. */

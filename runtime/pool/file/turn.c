@@ -170,8 +170,10 @@ void cu_turn_give(struct cu_follower *f, int64_t held_ns)
 	if (!f->has_turn)
 		return;
 	look(file, &file->wal);
-	if (held_ns > 0)
+	if (held_ns > 0) {
+		cu_checkpoint_share(file, file->manners.met ? f->writer->page_bytes : 0);
 		cu_checkpoint_note(file, f->writer->log_bytes);
+	}
 	if (goes_on(f))
 		rest_ns = cu_manners_rest_ns(&file->manners, cu_os_now_ns(), held_ns,
 			cu_manners_asks(&file->manners, held_ns) && others_open(file));
