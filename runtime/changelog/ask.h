@@ -20,6 +20,10 @@
 void cu_iterator_ask(struct catchup_iterator *iterator);
 bool cu_iterator_answered(const struct catchup_iterator *iterator);
 
+/* Whether the trouble that CATCHUP_NEXT_ERROR told of last is there still, as far as anybody has looked.
+ * Threads: the one that calls catchup_iterator_next. */
+bool cu_iterator_in_trouble(const struct catchup_iterator *iterator);
+
 /* Makes the running or the next catchup_iterator_next return CATCHUP_NEXT_TIMEOUT once it would have
  * to wait. Threads: any, until catchup_iterator_close. */
 void cu_iterator_poke(struct catchup_iterator *iterator);

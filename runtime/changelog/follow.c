@@ -137,10 +137,10 @@ static void advance(struct catchup_changelog *c, bool cut)
 /* Trouble is told once, until it has gone or changed. CATCHUP_OK: there is none. */
 static void set_trouble(struct catchup_changelog *c, const struct catchup_error *error)
 {
-	bool news = error->code != CATCHUP_OK &&
-		    (!c->in_trouble || strcmp(c->trouble.message, error->message) != 0);
+	bool is = error->code != CATCHUP_OK;
+	bool was = atomic_exchange(&c->in_trouble, is);
+	bool news = is && (!was || strcmp(c->trouble.message, error->message) != 0);
 
-	c->in_trouble = error->code != CATCHUP_OK;
 	if (!news)
 		return;
 	cu_mutex_lock(&c->mu);
@@ -162,7 +162,7 @@ static void discover(struct catchup_changelog *c, struct catchup_error *error)
 	c->missing = rc == -ENOENT || rc == -ENOTDIR;
 	if (c->missing || (rc == 0 && cu_file_same(&stat.id, &newest(c)->file->id)))
 		return;
-	if (rc == 0 && c->in_trouble && cu_file_same(&stat.id, &c->refused)) {
+	if (rc == 0 && atomic_load(&c->in_trouble) && cu_file_same(&stat.id, &c->refused)) {
 		*error = c->trouble;
 		return;
 	}
@@ -266,7 +266,7 @@ static enum cu_step look(struct catchup_changelog *c, struct looking *looking)
 
 static void sleep_until_notice(struct catchup_changelog *c, struct looking *looking)
 {
-	bool notices = cu_watch_works(c->watch) && !c->missing && !c->in_trouble;
+	bool notices = cu_watch_works(c->watch) && !c->missing && !atomic_load(&c->in_trouble);
 	int64_t until = cu_os_now_ns();
 
 	if (notices) {
@@ -291,7 +291,7 @@ static void sleep_until_notice(struct catchup_changelog *c, struct looking *look
 /* The look that began when so many were wanted has come to the end of all there is. */
 static void answer(struct catchup_changelog *c, uint64_t wanted)
 {
-	if (c->in_trouble || atomic_load(&c->looks_done) == wanted)
+	if (atomic_load(&c->in_trouble) || atomic_load(&c->looks_done) == wanted)
 		return;
 	cu_mutex_lock(&c->mu);
 	atomic_store(&c->looks_done, wanted);

@@ -110,7 +110,6 @@ struct catchup_changelog {
 	struct cu_line_parser parser;
 	struct cu_file_id refused; /* the last file that was opened and is no changelog */
 	bool missing;              /* no file under the name */
-	bool in_trouble;
 
 	/* guarded by mu */
 	struct cu_mutex mu;
@@ -127,6 +126,7 @@ struct catchup_changelog {
 	_Atomic uint32_t refs;
 	_Atomic bool stop;
 	_Atomic uint32_t troubles; /* grows with each new trouble */
+	_Atomic bool in_trouble;   /* the newest is there still; written by the reader thread */
 	_Atomic uint64_t looks_wanted; /* by those who ask whether they have read to the end */
 	_Atomic uint64_t looks_done;   /* a look that began after so many were wanted came to the end */
 };

@@ -157,6 +157,23 @@ static int64_t deadline_of(int64_t timeout_ms)
 	return cu_deadline(cu_os_now_ns(), timeout_ms * CU_NS_PER_MS);
 }
 
+/* What keeps it from reading by itself is told once, and looked at again after a pause. */
+static int tell_once(struct catchup_iterator *it, int result)
+{
+	bool fails = result == CATCHUP_NEXT_ERROR && it->next.error.code != CATCHUP_NOMEM;
+	int told = it->failing;
+
+	it->failing = fails ? it->next.error.detail : 0;
+	return it->failing != 0 && it->failing == told ? CU_NEXT_NOTHING : result;
+}
+
+/* What keeps the reader thread from reading, unless it is what was told already. */
+static bool take_trouble(struct catchup_iterator *it)
+{
+	return cu_follow_take_trouble(it->changelog, &it->told, &it->next.error) &&
+	       (it->failing == 0 || it->next.error.detail != it->failing);
+}
+
 int catchup_iterator_next(
 	struct catchup_iterator *it, int64_t timeout_ms, const struct catchup_next **out)
 {
@@ -169,7 +186,7 @@ int catchup_iterator_next(
 
 		if (atomic_load_explicit(&it->canceled, memory_order_acquire))
 			return CATCHUP_NEXT_CANCELED;
-		result = it->own ? cu_own_read(it) : take_feed(it);
+		result = tell_once(it, it->own ? cu_own_read(it) : take_feed(it));
 		if (result > 0)
 			return result;
 		if (!cu_follow_is_ours(it->changelog)) {
@@ -187,7 +204,7 @@ int catchup_iterator_next(
 			}
 			continue;
 		}
-		if (cu_follow_take_trouble(it->changelog, &it->told, &it->next.error))
+		if (take_trouble(it))
 			return CATCHUP_NEXT_ERROR;
 		/* Only a look that was done before the feed was found empty is an answer. */
 		if (looked) {
@@ -219,6 +236,11 @@ void cu_iterator_ask(struct catchup_iterator *it)
 {
 	it->answered = false;
 	it->asked = cu_follow_ask(it->changelog);
+}
+
+bool cu_iterator_in_trouble(const struct catchup_iterator *it)
+{
+	return it->failing != 0 || atomic_load(&it->changelog->in_trouble);
 }
 
 bool cu_iterator_answered(const struct catchup_iterator *it)

@@ -29,6 +29,7 @@ struct catchup_iterator {
 	int64_t limit;           /* read up to here */
 	struct cu_order at_limit; /* what the reader knew at the first limit */
 	bool seeking;            /* the place is still to be gone to */
+	int failing;             /* errno that it cannot be read for, which was told; 0: it can */
 	struct cu_split split;
 	struct cu_line_parser parser;
 	struct cu_span again; /* a line that there was no memory for, to be read again; NULL: none */

@@ -103,10 +103,55 @@ static void a_sequence_that_goes_on_lower_than_was_said_rebuilds_again(void **st
 		1);
 }
 
+static int state_of(struct catchup *c)
+{
+	struct catchup_error error = {0};
+	struct catchup_status *status;
+	int state;
+
+	assert_ok(catchup_status(c, &status, &error));
+	state = status->consumers[0].state;
+	catchup_status_free(status);
+	return state;
+}
+
+static void a_changelog_that_cannot_be_read_pauses_until_it_can(void **state)
+{
+	struct scratch *s = *state;
+	struct catchup_options options = {.size = sizeof(options), .database = s->database};
+	struct catchup_error error = {0};
+	struct catchup *c;
+	char path[512], away[520];
+
+	snprintf(path, sizeof(path), "%s/changes.log", s->folder);
+	snprintf(away, sizeof(away), "%s.away", path);
+	options.changelog = path;
+	scratch_write(path, "", 0);
+	sql_run(s->database, "PRAGMA journal_mode=WAL");
+	atomic_store(&said, sizeof(lines) / sizeof(lines[0]));
+	c = runtime_open(&options, NULL, &cache);
+	assert_ok(catchup_start(c, &error));
+	assert_ok(catchup_wait(c, -1, &error));
+	assert_int_equal(rename(path, away), 0);
+	assert_int_equal(mkdir(path, 0700), 0);
+	UNTIL(state_of(c) == CATCHUP_STATE_PAUSED);
+	/* However often it is looked at. */
+	for (int i = 0; i < 100; i++) {
+		cu_os_sleep_ns(CU_NS_PER_MS);
+		assert_int_equal(state_of(c), CATCHUP_STATE_PAUSED);
+	}
+	assert_int_equal(rmdir(path), 0);
+	assert_int_equal(rename(away, path), 0);
+	UNTIL(state_of(c) == CATCHUP_STATE_CAUGHT_UP);
+	assert_ok(catchup_stop(c, &error));
+	catchup_close(c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SCRATCH_TEST(a_sequence_that_goes_on_lower_than_was_said_rebuilds_again),
+		SCRATCH_TEST(a_changelog_that_cannot_be_read_pauses_until_it_can),
 	};
 
 	return cmocka_run_group_tests_name("pool_changes", tests, NULL, NULL);

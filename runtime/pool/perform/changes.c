@@ -256,7 +256,7 @@ static void changes_main(void *argument)
 			cu_iterator_ask(c->iterator);
 		}
 		result = catchup_iterator_next(c->iterator, timeout_ms, &next);
-		if (result != CATCHUP_NEXT_ERROR)
+		if (result != CATCHUP_NEXT_ERROR && !cu_iterator_in_trouble(c->iterator))
 			cu_trouble_feed(f);
 		if (!handle(c, result, next))
 			break;

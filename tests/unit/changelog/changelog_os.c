@@ -527,7 +527,7 @@ ssize_t cu_file_read_at(int fd, void *to, size_t bytes, int64_t offset)
 	int rc = trouble();
 
 	CU_CHECK(file && offset >= 0);
-	if (rc != 0 || is_turn(&fake_knobs.fail_in))
+	if (rc != 0 || fake_knobs.unreadable || is_turn(&fake_knobs.fail_in))
 		return -EIO;
 	if ((size_t)offset >= file->size)
 		return 0;

@@ -35,6 +35,7 @@ struct fake_knobs {
 	uint32_t short_of;  /* one in so many reads brings less than it could; 0: none */
 	uint32_t fail_in, short_in; /* the read that comes in so many fails, or brings one byte; 0: none */
 	uint32_t unseen_of; /* one in so many notices is lost; 0: none */
+	bool unreadable;    /* every read fails */
 	bool no_watches;    /* notices do not work at all */
 	bool births;        /* the file system keeps birth times */
 };

@@ -441,6 +441,27 @@ static void a_read_that_brings_less_is_no_truncation(void **state)
 	assert_in_range(turn, 10, 1000);
 }
 
+static void cannot_be_read_for_a_while(void)
+{
+	struct catchup_iterator *it;
+
+	put_events(1, 3);
+	it = start(OPTIONS(WAITS));
+	fake_knobs.unreadable = true;
+	for (int i = 0; i < 3; i++)
+		tell(it, RESULTS_MAX);
+	note("|");
+	fake_knobs.unreadable = false;
+	finish(it);
+}
+
+/* Whoever asks again at once would be told at once, for as long as it lasts. */
+static void a_file_that_cannot_be_read_is_told_once(void **state)
+{
+	(void)state;
+	expect(cannot_be_read_for_a_while, "error | 1 2 3");
+}
+
 /* ---- the machine is short of something ------------------------------------------------------ */
 
 static void looks_at_intervals(void)
@@ -583,6 +604,7 @@ int main(void)
 		cmocka_unit_test(a_loss_is_told_before_anything_else_comes),
 		cmocka_unit_test(a_read_that_fails_costs_no_event),
 		cmocka_unit_test(a_read_that_brings_less_is_no_truncation),
+		cmocka_unit_test(a_file_that_cannot_be_read_is_told_once),
 		cmocka_unit_test(without_watches_it_looks_four_times_a_second),
 		cmocka_unit_test(notices_that_are_lost_lose_no_event),
 		cmocka_unit_test(an_idle_reader_makes_a_few_calls_a_second),
