@@ -99,8 +99,10 @@ static void draw_progress(struct running *r)
 		const struct catchup_consumer_status *c = &status->consumers[i];
 
 		sample.rows += c->offered;
-		if (c->lag_rows > 0 && c->state != CATCHUP_STATE_STOPPED)
-			sample.lag += c->lag_rows;
+		if (c->lag_rows <= 0 || c->state == CATCHUP_STATE_STOPPED)
+			continue;
+		/* Two guesses may be more than an integer can hold: ids reach up to 2^63 - 1. */
+		sample.lag = c->lag_rows < INT64_MAX - sample.lag ? sample.lag + c->lag_rows : INT64_MAX;
 	}
 	snprintf(label, sizeof(label), "%zu consumers", status->n_consumers);
 	cli_progress_sample(&r->progress, &sample);

@@ -17,6 +17,7 @@
 #define DEFAULT_LEASE_MS 10000
 #define DEFAULT_WAL_MIB 64
 #define DEFAULT_STOP_DEADLINE_MS 5000
+#define STOP_DEADLINE_MS_MAX 3600000
 
 #define KNOWN_FLAGS (CATCHUP_FLAG_NETWORK_FS | CATCHUP_FLAG_NO_LEASE | CATCHUP_FLAG_ALONE)
 
@@ -89,6 +90,10 @@ int cu_options_take(struct catchup *c, const struct catchup_options *given,
 			"option 'flags': 0x%x has bits that this library does not know", o->flags);
 	if (o->stop_deadline_ms == 0)
 		o->stop_deadline_ms = DEFAULT_STOP_DEADLINE_MS;
+	if (o->stop_deadline_ms > STOP_DEADLINE_MS_MAX)
+		return cu_error_set(error, CATCHUP_USAGE, 0,
+			"option 'stop_deadline_ms': %llu is outside 1 to %d",
+			(unsigned long long)o->stop_deadline_ms, STOP_DEADLINE_MS_MAX);
 	if (cu_ring_round_slots(o->ring_slots) != o->ring_slots) {
 		uint32_t rounded = cu_ring_round_slots(o->ring_slots);
 

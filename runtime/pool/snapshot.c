@@ -15,7 +15,10 @@ static int64_t guess_lag(const struct cu_progress *p, int64_t newest, int64_t fi
 
 	if (newest <= p->watermark)
 		return 0;
-	return (int64_t)((double)(newest - p->watermark) * (per_id > 1 ? 1 : per_id) + 0.5);
+	/* As a double, 2^63 - 1 ids would be more than an integer can hold. */
+	if (per_id >= 1)
+		return newest - p->watermark;
+	return (int64_t)((double)(newest - p->watermark) * per_id + 0.5);
 }
 
 /* A worker notes its state when it sleeps or begins; what has come or was done since decides. */

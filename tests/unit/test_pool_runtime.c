@@ -164,6 +164,48 @@ static void a_start_may_be_stopped(void **state)
 	}
 }
 
+static int fails_at_all(struct catchup_context *ctx, void *state, sqlite3_stmt *row)
+{
+	(void)state;
+	(void)row;
+	return catchup_fail(ctx, 0, "all rows are bad");
+}
+
+/* Guessed in doubles, it would be one more than an integer can hold. */
+static void the_highest_id_has_a_lag(void **state)
+{
+	static const struct catchup_consumer bad = {CATCHUP_CONSUMER_ABI, .name = "bad",
+		.summary = "fails at all rows", .source = "orders", .row = fails_at_all};
+	struct scratch *s = *state;
+	struct catchup_error error = {0};
+	struct catchup *c = runtime_with(s, &bad, 0);
+	struct catchup_status *status;
+
+	sql_run(s->database, "INSERT INTO orders VALUES (9223372036854775807)");
+	assert_ok(catchup_start(c, &error));
+	assert_int_equal(catchup_wait_stopped(c, -1, &error), CATCHUP_CONSUMER);
+	assert_ok(catchup_status(c, &status, &error));
+	assert_true(status->consumers[0].lag_rows == INT64_MAX);
+	catchup_status_free(status);
+	catchup_close(c);
+}
+
+static void a_deadline_without_end_is_refused(void **state)
+{
+	struct scratch *s = *state;
+	struct catchup_options options = {.size = sizeof(options), .database = s->database,
+		.stop_deadline_ms = UINT64_MAX};
+	struct catchup_error error = {0};
+	struct catchup *c;
+
+	sql_run(s->database, ORDERS);
+	assert_int_equal(catchup_open(&options, &c, &error), CATCHUP_USAGE);
+	expect_text(&error, "option 'stop_deadline_ms': 18446744073709551615 is outside 1 to 3600000");
+	options.stop_deadline_ms = 3600000;
+	assert_ok(catchup_open(&options, &c, &error));
+	catchup_close(c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -172,6 +214,8 @@ int main(void)
 		SCRATCH_TEST(a_stop_does_not_wait_for_an_endless_query),
 		SCRATCH_TEST(map_is_guarded_too),
 		SCRATCH_TEST(a_start_may_be_stopped),
+		SCRATCH_TEST(the_highest_id_has_a_lag),
+		SCRATCH_TEST(a_deadline_without_end_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -133,11 +133,12 @@ struct catchup_options {
 	                             two; 0: 256 */
 	uint32_t threads;         /* most worker threads that hold consumers, 1 to 1,024; 0: one per
 	                             consumer up to 64 */
-	uint32_t poll_ms;         /* the safety net: look at the source at least this often, 10 to
+	uint32_t poll_ms;         /* the safety net: look at the source at least this often, ms, 10 to
 	                             3,600,000; 0: 1,000 */
 	uint32_t busy_ms;         /* how long locks of other processes are waited for in all
-	                             before a consumer stops, 1 to 3,600,000; 0: 30,000 */
-	uint32_t lease_ms;        /* life of a lease that is not renewed, 1,000 to 3,600,000; 0: 10,000 */
+	                             before a consumer stops, ms, 1 to 3,600,000; 0: 30,000 */
+	uint32_t lease_ms;        /* life of a lease that is not renewed, ms, 1,000 to 3,600,000;
+	                             0: 10,000 */
 	uint32_t wal_mib;         /* bound on the write-ahead log, MiB, 1 to 65,536; 0: 64. Passed by one batch
 	                             that is larger than those of late, and while somebody else reads the
 	                             same state for longer than a second */
@@ -149,7 +150,7 @@ struct catchup_options {
 	const struct catchup_consumer *const *builtins; /* consumers known by name, NULL-terminated */
 	const char *changelog;    /* path of the changelog that changelog-driven consumers follow */
 	uint64_t stop_deadline_ms; /* how long catchup_stop lets a row function run before it
-	                             interrupts it; 0: 5,000 */
+	                             interrupts it, ms, 1 to 3,600,000; 0: 5,000 */
 };
 
 #define CATCHUP_FLAG_NETWORK_FS (1u << 0) /* allow a network file system */
@@ -284,7 +285,8 @@ enum catchup_state {
 	CATCHUP_STATE_IDLE = 0,      /* no process runs it */
 	CATCHUP_STATE_RUNNING = 1,   /* has rows to do */
 	CATCHUP_STATE_CAUGHT_UP = 2, /* waits for rows */
-	CATCHUP_STATE_PAUSED = 3,    /* waits for the machine: disk full, locked, ... */
+	CATCHUP_STATE_PAUSED = 3,    /* waits for the machine (disk full, locked, ...), or until a row
+	                                that failed is tried again */
 	CATCHUP_STATE_STOPPED = 4,   /* stopped on an error */
 };
 
@@ -298,6 +300,8 @@ struct catchup_source_status {
 	int guarded;          /* 1: catchup_guard keeps it append-only; -1: not known */
 };
 
+/* What is counted (offered to retries, vanished) is counted since the consumer's first row or its last
+ * catchup_reset in catchup_status_read, and since the runtime was started in catchup_status. */
 struct catchup_consumer_status {
 	const char *name;
 	const char *source;   /* "" when unknown (a watermark written by another program) */
@@ -311,7 +315,7 @@ struct catchup_consumer_status {
 	int64_t error_row;    /* id of the row that last_error is about, 0 when it is about none */
 	int64_t error_since_ms; /* Unix time in ms since when, 0 when there is no error */
 	const char *last_error; /* message, "" when there is none */
-	int64_t dead;         /* rows in the dead letters */
+	int64_t dead;         /* rows in the dead letters; in catchup_status as `parked` */
 	int64_t offered;      /* rows offered to the consumer: applied + passed + dead-lettered */
 	int64_t applied;      /* rows whose effects are committed */
 	int64_t passed;       /* rows the consumer looked at and passed over */
