@@ -212,8 +212,9 @@ void cu_watch_wake(struct cu_watch *watch);
 pid_t cu_os_pid(void);
 /* Fills the machine's boot id, NUL-terminated; "" when unknown. */
 void cu_os_boot_id(char *to, size_t bytes);
-/* Start time of a process in clock ticks since boot, -1 when there is no such process. With the pid
- * it names a process for good, since pids are used again. */
+/* Start time of a process in clock ticks since boot, -1 when there is no such process, 0 when it cannot
+ * be looked at (no descriptor is left). With the pid it names a process for good, since pids are used
+ * again. */
 int64_t cu_os_process_start(pid_t pid);
 /* The name of a process's program as ps shows it, cut to fit; "" when there is none, or it is not
  * printable. */

@@ -219,17 +219,21 @@ pid_t cu_os_pid(void)
 	return getpid();
 }
 
+/* Reads what is no longer than this at once. A negative errno when it cannot. */
 static ssize_t read_small(const char *path, char *to, size_t bytes)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	ssize_t n;
 
+	int why;
+
 	if (fd < 0)
-		return -1;
+		return -errno;
 	n = read(fd, to, bytes - 1);
+	why = errno;
 	close(fd);
 	if (n < 0)
-		return -1;
+		return -why;
 	to[n] = '\0';
 	return n;
 }
@@ -246,10 +250,12 @@ int64_t cu_os_process_start(pid_t pid)
 	char path[64];
 	char text[1024];
 	const char *p;
+	ssize_t n;
 
 	snprintf(path, sizeof(path), "/proc/%ld/stat", (long)pid);
-	if (read_small(path, text, sizeof(text)) < 0)
-		return -1;
+	n = read_small(path, text, sizeof(text));
+	if (n < 0)
+		return n == -ENOENT || n == -ESRCH ? -1 : 0;
 	/* Field 22 of proc(5); the second, the name, may hold spaces and parentheses. */
 	p = strrchr(text, ')');
 	if (!p || p[1] == '\0' || p[2] == 'Z' || p[2] == 'X')

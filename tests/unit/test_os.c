@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Whether other processes have locked a file, asked without opening it; when a folder is watched.
+ * Whether other processes have locked a file, asked without opening it; when a folder is watched;
+ * whether a process lives.
  */
 #include "base/os.h"
 
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -214,6 +216,37 @@ static void a_folder_is_watched_once_a_wait_has_lasted(void **state)
 	assert_int_equal(watched_now(), 0);
 }
 
+/* ---- processes ----------------------------------------------------------------------------- */
+
+/* What comes of asking whether this process lives, without a descriptor left to ask with. */
+static int64_t start_without_descriptors(void)
+{
+	struct rlimit all, none;
+	int64_t start;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &all), 0);
+	none = (struct rlimit){.rlim_cur = 0, .rlim_max = all.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	start = cu_os_process_start(getpid());
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &all), 0);
+	return start;
+}
+
+static void a_process_that_cannot_be_looked_at_is_not_gone(void **state)
+{
+	pid_t child = fork();
+	int status;
+
+	(void)state;
+	assert_true(child >= 0);
+	if (child == 0)
+		_exit(0);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(cu_os_process_start(child), -1);
+	assert_true(cu_os_process_start(getpid()) > 0);
+	assert_int_equal(start_without_descriptors(), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -227,6 +260,7 @@ int main(void)
 			a_file_that_is_not_open_tells_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			a_folder_is_watched_once_a_wait_has_lasted, setup, teardown),
+		cmocka_unit_test(a_process_that_cannot_be_looked_at_is_not_gone),
 	};
 
 	return cmocka_run_group_tests_name("os", tests, NULL, NULL);

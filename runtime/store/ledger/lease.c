@@ -39,6 +39,14 @@ void cu_owner_self(struct cu_owner *owner)
 	snprintf(owner->name, sizeof(owner->name), "%s:%lld", host, (long long)owner->pid);
 }
 
+/* One that cannot be looked at, by us now or by itself then, is not taken for gone. */
+static bool may_live(const struct cu_owner *holder)
+{
+	int64_t start = cu_os_process_start((pid_t)holder->pid);
+
+	return start == holder->start || start == 0 || (start > 0 && holder->start <= 0);
+}
+
 bool cu_lease_is_held(const struct cu_owner *holder, int64_t expires_ns, const struct cu_owner *self)
 {
 	/* Boot clocks of two boots have nothing to do with each other, and no process outlives one. */
@@ -49,7 +57,7 @@ bool cu_lease_is_held(const struct cu_owner *holder, int64_t expires_ns, const s
 	/* In another set of processes the pid says nothing; then the expiry alone decides. */
 	if (holder->space != self->space)
 		return true;
-	return cu_os_process_start((pid_t)holder->pid) == holder->start;
+	return may_live(holder);
 }
 
 /* The holder's process is gone, and did not say so. One of another container that has let its lease expire
