@@ -8,7 +8,6 @@
 #include "cli/term.h"
 
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { OPT_JSON };
@@ -25,17 +24,14 @@ static int status(const struct cli_args *args)
 	struct catchup_error error = {0};
 	struct catchup_status *status;
 	struct cli_text text = {0};
-	struct timespec now;
 	int code;
 
 	if (catchup_status_read(args->words[0], &status, &error) != CATCHUP_OK)
 		return cli_fail(&error);
-	clock_gettime(CLOCK_REALTIME, &now);
 	if (args->values[OPT_JSON].given)
 		cli_status_json(&text, status);
 	else
-		cli_status_table(&text, status,
-			(int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000, wants_colour());
+		cli_status_table(&text, status, cli_process_wall_ms(), wants_colour());
 	catchup_status_free(status);
 	code = cli_process_print(&text);
 	cli_text_free(&text);

@@ -66,12 +66,22 @@ int cli_process_print(struct cli_text *text)
 	return 1;
 }
 
-int64_t cli_process_now_ms(void)
+static int64_t clock_ms(clockid_t clock)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(clock, &now);
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int64_t cli_process_now_ms(void)
+{
+	return clock_ms(CLOCK_MONOTONIC);
+}
+
+int64_t cli_process_wall_ms(void)
+{
+	return clock_ms(CLOCK_REALTIME);
 }
 
 _Noreturn void cli_process_die(int signal_number)

@@ -30,6 +30,8 @@ int cli_process_print(struct cli_text *text);
 
 /* Milliseconds of a clock that nobody sets, from an arbitrary start. */
 int64_t cli_process_now_ms(void);
+/* Unix time. */
+int64_t cli_process_wall_ms(void);
 
 /* Ends the process by a signal, from any thread. */
 _Noreturn void cli_process_die(int signal_number);

@@ -51,7 +51,6 @@ static void send_news(struct running *r, enum news_kind kind, int number)
 {
 	const struct timespec pause = {.tv_nsec = 1000000};
 	const struct news news = {kind, number};
-
 	int rc;
 
 	while ((rc = cli_process_write(r->news[1], (const char *)&news, sizeof(news))) != 0 && rc != EPIPE)

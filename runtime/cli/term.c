@@ -12,7 +12,6 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 #define ERASE_LINE "\r\x1b[K"
@@ -72,19 +71,11 @@ void cli_term_json_line(struct cli_text *out, int64_t unix_ms, enum catchup_log_
 	cli_text_free(&time);
 }
 
-static int64_t wall_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static void add_line(struct cli_term *term, enum catchup_log_level level, const char *subject,
 	const char *message)
 {
 	(term->json ? cli_term_json_line : cli_term_text_line)(
-		&term->out, wall_ms(), level, subject, message);
+		&term->out, cli_process_wall_ms(), level, subject, message);
 }
 
 void cli_term_log(void *context, enum catchup_log_level level, const char *subject,

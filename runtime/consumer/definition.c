@@ -63,14 +63,6 @@ static int read_config(struct wishes *wishes, const struct catchup_consumer_conf
 	return CATCHUP_OK;
 }
 
-static const char *pair_value(const struct cu_spec *spec, const char *key)
-{
-	for (size_t i = 0; i < spec->n_pairs; i++)
-		if (strcmp(spec->pairs[i].key, key) == 0)
-			return spec->pairs[i].value;
-	return NULL;
-}
-
 /* The general keys of the spec, which are nearer to the consumer than the config and win over it. */
 static int read_spec(struct wishes *wishes, struct catchup_error *error)
 {
@@ -90,7 +82,7 @@ static int read_spec(struct wishes *wishes, struct catchup_error *error)
 				return cu_error_set(error, CATCHUP_USAGE, 0,
 					"option '%.100s' is given twice", wishes->spec->pairs[i].key);
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-		value = pair_value(wishes->spec, texts[i].key);
+		value = cu_spec_value(wishes->spec, texts[i].key);
 		if (!value)
 			continue;
 		if (*value == '\0')
@@ -98,11 +90,11 @@ static int read_spec(struct wishes *wishes, struct catchup_error *error)
 				error, CATCHUP_USAGE, 0, "option '%s' is empty", texts[i].key);
 		*texts[i].to = value;
 	}
-	value = pair_value(wishes->spec, "workers");
+	value = cu_spec_value(wishes->spec, "workers");
 	if (value)
 		code = cu_option_read_int(
 			&wishes->workers, "workers", value, 1, CATCHUP_WORKERS_MAX, error);
-	value = pair_value(wishes->spec, "batch-rows");
+	value = cu_spec_value(wishes->spec, "batch-rows");
 	if (value && code == CATCHUP_OK)
 		code = cu_option_read_int(&wishes->batch_rows, "batch-rows", value, 1,
 			CATCHUP_BATCH_ROWS_MAX, error);

@@ -147,12 +147,12 @@ void cu_spec_finish(struct cu_spec *spec)
 	memset(spec, 0, sizeof(*spec));
 }
 
-static bool has_key(const struct cu_spec *spec, const char *key)
+const char *cu_spec_value(const struct cu_spec *spec, const char *key)
 {
 	for (size_t i = 0; i < spec->n_pairs; i++)
 		if (strcmp(spec->pairs[i].key, key) == 0)
-			return true;
-	return false;
+			return spec->pairs[i].value;
+	return NULL;
 }
 
 /* Text that is written twice: once to know its length, once into memory of that length. */
@@ -192,9 +192,9 @@ static void put_all(struct text *text, const char *target, const struct cu_spec 
 		put(text, *target);
 	for (size_t i = 0; i < spec->n_pairs; i++)
 		put_pair(text, spec->pairs[i].key, spec->pairs[i].value, &first);
-	if (config && config->name && !has_key(spec, "name"))
+	if (config && config->name && !cu_spec_value(spec, "name"))
 		put_pair(text, "name", config->name, &first);
-	if (config && config->into && !has_key(spec, "into"))
+	if (config && config->into && !cu_spec_value(spec, "into"))
 		put_pair(text, "into", config->into, &first);
 	put(text, '\0');
 }

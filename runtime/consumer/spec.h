@@ -35,6 +35,9 @@ struct cu_spec {
 int cu_spec_parse(struct cu_spec *spec, const char *text, struct catchup_error *error);
 void cu_spec_finish(struct cu_spec *spec);
 
+/* The value of a key, NULL when it is not given. */
+const char *cu_spec_value(const struct cu_spec *spec, const char *key);
+
 /* The text of a spec again, its path made absolute, with `name` and `into` of the config (may be NULL)
  * as keys. NULL without memory. Owned by the caller. */
 char *cu_spec_format(const struct cu_spec *spec, const struct catchup_consumer_config *config);

@@ -295,6 +295,18 @@ void cu_runtime_note_error(struct catchup *c, const struct catchup_error *error)
 	cu_mutex_unlock(&c->mu);
 }
 
+int cu_runtime_first_error(struct catchup *c, struct catchup_error *error)
+{
+	int rc;
+
+	cu_mutex_lock(&c->mu);
+	rc = c->first_error.code;
+	if (rc != CATCHUP_OK && error)
+		*error = c->first_error;
+	cu_mutex_unlock(&c->mu);
+	return rc;
+}
+
 int catchup_wake(struct catchup *c)
 {
 	int rc = cu_runtime_check_process(c, NULL);
@@ -374,12 +386,7 @@ int catchup_stop(struct catchup *c, struct catchup_error *error)
 		move(c, CU_RUNTIME_STOPPING, CU_RUNTIME_STOPPED);
 		cu_park_wake(&c->progress);
 	}
-	cu_mutex_lock(&c->mu);
-	rc = c->first_error.code;
-	if (rc != CATCHUP_OK && error)
-		*error = c->first_error;
-	cu_mutex_unlock(&c->mu);
-	return rc;
+	return cu_runtime_first_error(c, error);
 }
 
 void catchup_close(struct catchup *c)

@@ -438,6 +438,8 @@ int cu_runtime_add_known(struct catchup *c, const char *spec, const char *into,
 void cu_wait_tell(struct cu_follower *f, int64_t watermark);
 /* A follower stopped by itself with an error. */
 void cu_runtime_note_error(struct catchup *c, const struct catchup_error *error);
+/* The code of the first that did, with *error filled; CATCHUP_OK when none has. */
+int cu_runtime_first_error(struct catchup *c, struct catchup_error *error);
 /* Wakes all workers and readers. */
 void cu_runtime_wake_all(struct catchup *c);
 /* Refuses calls from a forked child. */

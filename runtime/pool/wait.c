@@ -200,18 +200,6 @@ static int check_started(struct catchup *c, struct catchup_error *error)
 	return rc;
 }
 
-static int first_error(struct catchup *c, struct catchup_error *error)
-{
-	int rc;
-
-	cu_mutex_lock(&c->mu);
-	rc = c->first_error.code;
-	if (rc != CATCHUP_OK && error)
-		*error = c->first_error;
-	cu_mutex_unlock(&c->mu);
-	return rc;
-}
-
 int catchup_wait(struct catchup *c, int64_t timeout_ms, struct catchup_error *error)
 {
 	struct wait w = {.runtime = c, .deadline_ns = deadline_of(timeout_ms)};
@@ -229,7 +217,7 @@ int catchup_wait(struct catchup *c, int64_t timeout_ms, struct catchup_error *er
 			(long long)timeout_ms);
 	if (rc == CATCHUP_CANCELED)
 		return cu_error_set(error, rc, 0, "the runtime was stopped");
-	return first_error(c, error);
+	return cu_runtime_first_error(c, error);
 }
 
 static bool all_stopped(struct wait *w)
@@ -252,5 +240,5 @@ int catchup_wait_stopped(struct catchup *c, int64_t timeout_ms, struct catchup_e
 		return cu_error_set(error, rc, 0, "not all consumers have stopped");
 	if (rc == CATCHUP_CANCELED)
 		return cu_error_set(error, rc, 0, "the runtime was stopped");
-	return first_error(c, error);
+	return cu_runtime_first_error(c, error);
 }

@@ -79,13 +79,6 @@ static bool is_self(const struct cu_owner *holder, const struct cu_owner *self)
 		holder->space == self->space;
 }
 
-static void copy_text(char *to, size_t bytes, sqlite3_stmt *stmt, int column)
-{
-	const char *text = (const char *)sqlite3_column_text(stmt, column);
-
-	snprintf(to, bytes, "%s", text ? text : "");
-}
-
 /* All zero for a consumer that nobody has ever leased. */
 static int read_lease(struct cu_ledger *ledger, struct lease *lease, struct catchup_error *error)
 {
@@ -100,8 +93,8 @@ static int read_lease(struct cu_ledger *ledger, struct lease *lease, struct catc
 	rc = sqlite3_step(stmt);
 	if (rc == SQLITE_ROW) {
 		lease->fence = sqlite3_column_int64(stmt, 0);
-		copy_text(lease->holder.name, sizeof(lease->holder.name), stmt, 1);
-		copy_text(lease->holder.boot, sizeof(lease->holder.boot), stmt, 2);
+		cu_ledger_copy_text(lease->holder.name, sizeof(lease->holder.name), stmt, 1);
+		cu_ledger_copy_text(lease->holder.boot, sizeof(lease->holder.boot), stmt, 2);
 		lease->holder.pid = sqlite3_column_int64(stmt, 3);
 		lease->holder.start = sqlite3_column_int64(stmt, 4);
 		lease->holder.instance = sqlite3_column_int64(stmt, 5);

@@ -7,6 +7,8 @@
 
 #include "store/ledger/ledger.h"
 
+#include <stdio.h>
+
 /* Statements that a connection keeps prepared for all consumers that write through it, the name bound at
  * each use. */
 enum cu_book {
@@ -57,6 +59,14 @@ int cu_ledger_run(struct cu_ledger *ledger, sqlite3_stmt *stmt, const char *what
 
 int cu_ledger_failed(struct cu_ledger *ledger, sqlite3_stmt *stmt, const char *what,
 	struct catchup_error *error);
+
+/* Copies a column's text, cut to fit; "" for NULL. */
+static inline void cu_ledger_copy_text(char *to, size_t bytes, sqlite3_stmt *stmt, int column)
+{
+	const char *text = (const char *)sqlite3_column_text(stmt, column);
+
+	snprintf(to, bytes, "%s", text ? text : "");
+}
 
 /* turn: counts up with each registration; the highest of a name is where it runs now. */
 #define CU_TABLE_CONSUMER                                                                          \

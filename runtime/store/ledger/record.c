@@ -6,8 +6,8 @@
 #include "store/ledger/record.h"
 
 #include "base/error.h"
+#include "store/ledger/ledger_inside.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,13 +61,6 @@ static int ask(struct cu_conn *conn, const char *table, const char *sql, const c
 	return rc;
 }
 
-static void copy_column(char *to, size_t bytes, sqlite3_stmt *stmt, int column)
-{
-	const char *text = (const char *)sqlite3_column_text(stmt, column);
-
-	snprintf(to, bytes, "%s", text ? text : "");
-}
-
 static int read_state(struct cu_conn *conn, const char *name, struct cu_record *record,
 	struct catchup_error *error)
 {
@@ -91,9 +84,9 @@ static int read_state(struct cu_conn *conn, const char *name, struct cu_record *
 	status->state = sqlite3_column_int(stmt, 6);
 	status->error_code = sqlite3_column_int(stmt, 7);
 	status->error_row = sqlite3_column_int64(stmt, 8);
-	copy_column(record->message, sizeof(record->message), stmt, 9);
+	cu_ledger_copy_text(record->message, sizeof(record->message), stmt, 9);
 	status->error_since_ms = sqlite3_column_int64(stmt, 10);
-	copy_column(record->category, sizeof(record->category), stmt, 11);
+	cu_ledger_copy_text(record->category, sizeof(record->category), stmt, 11);
 	record->counted_from = sqlite3_column_int64(stmt, 12);
 	record->counted_to = sqlite3_column_int64(stmt, 13);
 	record->counted = sqlite3_column_int64(stmt, 14);
@@ -115,8 +108,8 @@ static int read_owner(struct cu_conn *conn, const char *name, const struct cu_ow
 
 	if (rc != CATCHUP_OK || !stmt)
 		return rc;
-	copy_column(record->owner, sizeof(record->owner), stmt, 0);
-	copy_column(holder.boot, sizeof(holder.boot), stmt, 1);
+	cu_ledger_copy_text(record->owner, sizeof(record->owner), stmt, 0);
+	cu_ledger_copy_text(holder.boot, sizeof(holder.boot), stmt, 1);
 	holder.pid = sqlite3_column_int64(stmt, 2);
 	holder.start = sqlite3_column_int64(stmt, 3);
 	holder.space = sqlite3_column_int64(stmt, 4);
