@@ -22,6 +22,7 @@
 
 /* ---- chance ------------------------------------------------------------------------------------ */
 
+void sim_random_seed(uint64_t seed);
 uint64_t sim_random(void);
 /* 0 to n - 1; 0 for n = 0. */
 uint64_t sim_below(uint64_t n);

@@ -67,7 +67,6 @@ struct sim_fiber {
 };
 
 static struct {
-	uint64_t random;
 	int64_t now_ns, boot_ns;
 	uint64_t steps;
 	unsigned looks;
@@ -79,33 +78,6 @@ static struct {
 	int numbers;
 	unsigned kills;
 } sim;
-
-/* ---- chance ------------------------------------------------------------------------------------ */
-
-uint64_t sim_random(void)
-{
-	/* splitmix64: any seed will do, and neighbours have nothing in common. */
-	uint64_t z = sim.random += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return z ^ (z >> 31);
-}
-
-uint64_t sim_below(uint64_t n)
-{
-	return n ? sim_random() % n : 0;
-}
-
-int64_t sim_between(int64_t least, int64_t most)
-{
-	return least + (int64_t)sim_below((uint64_t)(most - least) + 1);
-}
-
-bool sim_chance(unsigned per_million)
-{
-	return per_million && sim_below(1000000) < per_million;
-}
 
 /* ---- telling ----------------------------------------------------------------------------------- */
 
@@ -518,7 +490,7 @@ void sim_run(uint64_t seed, void (*main)(void *), void *argument)
 	static struct sim_fiber outside = {.name = "outside", .state = ENDED};
 
 	signal(SIGABRT, on_abort);
-	sim.random = seed * UINT64_C(0x2545f4914f6cdd1d) + 1;
+	sim_random_seed(seed);
 	sim.now_ns = CU_NS_PER_S;
 	sim.boot_ns = 3600 * CU_NS_PER_S;
 	sim.last_pid = 1000;

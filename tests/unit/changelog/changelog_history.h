@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * changelog_history.h - one history of a changelog: what was written, what its users were told, and the
- * writer that does what a die says (changelog_history.c). test_changelog_histories.c judges.
+ * writer that does what a die says (changelog_history.c). changelog_judge.c says what is right, and
+ * test_changelog_histories.c who runs when.
  */
 #ifndef CHANGELOG_HISTORY_H
 #define CHANGELOG_HISTORY_H
@@ -107,5 +108,13 @@ void history_write_events(struct history *h);
 void history_complete(struct history *h); /* the line that has no end yet */
 void history_reopen(struct history *h);
 void history_let_file_go(struct history *h);
+
+/* The judge: of a result that an iterator has just told. */
+void history_judge(
+	struct history *h, struct reader *r, int result, const struct catchup_next *next);
+/* Whether an iterator has to give an event. */
+bool history_is_for(const struct reader *r, const struct event *event);
+/* Whether what came after an event may have hidden that it is missing. */
+bool history_is_hidden(const struct history *h, const struct reader *r, long missing);
 
 #endif
