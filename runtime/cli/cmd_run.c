@@ -86,19 +86,12 @@ static int add_one(struct run *run, struct catchup *c, size_t word, struct catch
 	struct catchup_description *description;
 	int code;
 
-	/* Its name may stand in the consumer's file, and whether it can use more than one worker does:
-	 * options by name, and a number of workers for all, need a look at it first. */
-	if (run->args->n_named > 0 || config.workers > 1) {
+	/* The name may stand in the consumer's file, so options by name need a look at it first. */
+	if (run->args->n_named > 0) {
 		code = catchup_describe(consumer, NULL, run->options.builtins, &description, error);
 		if (code != CATCHUP_OK)
 			return code;
 		run->names[word] = strdup(description->name);
-		if (config.workers > 1 && strcmp(description->way, "map") != 0) {
-			cli_term_log(&run->term, CATCHUP_LOG_INFO, description->name,
-				"uses one worker: without 'map' rows are applied in order, one after the "
-				"other");
-			config.workers = 0;
-		}
 		catchup_description_free(description);
 		if (!run->names[word])
 			return nomem(error);
@@ -234,7 +227,8 @@ static const struct cli_option options[] = {
 		.help = "stop when all rows that were there have been processed"},
 	[OPT_WORKERS] = {"--workers", CLI_NAMED_INT, "N|NAME=N", 1, CATCHUP_WORKERS_MAX,
 		.fallback = "1",
-		.help = "threads for each consumer that has 'map', or for the one called NAME; others have one"},
+		.help = "threads for each consumer, or for the one called NAME; more than one needs a "
+			"consumer with 'map'"},
 	[OPT_ON_ERROR] = {"--on-error", CLI_NAMED_TEXT, "NAME=POLICY",
 		.help = "what a row that fails does: stop, park, park-key(COLUMN), "
 			"retry(TIMES,BASE_MS,MAX_MS) and then stop or park; after the word careful each row "

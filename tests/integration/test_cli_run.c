@@ -145,11 +145,6 @@ static void policies_and_workers_are_given_by_name(void **state)
 				 "--workers", "doubles=2"), 2);
 	assert_non_null(strstr(p.err.text, "map"));
 	program_free(&p);
-	/* For all it is for those that can use them. */
-	assert_int_equal(program_run(&p, "run", f->database, f->doubles, "--until-caught-up",
-				 "--workers", "2"), 0);
-	assert_non_null(strstr(p.err.text, "doubles: uses one worker: without 'map'"));
-	program_free(&p);
 }
 
 static void status_shows_how_far_everybody_is(void **state)
