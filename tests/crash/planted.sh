@@ -78,6 +78,7 @@ histories=tests/unit/plan/test_plan_histories
 rotation=tests/unit/changelog/test_changelog_rotation
 iterator=tests/unit/changelog/test_changelog_iterator
 connection=tests/unit/store/test_store_connection
+lock=tests/unit/store/test_store_lock
 ledger=tests/unit/store/test_store_ledger
 
 # ---- the changelog
@@ -157,7 +158,7 @@ s/!found \|\| now_hash == hash/1/'
 plant 'nobody asks whether the transaction is still there' pool/perform/perform_batch.c $code '
 s/if \(cu_conn_in_transaction\(f->writer\)\)/if (1)/'
 
-plant 'a write transaction begins as a reader' store/connection/connection.c $connection '
+plant 'a write transaction begins as a reader' store/connection/connection.c $lock '
 s/"BEGIN IMMEDIATE"/"BEGIN"/'
 
 plant 'a file that was replaced is still written' store/connection/transaction.c $connection '
