@@ -249,6 +249,38 @@ static void a_kill_from_outside_blames_no_row(void **state)
 	verify(s);
 }
 
+/* It has failed, and waits for its next try: its code does not run, so no kill is its fault. */
+static void a_kill_beside_a_row_that_waits_blames_no_row(void **state)
+{
+	struct scene *s = *state;
+	struct program p = {.folder = s->folder};
+	const char *consumer;
+
+	make_source(s);
+	add_rows(s, 10);
+	scene_sql(s, "UPDATE jobs SET body = 'bad' WHERE id = %d", DEADLY);
+	consumer = scene_file(s, "waits.sql",
+		"-- name: waits\n-- source: jobs\n"
+		"-- on-error: careful retry(100, 60000, 60000) park\n-- setup\n"
+		"CREATE TABLE IF NOT EXISTS seen(id INTEGER, body TEXT CHECK(body <> 'bad'));\n"
+		"-- row\nINSERT INTO seen VALUES (@id, @body);\n");
+	for (int i = 0; i < 4; i++) {
+		program_start(&p, "run", s->database, consumer, "--progress", "never");
+		program_expect_err(&p, "started");
+		scene_until(s, s->database, "SELECT coalesce((SELECT attempt_row = 7 AND attempts = 1 AND"
+			" attempt_fence = -%d FROM catchup_state), 0)", i + 1);
+		program_signal(&p, SIGKILL);
+		assert_int_equal(program_finish(&p), 128 + SIGKILL);
+		program_free(&p);
+	}
+	scene_sql(s, "UPDATE jobs SET body = 'mended' WHERE id = %d", DEADLY);
+	assert_int_equal(run(s, consumer, "careful park"), 0);
+	seen(s, "1");
+	assert_int_equal(scene_number(s, "SELECT count(*) FROM catchup_dead"), 0);
+	assert_int_equal(scene_number(s, "SELECT attempt_row FROM catchup_state"), 0);
+	verify(s);
+}
+
 /* Longer than a statement may run: time in which the process is stopped is not the row's. */
 static void a_process_stopped_in_a_row_blames_no_row(void **state)
 {
@@ -295,6 +327,7 @@ int main(void)
 		SCENE_TEST(who_asks_for_care_has_each_row_marked_from_the_start),
 		SCENE_TEST(a_row_that_ends_the_machine_is_found),
 		SCENE_TEST(a_kill_from_outside_blames_no_row),
+		SCENE_TEST(a_kill_beside_a_row_that_waits_blames_no_row),
 		SCENE_TEST(a_process_stopped_in_a_row_blames_no_row),
 		SCENE_TEST(care_and_no_lease_exclude_each_other),
 	};

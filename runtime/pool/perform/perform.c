@@ -305,7 +305,6 @@ static bool meets_spoiled(struct cu_follower *f, const struct cu_action *action)
 	case CU_ACTION_LOAD:
 	case CU_ACTION_CUT:
 	case CU_ACTION_FETCH:
-	case CU_ACTION_MARK:
 	case CU_ACTION_BEGIN:
 	case CU_ACTION_RENEW:
 		return cu_share_is_spoiled(f, &f->fault);
@@ -340,10 +339,8 @@ bool cu_follower_perform(
 		return perform_cut(f, action, event);
 	case CU_ACTION_FETCH:
 		return cu_perform_fetch(f, action, event);
-	case CU_ACTION_MARK:
-		return cu_perform_mark(f, action, event);
 	case CU_ACTION_BEGIN:
-		return cu_perform_begin(f, event);
+		return cu_perform_begin(f, action, event);
 	case CU_ACTION_DELIVER:
 		return cu_perform_deliver(f, event);
 	case CU_ACTION_APPLY:
@@ -353,7 +350,7 @@ bool cu_follower_perform(
 	case CU_ACTION_COMMIT:
 		return cu_perform_commit(f, action, event);
 	case CU_ACTION_ABORT:
-		return cu_perform_abort(f, event);
+		return cu_perform_abort(f, action, event);
 	case CU_ACTION_RENEW:
 		return cu_perform_renew(f, event);
 	case CU_ACTION_SLEEP:

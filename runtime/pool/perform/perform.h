@@ -56,12 +56,12 @@ void cu_perform_wake_chain(struct cu_follower *f);
 
 bool cu_perform_open(struct cu_follower *f, struct cu_event *event);
 bool cu_perform_lease(struct cu_follower *f, struct cu_event *event);
-bool cu_perform_mark(struct cu_follower *f, const struct cu_action *action, struct cu_event *event);
 bool cu_perform_load(struct cu_follower *f, struct cu_event *event);
 bool cu_perform_renew(struct cu_follower *f, struct cu_event *event);
 bool cu_perform_fetch(
 	struct cu_follower *f, const struct cu_action *action, struct cu_event *event);
-bool cu_perform_begin(struct cu_follower *f, struct cu_event *event);
+bool cu_perform_begin(
+	struct cu_follower *f, const struct cu_action *action, struct cu_event *event);
 bool cu_perform_deliver(struct cu_follower *f, struct cu_event *event);
 bool cu_perform_apply(
 	struct cu_follower *f, const struct cu_action *action, struct cu_event *event);
@@ -72,6 +72,7 @@ bool cu_perform_commit(
 /* Answers the out-of-sync that a changelog-driven consumer was brought: `resync` and the watermark in
  * one transaction. */
 bool cu_perform_resync(struct cu_follower *f, struct cu_event *event);
-bool cu_perform_abort(struct cu_follower *f, struct cu_event *event);
+bool cu_perform_abort(
+	struct cu_follower *f, const struct cu_action *action, struct cu_event *event);
 
 #endif

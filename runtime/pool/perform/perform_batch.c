@@ -106,12 +106,23 @@ static int take_turn(struct cu_follower *f, struct catchup_error *error)
 	return rc;
 }
 
-bool cu_perform_begin(struct cu_follower *f, struct cu_event *event)
+bool cu_perform_begin(struct cu_follower *f, const struct cu_action *action,
+	struct cu_event *event)
 {
+	bool lost = false;
 	int rc;
 
 	cu_trouble_note_state(f, CATCHUP_STATE_RUNNING);
 	rc = take_turn(f, &f->fault);
+	if (rc == CATCHUP_OK && action->id != 0) {
+		rc = cu_ledger_mark(
+			&f->ledger, action->id, action->attempts, f->plan.fence, &lost, &f->fault);
+		event->marked = rc == CATCHUP_OK && !lost;
+	}
+	if (rc == CATCHUP_OK && lost) {
+		event->kind = CU_EVENT_LOST;
+		return true;
+	}
 	if (rc == CATCHUP_OK)
 		rc = cu_conn_begin(f->writer, &f->fault);
 	if (rc == CATCHUP_OK)
@@ -436,12 +447,17 @@ bool cu_perform_commit(struct cu_follower *f, const struct cu_action *action,
 	return true;
 }
 
-bool cu_perform_abort(struct cu_follower *f, struct cu_event *event)
+bool cu_perform_abort(struct cu_follower *f, const struct cu_action *action,
+	struct cu_event *event)
 {
 	cu_source_fetch_end(&f->rows);
 	if (f->writer) {
 		cu_conn_limit(f->writer, CU_FOREVER);
 		cu_conn_rollback(f->writer);
+		/* A connection that failed is not written to any more. A mark that cannot be taken back
+		 * stands for as long as nobody can write. */
+		if (action->unmark && cu_trouble_may_write(f))
+			cu_ledger_mark_back(&f->ledger, f->plan.fence, NULL);
 	}
 	cu_turn_give(f, 0);
 	event->kind = CU_EVENT_DONE;

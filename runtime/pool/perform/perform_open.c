@@ -218,9 +218,9 @@ static int look_back(struct cu_follower *f, bool died, const char *who, struct c
 	past->crashed = died;
 	past->in_hand = attempt.in_hand;
 	past->marked = attempt.row;
-	past->attempts = attempt.attempts;
 	/* Each lease has the fence after the one before. */
 	past->marked_by_it = died && attempt.fence == event->fence - 1;
+	past->attempts = attempt.attempts - (past->marked_by_it && attempt.came_back);
 	if (rc == CATCHUP_OK && died && f->range.conn)
 		rc = cu_source_newest(&f->range, &past->newest, &empty, &f->fault);
 	if (rc == CATCHUP_OK && died)
@@ -228,21 +228,6 @@ static int look_back(struct cu_follower *f, bool died, const char *who, struct c
 			"process %s, which ran it, is gone without a word; rows that it may have had in "
 			"hand come one by one", who);
 	return rc;
-}
-
-bool cu_perform_mark(struct cu_follower *f, const struct cu_action *action, struct cu_event *event)
-{
-	bool lost = false;
-	int rc;
-
-	cu_turn_take(f);
-	rc = cu_ledger_mark(
-		&f->ledger, action->id, action->attempts, f->plan.fence, &lost, &f->fault);
-	cu_turn_give(f, 0);
-	if (rc != CATCHUP_OK)
-		return cu_perform_fault(f, event, false, 0);
-	event->kind = lost ? CU_EVENT_LOST : CU_EVENT_DONE;
-	return true;
 }
 
 bool cu_perform_lease(struct cu_follower *f, struct cu_event *event)

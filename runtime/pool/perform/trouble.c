@@ -115,8 +115,7 @@ static void store_noted(struct cu_follower *f, bool wait)
 	f->trouble_stored = CU_TROUBLE_OURS;
 }
 
-/* After an error of the file nobody knows what a connection would write. */
-static bool may_write(const struct cu_follower *f)
+bool cu_trouble_may_write(const struct cu_follower *f)
 {
 	enum cu_fault fault = cu_perform_fault_of(f, &f->fault);
 
@@ -149,7 +148,7 @@ void cu_trouble_pause(struct cu_follower *f, int64_t until_ns)
 			"paused at watermark %lld: %s; trying again %s", (long long)f->plan.watermark,
 			f->fault.message, until);
 	}
-	if (f->trouble_owed && may_write(f) && until_ns - f->trouble_since_ns >= BRIEF_NS)
+	if (f->trouble_owed && cu_trouble_may_write(f) && until_ns - f->trouble_since_ns >= BRIEF_NS)
 		store_noted(f, false);
 }
 

@@ -6,9 +6,14 @@
 #define CU_POOL_TROUBLE_H
 
 #include <catchup/catchup.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct cu_follower;
+
+/* Whether f->fault leaves its connection one to write to: after an error of the file nobody knows what
+ * that would write. */
+bool cu_trouble_may_write(const struct cu_follower *f);
 
 /* Nothing is wrong: running, caught up. What was wrong is over only at the next commit. */
 void cu_trouble_note_state(struct cu_follower *f, int state);

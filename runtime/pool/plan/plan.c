@@ -20,8 +20,7 @@ static const struct {
 	[CU_STATE_REWINDING] = {"rewinding", BIT(DONE) | BIT(FAULT)},
 	[CU_STATE_CUTTING] = {"cutting", BIT(CUT) | BIT(FAULT)},
 	[CU_STATE_FETCHING] = {"fetching", BIT(ROW) | BIT(END) | BIT(FAULT)},
-	[CU_STATE_MARKING] = {"marking", BIT(DONE) | BIT(LOST) | BIT(FAULT)},
-	[CU_STATE_BEGINNING] = {"beginning", BIT(BEGUN) | BIT(FAULT)},
+	[CU_STATE_BEGINNING] = {"beginning", BIT(BEGUN) | BIT(LOST) | BIT(FAULT)},
 	[CU_STATE_DELIVERING] = {"delivering", BIT(DELIVERED) | BIT(FAULT)},
 	[CU_STATE_APPLYING] = {"applying", BIT(APPLIED) | BIT(FAULT)},
 	[CU_STATE_PARKING] = {"parking", BIT(DONE) | BIT(FAULT)},
@@ -75,9 +74,12 @@ static struct cu_action do_stop(struct cu_plan *plan, int code)
 
 struct cu_action cu_plan_abort(struct cu_plan *plan, enum cu_plan_then then)
 {
+	struct cu_action action = {.kind = CU_ACTION_ABORT, .unmark = plan->mark_stands};
+
 	plan->then = then;
 	plan->sleep_until_ns = 0;
-	return cu_plan_move(plan, CU_STATE_ABORTING, (struct cu_action){.kind = CU_ACTION_ABORT});
+	plan->mark_stands = false;
+	return cu_plan_move(plan, CU_STATE_ABORTING, action);
 }
 
 struct cu_action cu_plan_abort_and_stop(struct cu_plan *plan, int code)
@@ -411,6 +413,7 @@ struct cu_action cu_plan_first(struct cu_plan *plan, const struct cu_plan_config
 struct cu_action cu_plan_step(struct cu_plan *plan, const struct cu_event *event)
 {
 	CU_CHECK(states[plan->state].answers & (UINT32_C(1) << event->kind));
+	plan->mark_stands |= event->marked;
 	if (event->kind == CU_EVENT_FAULT)
 		return cu_plan_take_fault(plan, event);
 	cu_plan_note_success(plan);
@@ -468,8 +471,6 @@ struct cu_action cu_plan_step(struct cu_plan *plan, const struct cu_event *event
 	case CU_EVENT_LOST:
 		return cu_plan_abort(plan, plan->config.lease ? CU_THEN_LEASE : CU_THEN_LOAD);
 	case CU_EVENT_DONE:
-		if (plan->state == CU_STATE_MARKING)
-			return cu_plan_crash_marked(plan);
 		if (plan->state == CU_STATE_PARKING)
 			return at_parked(plan, event);
 		if (plan->state == CU_STATE_ABORTING)

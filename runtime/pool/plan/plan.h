@@ -62,16 +62,18 @@ enum cu_action_kind {
 	CU_ACTION_CUT,     /* where do `rows` rows above lo end, at most hi? CUT with the id of the
 	                      last of them, or with hi when there are fewer; or FAULT */
 	CU_ACTION_FETCH,   /* start `next` on (lo, hi] and step it once; ROW, END or FAULT */
-	CU_ACTION_MARK,    /* write down that row `id` is about to be processed, and that a crash now would
-	                      be the `attempts`th, in a commit of its own; DONE, LOST or FAULT */
-	CU_ACTION_BEGIN,   /* take the turn and begin; BEGUN with the stored watermark, or FAULT */
+	CU_ACTION_BEGIN,   /* take the turn and begin; BEGUN with the stored watermark, or FAULT. With an
+	                      id: when the lock is there, first write down that row `id` is in hand and
+	                      that a crash now would be the `attempts`th, in a commit of its own, and
+	                      begin right behind it; then LOST, too, and `marked` says whether it was */
 	CU_ACTION_DELIVER, /* call `row` for the row in hand, step `next`; DELIVERED or FAULT */
 	CU_ACTION_APPLY,   /* call `range` on (lo, hi]; APPLIED or FAULT */
 	CU_ACTION_PARK,    /* make row `id`, which failed before, a dead letter; DONE or FAULT.
 	                      Other faults may have come since: keep the one of the row */
 	CU_ACTION_COMMIT,  /* end `next`; watermark lo -> hi, counters, commit, leave the turn;
 	                      COMMITTED, LOST or FAULT */
-	CU_ACTION_ABORT,   /* end `next`, roll back, leave the turn; DONE */
+	CU_ACTION_ABORT,   /* end `next`, roll back, leave the turn; DONE. `unmark`: write down before
+	                      that the row that is marked has come back */
 	CU_ACTION_RENEW,   /* renew the lease; DONE, perhaps with renewed_ns, LOST or FAULT */
 	CU_ACTION_SLEEP,   /* until until_ns, telling the user about `trouble`; TIME or STOPPING */
 	CU_ACTION_STOP,    /* for good: stop_code and, if not OK, the last fault, and the row it
@@ -81,15 +83,15 @@ enum cu_action_kind {
 struct cu_action {
 	enum cu_action_kind kind;
 	int64_t lo, hi;     /* CUT, FETCH, APPLY, COMMIT (expected, next), REWIND (lo) */
-	int64_t id;         /* PARK, STOP */
+	int64_t id;         /* PARK, STOP; BEGIN: the row to mark, 0 for none */
 	int64_t until_ns;   /* WAIT, SLEEP */
 	uint32_t rows;      /* CUT */
 	uint32_t epoch;     /* REWIND */
-	uint32_t attempts;  /* PARK: how often the row was tried; MARK */
+	uint32_t attempts;  /* PARK: how often the row was tried; BEGIN */
 	uint32_t crashes;   /* PARK, STOP: the row was in hand at so many crashes and was not tried
 	                       again; 0: it failed */
 	bool renew;         /* COMMIT: renew the lease in it */
-	bool unmark;        /* COMMIT: forget the row that was marked */
+	bool unmark;        /* COMMIT: forget the row that was marked; ABORT: it has come back */
 	int64_t in_hand;    /* COMMIT: how many rows to expect in hand at a crash; 0: not known,
 	                       -1: as many as before */
 	int stop_code;      /* STOP */
@@ -120,6 +122,7 @@ struct cu_event {
 	bool stopping;     /* finish what is in hand and stop */
 	int64_t watermark; /* LOADED, BEGUN */
 	int64_t hold_ns;   /* BEGUN: how long the lock may be held; 0: batch_ns */
+	bool marked;       /* BEGUN, FAULT of BEGIN: the row is marked */
 	int64_t lo, hi;    /* RANGE, CUT (hi) */
 	uint32_t rows;     /* RANGE, CUT; UINT32_MAX: not counted. APPLIED: so many of them were made
 	                      dead letters without a look: their keys are parked */
@@ -137,7 +140,8 @@ struct cu_event {
 		uint32_t in_hand;  /* what the last COMMIT said of it, 0: not known */
 		int64_t marked;    /* the row that is marked, 0 for none */
 		uint32_t attempts; /* and at which try */
-		bool marked_by_it; /* who is gone marked it, and nobody else was there since */
+		bool marked_by_it; /* who is gone marked it, and nobody else was there since; attempts:
+		                      without one that has come back */
 	} past;            /* LEASED */
 	int64_t wait_ns;   /* DENIED */
 	int64_t renewed_ns; /* DONE of RENEW: somebody keeps it renewed, and did so then; 0: nobody */
@@ -164,7 +168,6 @@ struct cu_plan {
 		CU_STATE_REWINDING,
 		CU_STATE_CUTTING,
 		CU_STATE_FETCHING,
-		CU_STATE_MARKING,
 		CU_STATE_BEGINNING,
 		CU_STATE_DELIVERING,
 		CU_STATE_APPLYING,
@@ -219,7 +222,7 @@ struct cu_plan {
 	uint32_t suspicion;     /* crashes that each row up to there may have caused */
 	int64_t marked;         /* the row that is marked, 0 for none */
 	uint32_t crashes;       /* that it was in hand at */
-	bool mark_written;      /* for the try in hand */
+	bool mark_stands;       /* for the try in hand */
 	uint32_t blamed;        /* crashes of the row that is parked or stops for them; 0: it failed */
 
 	/* the machine */

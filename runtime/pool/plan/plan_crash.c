@@ -9,6 +9,13 @@
  * is no accident. The crash that was noticed first had all rows of a batch in hand, so it counts for
  * each of them.
  *
+ * A mark says that the row's own code may be running. So it is written when the lock is there that the
+ * code needs, the transaction begins right behind its commit, and whatever ends that without a commit
+ * (the row failed and is tried again in a minute, the disk is full) takes the mark back: nobody is killed
+ * for minutes beside a row that waits. Between the two commits the lock is free for some microseconds, as
+ * a mark that outlives a crash must be committed; who comes in there, and is at work when the process is
+ * killed, has that kill counted. Three such in a row, each within those microseconds, are not planned for.
+ *
  * How far away from the watermark that was is guessed from the last batch, since a takeover that takes
  * care of a whole batch costs time. Where the next crash shows that the guess was too small, it is not
  * believed a second time: then it is as many rows as a batch may have.
@@ -25,7 +32,7 @@ static void forget_mark(struct cu_plan *plan)
 {
 	plan->marked = 0;
 	plan->crashes = 0;
-	plan->mark_written = false;
+	plan->mark_stands = false;
 }
 
 void cu_plan_crash_first(struct cu_plan *plan)
@@ -47,7 +54,7 @@ void cu_plan_crash_leased(struct cu_plan *plan, const struct cu_plan_past *past)
 	 * stopped its consumer for its crashes is tried once more when it is started again. */
 	plan->crashes = past->marked_by_it || past->attempts == 0 ? past->attempts
 								  : past->attempts - 1;
-	plan->mark_written = false;
+	plan->mark_stands = false;
 	/* Where each row is marked, one without a mark was not in hand. */
 	plan->suspicion = past->crashed && !past->marked_by_it && !plan->config.policy.careful;
 	plan->careful = true;
@@ -74,7 +81,7 @@ static void end_care(struct cu_plan *plan)
 void cu_plan_crash_loaded(struct cu_plan *plan)
 {
 	/* Another process may have marked another row meanwhile. */
-	plan->mark_written = false;
+	plan->mark_stands = false;
 	end_care(plan);
 }
 
@@ -120,18 +127,10 @@ struct cu_action cu_plan_crash_begin(struct cu_plan *plan)
 		plan->marked = plan->row;
 		plan->crashes = plan->suspicion;
 	}
-	if (plan->mark_written)
-		return cu_plan_begin(plan);
 	if (plan->crashes >= CU_PLAN_CRASHES_MAX)
 		return blame(plan);
-	return cu_plan_move(plan, CU_STATE_MARKING,
-		(struct cu_action){.kind = CU_ACTION_MARK,
+	return cu_plan_move(plan, CU_STATE_BEGINNING,
+		(struct cu_action){.kind = CU_ACTION_BEGIN,
 			.id = plan->row,
 			.attempts = plan->crashes + 1});
-}
-
-struct cu_action cu_plan_crash_marked(struct cu_plan *plan)
-{
-	plan->mark_written = true;
-	return cu_plan_begin(plan);
 }

@@ -29,8 +29,6 @@ void cu_plan_crash_committed(struct cu_plan *plan);
 int64_t cu_plan_crash_in_hand(const struct cu_plan *plan);
 /* Begins a batch, perhaps marking its row before. */
 struct cu_action cu_plan_crash_begin(struct cu_plan *plan);
-/* The row is marked. */
-struct cu_action cu_plan_crash_marked(struct cu_plan *plan);
 
 /* The action in hand went through. */
 void cu_plan_note_success(struct cu_plan *plan);

@@ -34,6 +34,27 @@ int cu_ledger_mark(struct cu_ledger *ledger, int64_t row, uint32_t attempts, int
 	return rc;
 }
 
+/* Rare: after a row that failed in care. */
+int cu_ledger_mark_back(struct cu_ledger *ledger, int64_t fence, struct catchup_error *error)
+{
+	struct cu_own_transaction t;
+	sqlite3_stmt *stmt = NULL;
+	int rc = cu_ledger_ready(ledger, &stmt,
+		"UPDATE main.catchup_state SET attempt_fence = -attempt_fence"
+		" WHERE name = ?1 AND attempt_fence = ?2", error);
+
+	if (rc != CATCHUP_OK)
+		return rc;
+	CU_CHECK(fence > 0);
+	rc = cu_own_begin(&t, ledger->conn, error);
+	if (rc == CATCHUP_OK) {
+		sqlite3_bind_int64(stmt, 2, fence);
+		rc = cu_own_end(&t, cu_ledger_run(ledger, stmt, "taking a mark back", NULL, error), error);
+	}
+	sqlite3_finalize(stmt);
+	return rc;
+}
+
 int cu_ledger_unmark(struct cu_ledger *ledger, struct catchup_error *error)
 {
 	sqlite3_stmt *stmt;
@@ -61,6 +82,9 @@ int cu_ledger_load_attempt(struct cu_ledger *ledger, struct cu_attempt *attempt,
 		attempt->row = sqlite3_column_int64(stmt, 0);
 		attempt->attempts = (uint32_t)sqlite3_column_int64(stmt, 1);
 		attempt->fence = sqlite3_column_int64(stmt, 2);
+		attempt->came_back = attempt->fence < 0;
+		if (attempt->came_back)
+			attempt->fence = -attempt->fence;
 		attempt->in_hand = (uint32_t)sqlite3_column_int64(stmt, 3);
 	}
 	if (rc != SQLITE_ROW && rc != SQLITE_DONE)

@@ -27,8 +27,8 @@ static const char *const tables[] = {
 	 * has moved the watermark. */
 	" counted_from INTEGER NOT NULL DEFAULT 0, counted_to INTEGER NOT NULL DEFAULT 0,"
 	" counted INTEGER NOT NULL DEFAULT 0,"
-	/* The row that is in hand since a crash was noticed, and at which try; and how many rows are in
-	 * hand otherwise. */
+	/* The row that is in hand since a crash was noticed, at which try and under which lease (less than
+	 * zero: it has come back); and how many rows are in hand otherwise. */
 	" attempt_row INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,"
 	" attempt_fence INTEGER NOT NULL DEFAULT 0, in_hand INTEGER NOT NULL DEFAULT 0,"
 	" vanished INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID",

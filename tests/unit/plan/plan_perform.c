@@ -117,6 +117,7 @@ static void perform_lease(struct world_process *process, struct cu_event *event)
 		.marked = world->marked,
 		.attempts = world->attempts,
 		.marked_by_it = world->owner_died && world->marked_fence == world->fence};
+	event->past.attempts -= event->past.marked_by_it && world->mark_back;
 	world->owner_died = false;
 	world->lease_owner = process;
 	world->lease_until_ns = world->now_ns + process->plan.config.lease_ns;
@@ -194,20 +195,30 @@ static void perform_fetch(struct world_process *process, struct cu_event *event)
 	event->id = process->n_fetched > 0 ? process->fetched[0] : 0;
 }
 
-static void perform_mark(struct world_process *process, struct cu_event *event)
+static bool dice_tears_mark(struct world *world)
+{
+	return world->mark_torn && world_dice(world, world->mark_torn) == 0;
+}
+
+/* In a commit of its own, behind which the lock may be another's. Returns whether it is not. */
+static bool perform_mark(struct world_process *process, struct cu_event *event)
 {
 	struct world *world = process->world;
 
-	world_tell(world, "%" PRId64 "x%" PRIu32, process->action.id, process->action.attempts);
 	if (process->plan.fence != world->fence) {
 		world_tell(world, "!lost");
 		event->kind = CU_EVENT_LOST;
-		return;
+		return false;
 	}
 	world->marked = process->action.id;
 	world->attempts = process->action.attempts;
 	world->marked_fence = world->fence;
-	event->kind = CU_EVENT_DONE;
+	world->mark_back = false;
+	event->marked = true;
+	process->mark_stuck = dice_tears_mark(world);
+	if (process->mark_stuck)
+		fail(process, event, CU_FAULT_BUSY, false);
+	return !process->mark_stuck;
 }
 
 static void perform_begin(struct world_process *process, struct cu_event *event)
@@ -218,6 +229,8 @@ static void perform_begin(struct world_process *process, struct cu_event *event)
 		fail(process, event, CU_FAULT_BUSY, false);
 		return;
 	}
+	if (process->action.id != 0 && !perform_mark(process, event))
+		return;
 	world->writer = process;
 	process->n_effects = 0;
 	process->last_id = world->watermark;
@@ -365,11 +378,18 @@ static void perform_commit(
 
 static void perform_abort(struct world_process *process, struct cu_event *event)
 {
-	if (process->world->lie == WORLD_ROLLBACK_KEEPS) {
+	struct world *world = process->world;
+
+	if (world->lie == WORLD_ROLLBACK_KEEPS) {
 		for (size_t i = 0; i < process->n_effects; i++)
 			process->effects[i].row->fate = process->effects[i].fate;
 	}
 	world_end_transaction(process);
+	if (process->action.unmark && process->plan.fence == world->fence) {
+		process->mark_stuck = dice_tears_mark(world);
+		world->mark_back = !process->mark_stuck;
+		world_tell(world, process->mark_stuck ? "-stuck" : "-back");
+	}
 	event->kind = CU_EVENT_DONE;
 }
 
@@ -426,9 +446,6 @@ static void perform(struct world_process *process, struct cu_event *event)
 	case CU_ACTION_FETCH:
 		perform_fetch(process, event);
 		break;
-	case CU_ACTION_MARK:
-		perform_mark(process, event);
-		break;
 	case CU_ACTION_BEGIN:
 		perform_begin(process, event);
 		break;
@@ -466,7 +483,6 @@ static const char *const verbs[] = {
 	[CU_ACTION_REWIND] = "rewind",
 	[CU_ACTION_CUT] = "cut",
 	[CU_ACTION_FETCH] = "fetch",
-	[CU_ACTION_MARK] = "mark",
 	[CU_ACTION_BEGIN] = "begin",
 	[CU_ACTION_DELIVER] = "row",
 	[CU_ACTION_APPLY] = "apply",
@@ -482,6 +498,8 @@ static void trace_action(struct world *world, const struct cu_action *action)
 {
 	if (!world->trace || !verbs[action->kind])
 		return;
+	if (action->kind == CU_ACTION_BEGIN && action->id != 0)
+		world_tell(world, " mark%" PRId64 "x%" PRIu32, action->id, action->attempts);
 	world_tell(world, " %s", verbs[action->kind]);
 	if (action->kind == CU_ACTION_CUT)
 		world_tell(world, "%" PRIu32, action->rows);

@@ -171,14 +171,16 @@ void world_crash(struct world_process *process)
 	struct world *world = process->world;
 
 	world_tell(world, " crash");
-	world_end_transaction(process);
 	if (world->lease_owner == process) {
-		struct world_row *row = world_find(world, process->plan.marked);
+		struct world_row *row = world_find(world, world->marked);
 
 		world->owner_died = true;
-		if (row && process->plan.mark_written && row->fate == WORLD_NOTHING)
+		/* Who waits, or sleeps, has no row in hand that could be blamed. */
+		if (row && world->marked_fence == world->fence && !world->mark_back &&
+			(world->writer == process || process->mark_stuck))
 			row->crashes++;
 	}
+	world_end_transaction(process);
 	if (world->lease_owner == process && world_dice(world, 2) == 0)
 		world->lease_until_ns = world->now_ns; /* seen to be gone; else it expires */
 	world_start(world, (size_t)(process - world->processes), &config);

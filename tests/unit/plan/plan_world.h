@@ -46,7 +46,7 @@ struct world_row {
 	int key; /* for park-key */
 	bool deleted;
 	uint32_t failures;    /* how often processing it failed */
-	uint32_t crashes;     /* how often a process died that had marked it */
+	uint32_t crashes;     /* how often a process died that had it in hand, as far as can be told */
 	enum world_fate fate; /* committed */
 };
 
@@ -103,6 +103,7 @@ struct world_process {
 	size_t n_effects;
 	int64_t last_id; /* delivered last in it */
 	int64_t began_ns;
+	bool mark_stuck; /* its mark stands, and it has no transaction */
 
 	int64_t busy_since_ns; /* 0: not */
 	int last_code;         /* of the last fault */
@@ -126,6 +127,9 @@ struct world {
 	int64_t marked;
 	uint32_t attempts, in_hand;
 	int64_t marked_fence;
+	bool mark_back;     /* it has come back */
+	uint32_t mark_torn; /* the lock is lost behind one in so many marks, and one in so many cannot be
+	                       taken back; 0: none */
 
 	struct world_process processes[WORLD_PROCESSES_MAX];
 	size_t n_processes;

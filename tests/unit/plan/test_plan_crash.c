@@ -159,9 +159,9 @@ static void who_marked_a_row_and_took_leave_has_not_died_of_it(void **state)
 	start(s);
 	run_until(s, CU_ACTION_DELIVER);
 	world_crash(s->process);
-	run_until(s, CU_ACTION_BEGIN);
-	will_fail(s, CU_ACTION_BEGIN, CU_FAULT_BUSY);
-	world_step(s->process);
+	s->world.mark_torn = 1;
+	run_until(s, CU_ACTION_SLEEP);
+	s->world.mark_torn = 0;
 	s->process->stopping = true;
 	run(s);
 	s->trace[0] = '\0';
@@ -171,7 +171,7 @@ static void who_marked_a_row_and_took_leave_has_not_died_of_it(void **state)
 		" fetch(1,2] begin row2 commit(1,2]");
 }
 
-static void a_row_that_fails_in_care_is_tried_again_under_one_mark(void **state)
+static void a_row_that_fails_in_care_is_marked_only_while_it_is_tried(void **state)
 {
 	struct story *s = story_of(CU_PLAN_ROWS, "retry(2, 10, 10) stop", 1);
 
@@ -182,11 +182,55 @@ static void a_row_that_fails_in_care_is_tried_again_under_one_mark(void **state)
 	run_until(s, CU_ACTION_DELIVER);
 	world_crash(s->process);
 	s->trace[0] = '\0';
-	will_fail(s, CU_ACTION_MARK, CU_FAULT_BUSY);
+	will_fail(s, CU_ACTION_BEGIN, CU_FAULT_BUSY);
 	run(s);
-	told(s, " open lease=2 load=0 rewind range(0,1] fetch(0,1] mark!busy abort sleep"
-		" fetch(0,1] mark1x2 begin row1!row abort sleep fetch(0,1] begin row1!row abort sleep"
-		" fetch(0,1] begin row1 commit(0,1]");
+	/* Who waits for the lock has no mark that could be taken back. */
+	told(s, " open lease=2 load=0 rewind range(0,1] fetch(0,1] mark1x2 begin!busy abort sleep"
+		" fetch(0,1] mark1x2 begin row1!row abort-back sleep"
+		" fetch(0,1] mark1x2 begin row1!row abort-back sleep"
+		" fetch(0,1] mark1x2 begin row1 commit(0,1]");
+}
+
+/* However often it is killed beside a row that waits for its next try. */
+static void kills_while_a_row_waits_are_not_counted(void **state)
+{
+	struct story *s = story_of(CU_PLAN_ROWS, "careful retry(9, 10, 10) park", 1);
+
+	(void)state;
+	s->config.lease = true;
+	row(s, 1, WORLD_BAD);
+	for (int i = 0; i < 5; i++) {
+		start(s);
+		run_until(s, CU_ACTION_SLEEP);
+		world_crash(s->process);
+		run_until(s, CU_ACTION_DELIVER);
+		assert_int_equal(s->process->plan.crashes, 0);
+	}
+	s->trace[0] = '\0';
+	run(s);
+	assert_non_null(strstr(s->trace, " park1x10 commit(0,1]"));
+	assert_string_equal(s->world.broken, "");
+}
+
+/* The lock is free between the commit of the mark and the row's transaction. */
+static void a_mark_whose_lock_is_lost_is_taken_back(void **state)
+{
+	struct story *s = story_of(CU_PLAN_ROWS, "careful stop", 1);
+
+	(void)state;
+	s->config.lease = true;
+	start(s);
+	run_until(s, CU_ACTION_BEGIN);
+	s->trace[0] = '\0';
+	s->world.mark_torn = 1;
+	world_step(s->process);
+	s->world.mark_torn = 0;
+	run_until(s, CU_ACTION_SLEEP);
+	told(s, " mark1x1 begin!busy abort-back");
+	world_crash(s->process);
+	s->trace[0] = '\0';
+	run(s);
+	told(s, " open lease=2 load=0 rewind range(0,1] fetch(0,1] mark1x1 begin row1 commit(0,1]");
 }
 
 static void a_mark_that_comes_too_late_is_not_written(void **state)
@@ -198,11 +242,11 @@ static void a_mark_that_comes_too_late_is_not_written(void **state)
 	start(s);
 	run_until(s, CU_ACTION_DELIVER);
 	world_crash(s->process);
-	run_until(s, CU_ACTION_MARK);
+	run_until(s, CU_ACTION_BEGIN);
 	s->trace[0] = '\0';
 	s->world.fence++; /* another process has it now */
 	run(s);
-	told(s, " mark1x2!lost abort lease=4 load=0 rewind range(0,1] fetch(0,1] mark1x2 begin row1"
+	told(s, " mark1x2 begin!lost abort lease=4 load=0 rewind range(0,1] fetch(0,1] mark1x2 begin row1"
 		" commit(0,1]");
 }
 
@@ -216,7 +260,9 @@ int main(void)
 		cmocka_unit_test(care_ends_where_the_last_batch_can_have_ended),
 		cmocka_unit_test(a_guess_that_was_too_small_is_not_believed_again),
 		cmocka_unit_test(who_marked_a_row_and_took_leave_has_not_died_of_it),
-		cmocka_unit_test(a_row_that_fails_in_care_is_tried_again_under_one_mark),
+		cmocka_unit_test(a_row_that_fails_in_care_is_marked_only_while_it_is_tried),
+		cmocka_unit_test(kills_while_a_row_waits_are_not_counted),
+		cmocka_unit_test(a_mark_whose_lock_is_lost_is_taken_back),
 		cmocka_unit_test(a_mark_that_comes_too_late_is_not_written),
 	};
 

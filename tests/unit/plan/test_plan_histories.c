@@ -319,6 +319,7 @@ static bool run(
 	world->mishap = mishap;
 	world->context = h;
 	world->lie = lie;
+	world->mark_torn = 8;
 	world->trace = trace;
 	world->trace_bytes = trace_bytes;
 	make_config(h);
