@@ -14,31 +14,16 @@
 #include "store/ledger/letters.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 struct retry {
 	struct cu_follower *f;
 	struct catchup_dead_result *result;
-	const struct catchup_dead_letters *letters; /* in id order */
-	bool *failed;                               /* owned; by the letter's place: failed again */
 	struct cu_line_parser parser;
 };
 
-/* Whether an earlier letter with the same key has failed again: order within a key is kept. */
-static bool is_behind(const struct retry *r, size_t i)
-{
-	const struct catchup_dead_letter *all = r->letters->letters;
-
-	for (size_t j = 0; j < i && all[i].key; j++)
-		if (r->failed[j] && all[j].key && all[j].key_bytes == all[i].key_bytes &&
-			memcmp(all[j].key, all[i].key, all[i].key_bytes) == 0)
-			return true;
-	return false;
-}
-
 /* ---- one row ----------------------------------------------------------------------------------- */
 
-enum outcome { DONE, GONE, TAKEN, FAILED };
+enum outcome { DONE, GONE, TAKEN, BEHIND, FAILED };
 
 /* A row that `map` sees first. */
 static bool deliver_mapped(struct cu_follower *f, int64_t id, struct cu_event *event)
@@ -134,10 +119,16 @@ static int try_letter(struct retry *r, const struct catchup_dead_letter *letter,
 {
 	struct cu_follower *f = r->f;
 	struct cu_event event = {0};
-	bool removed;
-	int rc = cu_letters_remove(f->writer, f->definition->name, letter->id, &removed, &f->fault);
+	bool waits, removed;
+	int rc;
 
+	/* Order within a key is kept, whichever letters are asked for. */
+	*outcome = BEHIND;
+	rc = cu_letters_waits(f->writer, f->definition->name, letter->id, &waits, &f->fault);
+	if (rc != CATCHUP_OK || waits)
+		return rc;
 	*outcome = TAKEN;
+	rc = cu_letters_remove(f->writer, f->definition->name, letter->id, &removed, &f->fault);
 	if (rc != CATCHUP_OK || !removed)
 		return rc;
 	if (!process_batch(r, letter, &event)) {
@@ -176,9 +167,8 @@ static int keep_failure(struct cu_follower *f, const struct catchup_dead_letter 
 	return rc;
 }
 
-static int retry_letter(struct retry *r, size_t i)
+static int retry_letter(struct retry *r, const struct catchup_dead_letter *letter)
 {
-	const struct catchup_dead_letter *letter = &r->letters->letters[i];
 	struct cu_follower *f = r->f;
 	enum outcome outcome = FAILED;
 	int rc = cu_conn_begin(f->writer, &f->fault);
@@ -187,7 +177,7 @@ static int retry_letter(struct retry *r, size_t i)
 		return rc;
 	rc = try_letter(r, letter, &outcome);
 	cu_source_fetch_end(&f->rows);
-	if (rc == CATCHUP_OK && outcome != FAILED) {
+	if (rc == CATCHUP_OK && (outcome == DONE || outcome == GONE)) {
 		rc = cu_conn_commit(f->writer, &f->fault);
 		/* A constraint that is checked at the commit is the row's. */
 		if (rc == CATCHUP_CONSUMER) {
@@ -197,16 +187,14 @@ static int retry_letter(struct retry *r, size_t i)
 		}
 	}
 	cu_conn_rollback(f->writer);
-	if (rc != CATCHUP_OK || outcome == TAKEN)
+	r->result->behind += rc == CATCHUP_OK && outcome == BEHIND;
+	if (rc != CATCHUP_OK || outcome == TAKEN || outcome == BEHIND)
 		return rc;
 	r->result->tried++;
 	r->result->done += outcome == DONE;
 	r->result->gone += outcome == GONE;
 	r->result->failed += outcome == FAILED;
-	if (outcome != FAILED)
-		return CATCHUP_OK;
-	r->failed[i] = true;
-	return keep_failure(f, letter);
+	return outcome == FAILED ? keep_failure(f, letter) : CATCHUP_OK;
 }
 
 static int retry_all(struct retry *r, int64_t id)
@@ -216,20 +204,13 @@ static int retry_all(struct retry *r, int64_t id)
 	int rc = letters ? cu_letters_read(letters, f->writer, f->definition->name, id, &f->fault)
 			 : cu_error_nomem(&f->fault);
 
-	r->letters = letters;
-	if (rc == CATCHUP_OK && !(r->failed = calloc(letters->n + 1, sizeof(bool))))
-		rc = cu_error_nomem(&f->fault);
+	/* In the order of their ids. */
 	for (size_t i = 0; rc == CATCHUP_OK && i < letters->n; i++) {
-		if (f->definition->table.event && !letters->letters[i].event) {
+		if (f->definition->table.event && !letters->letters[i].event)
 			r->result->unkept++;
-			r->failed[i] = true;
-		} else if (is_behind(r, i)) {
-			r->result->behind++;
-		} else {
-			rc = retry_letter(r, i);
-		}
+		else
+			rc = retry_letter(r, &letters->letters[i]);
 	}
-	free(r->failed);
 	cu_line_parser_finish(&r->parser);
 	catchup_dead_free(letters);
 	return rc;

@@ -322,6 +322,9 @@ static void later_rows_wait_behind_the_first_of_their_key(void **state)
 	/* The first of a key failed again: those behind are not tried, and their order is kept. */
 	assert_ok(catchup_dead_retry(&options, NULL, 0, &r, &error));
 	expect_counts(&r, 0, 4, 0, 4);
+	/* Nor is one that is asked for by its id. */
+	assert_ok(catchup_dead_retry(&options, "keyed", 3, &r, &error));
+	expect_counts(&r, 0, 0, 0, 1);
 	/* Customer 7 is repaired. */
 	sql_run(s->database, "UPDATE orders SET amount = 10 WHERE id = 1");
 	assert_ok(catchup_dead_retry(&options, NULL, 0, &r, &error));

@@ -419,7 +419,7 @@ struct catchup_dead_result {
 	int64_t done;   /* processed now: their effects are committed and the letters gone */
 	int64_t failed; /* failed again: attempts and message are those of this try */
 	int64_t gone;   /* the row is no longer in the source: the letter is dropped */
-	int64_t behind; /* not tried: an earlier row with the same key failed again */
+	int64_t behind; /* not tried: an earlier row with the same key has a letter, too */
 	int64_t unkept; /* not tried: its event was not kept, for it was longer than 64 KiB */
 };
 

@@ -127,7 +127,8 @@ int cu_letters_read(struct catchup_dead_letters *letters, struct cu_conn *conn,
 	return rc;
 }
 
-int cu_letters_remove(struct cu_conn *conn, const char *consumer, int64_t id, bool *removed,
+/* Runs a statement about one letter, ?1 and ?2. *row: it has returned one. */
+static int run_about(struct cu_conn *conn, const char *sql, const char *consumer, int64_t id, bool *row,
 	struct catchup_error *error)
 {
 	sqlite3_stmt *stmt = NULL;
@@ -135,17 +136,35 @@ int cu_letters_remove(struct cu_conn *conn, const char *consumer, int64_t id, bo
 
 	cu_conn_check_owner(conn);
 	CU_CHECK(cu_conn_in_transaction(conn));
-	rc = sqlite3_prepare_v2(conn->db,
-		"DELETE FROM main.catchup_dead WHERE consumer = ?1 AND id = ?2", -1, &stmt, NULL);
+	rc = sqlite3_prepare_v2(conn->db, sql, -1, &stmt, NULL);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_bind_text(stmt, 1, consumer, -1, SQLITE_STATIC);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_bind_int64(stmt, 2, id);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_step(stmt);
-	rc = rc == SQLITE_DONE ? CATCHUP_OK : failed(conn, error);
-	*removed = rc == CATCHUP_OK && sqlite3_changes(conn->db) > 0;
+	*row = rc == SQLITE_ROW;
+	rc = rc == SQLITE_ROW || rc == SQLITE_DONE ? CATCHUP_OK : failed(conn, error);
 	sqlite3_finalize(stmt);
+	return rc;
+}
+
+int cu_letters_waits(struct cu_conn *conn, const char *consumer, int64_t id, bool *waits,
+	struct catchup_error *error)
+{
+	return run_about(conn, "SELECT 1 FROM main.catchup_dead AS this JOIN main.catchup_dead AS earlier"
+		" USING (consumer, key) WHERE consumer = ?1 AND this.id = ?2 AND earlier.id < ?2 LIMIT 1",
+		consumer, id, waits, error);
+}
+
+int cu_letters_remove(struct cu_conn *conn, const char *consumer, int64_t id, bool *removed,
+	struct catchup_error *error)
+{
+	bool row;
+	int rc = run_about(conn, "DELETE FROM main.catchup_dead WHERE consumer = ?1 AND id = ?2", consumer,
+		id, &row, error);
+
+	*removed = rc == CATCHUP_OK && sqlite3_changes(conn->db) > 0;
 	return rc;
 }
 

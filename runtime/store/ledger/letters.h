@@ -14,6 +14,10 @@ struct catchup_dead_letters *cu_letters_create(void); /* NULL without memory */
 int cu_letters_read(struct catchup_dead_letters *letters, struct cu_conn *conn,
 	const char *consumer, int64_t id, struct catchup_error *error);
 
+/* Inside the transaction in hand: whether an earlier row with the key of this letter's has one, too. */
+int cu_letters_waits(struct cu_conn *conn, const char *consumer, int64_t id, bool *waits,
+	struct catchup_error *error);
+
 /* Inside the transaction in hand: removes a letter. *removed false: it was gone already. */
 int cu_letters_remove(struct cu_conn *conn, const char *consumer, int64_t id, bool *removed,
 	struct catchup_error *error);
