@@ -2,8 +2,12 @@
 /*
  * setup.c - what happens once, before any thread runs: tables are made, each consumer's `setup` is
  * run, its source is looked at, and it is written down where its results are.
+ *
+ * A consumer's `setup` is committed when all its SQL can be prepared on what that has made, and it is
+ * written down in the same transaction: of one with a mistake in it nothing is left. What only C code
+ * knows is found when its worker opens it.
  */
-#include "pool/runtime.h"
+#include "pool/perform/perform.h"
 
 #include "base/error.h"
 
@@ -62,23 +66,6 @@ int cu_setup_script(struct cu_follower *f, struct cu_conn *conn, const char *sec
 	return rc == CATCHUP_OK ? CATCHUP_OK : blame(d, section, error);
 }
 
-static int run_setup_sql(struct cu_follower *f, struct cu_conn *conn, struct catchup_error *error)
-{
-	const struct cu_definition *d = f->definition;
-	int rc;
-
-	if (!d->setup)
-		return CATCHUP_OK;
-	rc = cu_conn_begin(conn, error);
-	if (rc != CATCHUP_OK)
-		return blame(d, "setup", error);
-	rc = cu_setup_script(f, conn, "setup", d->setup, d->setup_line, error);
-	if (rc == CATCHUP_OK && (rc = cu_conn_commit(conn, error)) != CATCHUP_OK)
-		rc = blame(d, "setup", error);
-	cu_conn_rollback(conn);
-	return rc;
-}
-
 static void warn_about_source(struct cu_follower *f, unsigned warnings)
 {
 	const struct cu_definition *d = f->definition;
@@ -102,19 +89,22 @@ static void warn_about_source(struct cu_follower *f, unsigned warnings)
 			"the source's rowid has no INTEGER PRIMARY KEY column: VACUUM renumbers it");
 }
 
-static int check_source(struct cu_follower *f, struct cu_conn *conn, struct catchup_error *error)
+/* Its source, and what SQL it has to run on its rows. */
+static int check_queries(struct cu_follower *f, struct cu_conn *conn, struct catchup_error *error)
 {
+	struct cu_source *rows = cu_perform_rows(f);
 	struct cu_source_spec spec;
-	struct cu_source source = {0};
 	int rc;
 
 	if (f->definition->table.event)
 		return CATCHUP_OK;
 	cu_setup_spec(f, &spec);
-	rc = cu_source_open(&source, conn, &spec, error);
+	rc = cu_source_open(rows, conn, &spec, error);
 	if (rc == CATCHUP_OK && spec.table)
-		warn_about_source(f, source.warnings);
-	cu_source_close(&source);
+		warn_about_source(f, rows->warnings);
+	if (rc == CATCHUP_OK && f->definition->sql)
+		rc = cu_perform_try_open(f, conn, error);
+	cu_source_close(rows);
 	return rc;
 }
 
@@ -161,12 +151,11 @@ static int open_results(struct connections *open, struct cu_follower *f, struct 
 	return rc;
 }
 
-/* A source that can only be read is followed all the same; `status` then cannot list what follows it. */
-static int register_in_source(struct connections *open, struct cu_follower *f,
-	struct catchup_error *error)
+static struct cu_registration registration_of(const struct cu_follower *f)
 {
 	const struct cu_definition *d = f->definition;
-	const struct cu_registration registration = {
+
+	return (struct cu_registration){
 		.name = d->name,
 		.source = d->source,
 		.id_column = d->id_column,
@@ -175,12 +164,16 @@ static int register_in_source(struct connections *open, struct cu_follower *f,
 		.into = f->separate ? f->file->path : "",
 		.spec = d->spec,
 	};
+}
+
+/* A source that can only be read is followed all the same; `status` then cannot list what follows it. */
+static void register_in_source(struct connections *open, struct cu_follower *f)
+{
+	const struct cu_registration registration = registration_of(f);
 	struct cu_conn_options options = cu_setup_connection(f);
 	struct catchup_error why;
 	int rc = CATCHUP_OK;
 
-	if (!f->separate)
-		return cu_ledger_register(&open->results, &registration, error);
 	options.main = f->source_path;
 	options.source = NULL;
 	if (!cu_conn_is_open(&open->source))
@@ -188,10 +181,9 @@ static int register_in_source(struct connections *open, struct cu_follower *f,
 	if (rc == CATCHUP_OK)
 		rc = cu_ledger_register(&open->source, &registration, &why);
 	if (rc != CATCHUP_OK)
-		cu_log(&f->runtime->logger, CATCHUP_LOG_WARN, d->name,
+		cu_log(&f->runtime->logger, CATCHUP_LOG_WARN, f->definition->name,
 			"cannot be written down in the source's database, so status there will not "
 			"show it: %s", why.message);
-	return CATCHUP_OK;
 }
 
 struct cu_conn_options cu_setup_connection(const struct cu_follower *f)
@@ -210,6 +202,36 @@ struct cu_conn_options cu_setup_connection(const struct cu_follower *f)
 	};
 }
 
+/* In the transaction of `setup`, where there is one. */
+static int check_and_register(struct cu_follower *f, struct cu_conn *results, struct catchup_error *error)
+{
+	const struct cu_registration registration = registration_of(f);
+	int rc = check_queries(f, results, error);
+
+	if (rc == CATCHUP_OK && !f->separate)
+		rc = cu_ledger_register(results, &registration, error);
+	return rc;
+}
+
+static int setup_results(struct cu_follower *f, struct cu_conn *results, struct catchup_error *error)
+{
+	const struct cu_definition *d = f->definition;
+	int rc;
+
+	if (!d->setup)
+		return check_and_register(f, results, error);
+	rc = cu_conn_begin(results, error);
+	if (rc != CATCHUP_OK)
+		return blame(d, "setup", error);
+	rc = cu_setup_script(f, results, "setup", d->setup, d->setup_line, error);
+	if (rc == CATCHUP_OK)
+		rc = check_and_register(f, results, error);
+	if (rc == CATCHUP_OK && (rc = cu_conn_commit(results, error)) != CATCHUP_OK)
+		rc = blame(d, "setup", error);
+	cu_conn_rollback(results);
+	return rc;
+}
+
 static int setup_one(struct connections *open, struct cu_follower *f, struct catchup_error *error)
 {
 	int rc = open_results(open, f, error);
@@ -217,11 +239,9 @@ static int setup_one(struct connections *open, struct cu_follower *f, struct cat
 	if (rc != CATCHUP_OK)
 		return rc;
 	guard_for(f, &open->results);
-	rc = run_setup_sql(f, &open->results, error);
-	if (rc == CATCHUP_OK)
-		rc = check_source(f, &open->results, error);
-	if (rc == CATCHUP_OK)
-		rc = register_in_source(open, f, error);
+	rc = setup_results(f, &open->results, error);
+	if (rc == CATCHUP_OK && f->separate)
+		register_in_source(open, f);
 	return rc;
 }
 

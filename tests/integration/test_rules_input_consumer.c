@@ -197,6 +197,41 @@ static void a_file_that_is_wrong_lets_nothing_start(void **state)
 	assert_int_equal(scene_number(s, "SELECT count(*) FROM copy"), 0);
 }
 
+/* What `setup` has made goes with it, and nobody has ever heard of it. */
+static void of_a_file_that_is_wrong_nothing_is_left(void **state)
+{
+	static const struct {
+		const char *text, *why;
+	} cases[] = {
+		{"-- row\nINSERT INTO mades VALUES(@id);\n", "no such table: mades"},
+		{"-- row\nINSERT INTO made VALUES(@idd);\n", "parameter '@idd' is no column"},
+		{"-- apply\nINSERT INTO made SELECT id FROM numbers WHERE id > @last;\n", "does not use @max"},
+		{"-- apply\nINSERT INTO made SELECT id, 1 FROM numbers WHERE id > @last AND id <= @max;\n",
+			"table made has 1 columns"},
+		{"-- next\nSELECT n FROM numbers WHERE id > @last AND id <= @max;\n"
+		 "-- row\nINSERT INTO made VALUES(@n);\n", "column 'id'"},
+		{"-- row\nINSERT INTO made VALUES(@id);\n", "its rows have no such column"},
+	};
+	struct scene *s = *state;
+	char *results = scene_path(s, "results.db");
+
+	set_up_numbers(s);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]) * 2; i++) {
+		bool into = i % 2;
+		char text[512];
+		sqlite3 *db;
+
+		snprintf(text, sizeof(text), "-- name: wrong\n-- source: numbers\n%s-- on-error: park%s\n-- setup\n"
+			"CREATE TABLE made(id);\n%s",
+			into ? "-- into: results.db\n" : "", i / 2 == 5 ? "-key(none)" : "", cases[i / 2].text);
+		refused(s, scene_file(s, "wrong.sql", text), 2, cases[i / 2].why, NULL);
+		db = help_connect(into ? results : s->database);
+		help_exec(db, "CREATE TABLE made(id); DROP TABLE made");
+		sqlite3_close(db);
+		assert_int_equal(scene_number(s, "SELECT count(*) FROM catchup_consumer"), 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -205,6 +240,7 @@ int main(void)
 		SCENE_TEST(files_that_make_no_consumer),
 		SCENE_TEST(statements_without_an_end_are_interrupted),
 		SCENE_TEST(a_file_that_is_wrong_lets_nothing_start),
+		SCENE_TEST(of_a_file_that_is_wrong_nothing_is_left),
 	};
 
 	return cmocka_run_group_tests_name("rules_input_consumer", tests, NULL, NULL);

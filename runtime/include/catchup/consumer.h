@@ -212,7 +212,9 @@ struct catchup_consumer {
 	const char *into;      /* results database; NULL: the source's own file */
 	const char *on_error;  /* what a row that fails does, in the words of a file's header key
 	                          `on-error`; NULL: "stop" */
-	const char *setup;     /* SQL run once at start, in a transaction; may be NULL */
+	const char *setup;     /* SQL run once at start, in a transaction; may be NULL. What it makes
+	                          stays when `open` fails: only a SQL file's statements are prepared
+	                          before it is committed */
 
 	/*
 	 * Once per worker thread, after `setup`: prepare statements on ctx->db, allocate *state. Closed

@@ -24,6 +24,12 @@ void cu_perform_take_failure(struct cu_follower *f);
 /* enum catchup_code for the SQLite code that a consumer's function failed with. */
 int cu_perform_failure_code(int sqlite_code);
 
+/* Where rows are read again by their id. */
+static inline struct cu_source *cu_perform_rows(struct cu_follower *f)
+{
+	return f->definition->table.range ? &f->range : &f->rows;
+}
+
 /* park-key: whether the consumer's rows have the column. */
 int cu_perform_check_key(struct cu_follower *f, struct catchup_error *error);
 /* Makes the row a dead letter when one with its key is there already. A code, then f->fault is filled. */
@@ -55,6 +61,9 @@ bool cu_perform_transaction_gone(struct cu_follower *f);
 void cu_perform_wake_chain(struct cu_follower *f);
 
 bool cu_perform_open(struct cu_follower *f, struct cu_event *event);
+/* Opens the consumer on a connection on which its `setup` may not be committed yet, and closes it again.
+ * Its rows are open there. Before its worker runs. */
+int cu_perform_try_open(struct cu_follower *f, struct cu_conn *results, struct catchup_error *error);
 bool cu_perform_lease(struct cu_follower *f, struct cu_event *event);
 bool cu_perform_load(struct cu_follower *f, struct cu_event *event);
 bool cu_perform_renew(struct cu_follower *f, struct cu_event *event);

@@ -205,6 +205,22 @@ bool cu_perform_open(struct cu_follower *f, struct cu_event *event)
 	return true;
 }
 
+int cu_perform_try_open(struct cu_follower *f, struct cu_conn *results, struct catchup_error *error)
+{
+	int rc;
+
+	f->writer = results;
+	rc = open_consumer(f, &f->fault);
+	if (rc != CATCHUP_OK) {
+		name_fault(f);
+		if (error)
+			*error = f->fault;
+	}
+	close_consumer(f);
+	f->writer = NULL;
+	return rc;
+}
+
 /* ---- lease and watermark ------------------------------------------------------------------- */
 
 /* What is known about a process that had the lease before. */

@@ -18,12 +18,6 @@
 
 /* ---- keys ----------------------------------------------------------------------------------- */
 
-/* Where rows are read again by their id. */
-static struct cu_source *rows_of(struct cu_follower *f)
-{
-	return f->definition->table.range ? &f->range : &f->rows;
-}
-
 /* The column that park-key names, -1 when the rows have none. */
 static int key_column(const struct cu_follower *f, sqlite3_stmt *row)
 {
@@ -43,7 +37,7 @@ int cu_perform_check_key(struct cu_follower *f, struct catchup_error *error)
 {
 	/* Each event brings its own columns. */
 	if (f->policy.key[0] == '\0' || f->definition->table.event ||
-		key_column(f, cu_source_row(rows_of(f))) >= 0)
+		key_column(f, cu_source_row(cu_perform_rows(f))) >= 0)
 		return CATCHUP_OK;
 	return no_such_column(f, CATCHUP_CONFIG, 0, error);
 }
@@ -109,7 +103,7 @@ static int keep_key_of_event(struct cu_follower *f, const struct catchup_event *
  * as it is there. */
 static int take_key(struct cu_follower *f, int64_t id)
 {
-	struct cu_source *rows = rows_of(f);
+	struct cu_source *rows = cu_perform_rows(f);
 	int64_t found;
 	int rc;
 
