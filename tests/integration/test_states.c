@@ -203,6 +203,62 @@ static void a_stop_outlives_its_process_until_somebody_gets_further(void **state
 	state_is(s->database, "idle", NULL, NULL, NULL);
 }
 
+static _Atomic int entered, let_go;
+
+static int stay(struct catchup_context *ctx, void *state, sqlite3_stmt *row)
+{
+	(void)ctx;
+	(void)state;
+	(void)row;
+	atomic_store(&entered, 1);
+	while (!atomic_load(&let_go))
+		help_pause();
+	return CATCHUP_ROW_APPLIED;
+}
+
+/* Before it has committed anything, which may take long. */
+static void who_runs_again_is_not_what_it_was_before(void **state)
+{
+	static const struct catchup_consumer staying = {CATCHUP_CONSUMER_ABI, .name = "picky",
+		.summary = "stays in its first row", .source = "numbers", .row = stay};
+	static const struct {
+		int before;
+		int flags;
+	} cases[] = {
+		{CATCHUP_STATE_STOPPED, 0}, {CATCHUP_STATE_PAUSED, 0},
+		{CATCHUP_STATE_STOPPED, CATCHUP_FLAG_NO_LEASE}, {CATCHUP_STATE_PAUSED, CATCHUP_FLAG_NO_LEASE},
+	};
+	struct scene *s = *state;
+
+	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
+	scene_sql(s, "INSERT INTO numbers(n) VALUES(1)");
+	scene_open(s, NULL);
+	scene_add_table(s, &picky);
+	scene_start(s);
+	scene_wait(s);
+	assert_int_equal(scene_close(s, NULL), CATCHUP_OK);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct catchup_options options = {.flags = cases[i].flags};
+
+		scene_sql(s, "UPDATE catchup_state SET state = %d, code = %d, category = 'full', message = 'full',"
+			     " since_ms = 1; INSERT INTO numbers(n) VALUES(1)", cases[i].before, CATCHUP_FULL);
+		atomic_store(&entered, 0);
+		atomic_store(&let_go, 0);
+		scene_open(s, &options);
+		scene_add_table(s, &staying);
+		scene_start(s);
+		while (!atomic_load(&entered))
+			help_pause();
+		/* Who runs it without a lease is nobody that could be seen. */
+		state_is(s->database, cases[i].flags ? "idle" : "running", NULL, NULL, NULL);
+		atomic_store(&let_go, 1);
+		scene_wait(s);
+		assert_int_equal(scene_close(s, NULL), CATCHUP_OK);
+		state_is(s->database, "idle", NULL, NULL, NULL);
+		assert_int_equal(scene_number(s, "SELECT code FROM catchup_state"), 0);
+	}
+}
+
 /* Nothing is left to get further with. */
 static void a_stop_is_over_when_its_row_is_gone(void **state)
 {
@@ -246,6 +302,7 @@ int main(void)
 		SCENE_TEST(who_is_stopped_while_it_pauses_pauses_no_more),
 		SCENE_TEST(a_full_disk_is_seen_from_outside),
 		SCENE_TEST(a_stop_outlives_its_process_until_somebody_gets_further),
+		SCENE_TEST(who_runs_again_is_not_what_it_was_before),
 		SCENE_TEST(a_stop_is_over_when_its_row_is_gone),
 		SCENE_TEST(an_error_is_told_once),
 	};

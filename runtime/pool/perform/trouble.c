@@ -6,8 +6,9 @@
  * What cannot be stored, because the disk is full or the file is locked, is owed: it is tried again at
  * each pause, without waiting for a lock, and on the fresh connection after an I/O error, since the old
  * one is not written to any more. Why it has stopped is tried once, so that waits. What is stored is
- * cleared in the transaction of the next commit, or when there is nothing left to do; what an earlier
- * process has stored stays until then, too.
+ * cleared in the transaction of the next commit, or when there is nothing left to do. Why an earlier process
+ * has stopped stays until then, too, for the time since when: status sees by the lease that it is run again.
+ * What one has paused for that is gone, and what only a lease could tell, is cleared when it begins.
  */
 #include "pool/perform/perform.h"
 #include "pool/perform/share.h"
@@ -154,13 +155,15 @@ void cu_trouble_pause(struct cu_follower *f, int64_t until_ns)
 
 int cu_trouble_begin(struct cu_follower *f)
 {
-	bool stored = false;
+	int stored = CATCHUP_STATE_IDLE;
 	int rc = CATCHUP_OK;
 
 	if (!f->started) {
-		rc = cu_ledger_has_trouble(&f->ledger, &stored, &f->fault);
-		if (stored)
+		rc = cu_ledger_load_trouble(&f->ledger, &stored, &f->fault);
+		if (stored == CATCHUP_STATE_STOPPED && f->plan.config.lease)
 			f->trouble_stored = CU_TROUBLE_EARLIER;
+		else if (stored != CATCHUP_STATE_IDLE && !clear(f))
+			f->trouble_stored = CU_TROUBLE_OURS;
 	} else if (f->trouble_owed) {
 		store_noted(f, false);
 	}

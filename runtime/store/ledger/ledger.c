@@ -289,19 +289,20 @@ int cu_ledger_load_mark(struct cu_ledger *ledger, int64_t *id, int64_t *hash, bo
 	return rc;
 }
 
-int cu_ledger_has_trouble(struct cu_ledger *ledger, bool *has, struct catchup_error *error)
+int cu_ledger_load_trouble(struct cu_ledger *ledger, int *state, struct catchup_error *error)
 {
 	sqlite3_stmt *stmt;
 	int rc = cu_ledger_book(ledger, CU_BOOK_TROUBLE,
-		"SELECT 1 FROM main.catchup_state WHERE name = ?1 AND code <> 0", &stmt, error);
+		"SELECT state FROM main.catchup_state WHERE name = ?1 AND code <> 0", &stmt, error);
 
-	*has = false;
+	*state = CATCHUP_STATE_IDLE;
 	if (rc != CATCHUP_OK)
 		return rc;
 	rc = sqlite3_step(stmt);
 	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
 		return cu_ledger_failed(ledger, stmt, "reading the state", error);
-	*has = rc == SQLITE_ROW;
+	if (rc == SQLITE_ROW)
+		*state = sqlite3_column_int(stmt, 0);
 	sqlite3_reset(stmt);
 	return CATCHUP_OK;
 }

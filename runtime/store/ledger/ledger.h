@@ -96,7 +96,8 @@ struct cu_trouble {
 	int64_t since_ms;     /* Unix time; 0: now */
 	int64_t fence;        /* written only while the lease is ours; 0: in any case */
 };
-int cu_ledger_has_trouble(struct cu_ledger *ledger, bool *has, struct catchup_error *error);
+/* The state that is stored with a trouble; CATCHUP_STATE_IDLE when there is none. */
+int cu_ledger_load_trouble(struct cu_ledger *ledger, int *state, struct catchup_error *error);
 int cu_ledger_save_trouble(struct cu_ledger *ledger, const struct cu_trouble *trouble,
 	struct catchup_error *error);
 

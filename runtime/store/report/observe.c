@@ -94,6 +94,17 @@ static struct seen_source *find_source(struct look *look, const struct cu_entry 
 	return seen;
 }
 
+/* Trouble that was, of a consumer that is run again or at rest: its record is kept for the next commit to
+ * clear, so that it is known since when, should it come again. */
+static void forget_error(struct catchup_consumer_status *status)
+{
+	status->error_code = 0;
+	status->error_row = 0;
+	status->error_since_ms = 0;
+	status->last_error = "";
+	status->error_category = "";
+}
+
 static void set_state(struct catchup_consumer_status *status, bool held, bool abandoned)
 {
 	/* Trouble that is written down wins; but who died while it paused does not pause any more, and
@@ -107,6 +118,7 @@ static void set_state(struct catchup_consumer_status *status, bool held, bool ab
 		status->state = CATCHUP_STATE_CAUGHT_UP;
 	else
 		status->state = CATCHUP_STATE_RUNNING;
+	forget_error(status);
 }
 
 /* The record is in the source's database or in one of its own; that one may be missing or broken,
@@ -154,7 +166,9 @@ static int look_at(struct look *look, const struct cu_entry *entry, struct catch
 	if (seen->newest >= 0 && cu_source_count(&seen->source, status->watermark, -1,
 					 &status->lag_rows, NULL) != CATCHUP_OK)
 		status->lag_rows = -1;
-	set_state(status, record.held, record.abandoned);
+	/* Of results that cannot be read nothing is known but why. */
+	if (record.known || status->error_code == CATCHUP_OK)
+		set_state(status, record.held, record.abandoned);
 	return cu_status_add_consumer(look->status, status) ? CATCHUP_OK : cu_error_nomem(error);
 }
 
