@@ -81,14 +81,18 @@ static const struct proof_claim claims[] = {
 
 /* ---- what must hold -------------------------------------------------------------------------- */
 
-static void verify(struct soak *s)
+/* False: not now. Who opens a database that nobody else has open makes its -shm file anew, for which a full
+ * disk has no room; what is wrong is so a moment later, too. */
+static bool verify(struct soak *s)
 {
 	struct program p = {.folder = s->u->folder};
+	bool passed = program_run(&p, "verify", s->u->database) == 0;
 
-	if (program_run(&p, "verify", s->u->database) != 0)
+	if (!passed && s->full_until_ms == 0)
 		fail_msg("verify ended with %d: %s%s", p.exit_code, p.out.text, p.err.text);
 	program_free(&p);
-	s->verified++;
+	s->verified += passed;
+	return passed;
 }
 
 /* A row that was in hand each time its process was killed is blamed for it at the third: where rows are
@@ -171,7 +175,7 @@ static void finish(struct soak *s)
 	program_free(&last);
 	try_blamed_again(s);
 	check_results(s);
-	verify(s);
+	assert_true(verify(s));
 	recompute(s);
 }
 
@@ -193,10 +197,8 @@ static void soak(struct soak *s)
 			soak_make_mischief(s);
 			next = soak_some_ms(s, 50, 500);
 		}
-		if (soak_now_ms() - verified > every) {
-			verify(s);
+		if (soak_now_ms() - verified > every && verify(s))
 			verified = soak_now_ms();
-		}
 		nanosleep(&breath, NULL);
 	}
 	finish(s);
