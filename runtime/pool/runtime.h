@@ -51,7 +51,7 @@ struct cu_file {
 	_Atomic int checkpoint_due;
 	_Atomic int64_t checkpoint_at_bytes; /* bytes of the log at which the next one is worth it */
 	_Atomic int64_t log_bytes;  /* in use when it was noted last */
-	_Atomic int64_t log_shared_bytes; /* what others checkpoint at by themselves; 0: no others commit */
+	_Atomic int64_t log_shared_bytes; /* what others checkpoint at by themselves; 0: it may be larger */
 	_Atomic int64_t batch_bytes; /* that a large commit of late has added */
 	_Atomic int checkpoint_busy; /* one is being done */
 	bool checkpoint_in_vain;    /* the checkpointer only: readers outlasted the last wait for them */
@@ -356,7 +356,8 @@ void cu_look_made_room(struct cu_follower *f);
 int cu_worker_start(struct cu_worker *worker, struct catchup_error *error);
 void cu_worker_destroy(struct cu_worker *worker);
 
-/* Others commit to the file, which has pages of so many bytes, or have ceased to: 0. The turn is held. */
+/* Others commit to the file while a backlog fills its log, with pages of so many bytes; 0: not, or no more.
+ * The turn is held. */
 void cu_checkpoint_share(struct cu_file *file, int page_bytes);
 /* So much of the log is in use after a commit; the turn is still held. Wakes the checkpointer when it
  * has grown. */

@@ -11,6 +11,7 @@
 #include <catchup/consumer.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -148,7 +149,7 @@ static int note_commit(void *context, sqlite3 *db, const char *schema, int pages
 	return SQLITE_OK;
 }
 
-static void the_log_stays_so_small_that_applications_need_not_checkpoint(void **state)
+static void beside_a_backlog_applications_need_not_checkpoint(void **state)
 {
 	static const struct catchup_consumer table = {CATCHUP_CONSUMER_ABI, .name = "fat",
 		.source = "numbers", .setup = "CREATE TABLE IF NOT EXISTS fat(b)", .row = fat_row};
@@ -157,20 +158,24 @@ static void the_log_stays_so_small_that_applications_need_not_checkpoint(void **
 	sqlite3 *db;
 
 	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
+	/* More than is done beside the commits. */
+	scene_insert(s, 30000);
 	scene_open(s, NULL);
 	scene_add_table(s, &table);
 	scene_start(s);
 	db = help_connect(s->database);
 	sqlite3_wal_hook(db, note_commit, &commits);
-	for (int i = 0; i < 400; i++) {
-		help_exec(db, "INSERT INTO numbers(n) VALUES(1), (2), (3), (4), (5), (6), (7), (8), (9)");
-		scene_wait(s);
+	for (int i = 0; i < 100; i++) {
+		/* Each row is a page in the log, at least. */
+		while (scene_number(s, "SELECT coalesce(max(last), 0) FROM catchup") < 50 * (i + 1))
+			sched_yield();
+		help_exec(db, "INSERT INTO numbers(n) VALUES(1)");
 	}
 	sqlite3_close(db);
 	assert_int_equal(scene_close(s, NULL), CATCHUP_OK);
-	assert_int_equal(commits.n, 400);
+	assert_int_equal(commits.n, 100);
 	/* Now and then somebody reads from the log when it could begin anew. */
-	assert_in_range(commits.slow, 0, 100);
+	assert_in_range(commits.slow, 0, 50);
 }
 
 /* A minute's work and more, a row a millisecond; its results are in another file. The source's log can be
@@ -468,7 +473,7 @@ int main(void)
 		SCENE_TEST(rule_07_with_nothing_to_do_the_log_can_be_truncated),
 		SCENE_TEST(rule_07_a_consumer_that_pauses_in_a_range_holds_nothing),
 		SCENE_TEST(the_log_stays_below_its_bound),
-		SCENE_TEST(the_log_stays_so_small_that_applications_need_not_checkpoint),
+		SCENE_TEST(beside_a_backlog_applications_need_not_checkpoint),
 		SCENE_TEST(rule_07_a_slow_consumer_does_not_pin_the_log),
 		SCENE_TEST(rule_08_a_connection_used_by_another_thread_aborts),
 		SCENE_TEST(rule_08_no_call_drops_the_locks_of_a_transaction),

@@ -20,8 +20,9 @@
  *
  * An application's connection checkpoints by itself, in each of its commits, as long as the log has a
  * thousand pages or more: with two syncs that takes longer than all the rest of a small transaction. So
- * while others commit to the file, the log is kept below that, where this can be had: nobody who reads is
- * waited for longer than a moment.
+ * while others commit and we work off a backlog, the log is kept below that, where this can be had: nobody
+ * who reads is waited for longer than a moment. Without a backlog the application's own checkpoints do, and
+ * more of ours would only delay the results of a row that has just come.
  */
 #include "pool/runtime.h"
 

@@ -19,6 +19,9 @@
 /* In a gap the log is looked at this often. */
 #define LOOK_NS INT64_C(150000)
 
+/* Who has held the lock so long, and has more to do, has a backlog. */
+#define BACKLOG_NS (CU_MANNERS_HOLD_NS / 2)
+
 /* After this long a turn is given to who is in line: against it the change costs little. */
 #define SHORT_TURN_NS (2 * CU_NS_PER_MS)
 
@@ -166,15 +169,19 @@ void cu_turn_give(struct cu_follower *f, int64_t held_ns)
 {
 	struct cu_file *file = f->file;
 	int64_t rest_ns = 0;
+	bool more;
 
 	if (!f->has_turn)
 		return;
 	look(file, &file->wal);
+	more = goes_on(f);
 	if (held_ns > 0) {
-		cu_checkpoint_share(file, file->manners.met ? f->writer->page_bytes : 0);
+		bool fills_it = file->manners.met && more && held_ns >= BACKLOG_NS;
+
+		cu_checkpoint_share(file, fills_it ? f->writer->page_bytes : 0);
 		cu_checkpoint_note(file, f->writer->log_bytes);
 	}
-	if (goes_on(f))
+	if (more)
 		rest_ns = cu_manners_rest_ns(&file->manners, cu_os_now_ns(), held_ns,
 			cu_manners_asks(&file->manners, held_ns) && others_open(file));
 	else
