@@ -80,6 +80,7 @@ iterator=tests/unit/changelog/test_changelog_iterator
 connection=tests/unit/store/test_store_connection
 lock=tests/unit/store/test_store_lock
 ledger=tests/unit/store/test_store_ledger
+lease=tests/unit/store/test_store_lease
 
 # ---- the changelog
 
@@ -140,7 +141,7 @@ s/if \(cu_conn_commit\(f->writer, &f->fault\) != CATCHUP_OK\)/cu_conn_commit(f->
 plant 'a watermark that another process has moved is written over' store/ledger/ledger.c $ledger '
 s/AND last = \?3 AND/AND/'
 
-plant 'a fence that was raised is passed' store/ledger/ledger.c $ledger '
+plant 'a fence that was raised is passed' store/ledger/ledger.c $lease '
 s/AND \(\?4 = 0 OR/AND (1 OR/'
 
 plant 'who lost the watermark to another process commits its results' pool/perform/perform_batch.c $faults '

@@ -1,61 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The ledger: tables, watermarks by compare-and-set, counters, state, dead letters, leases.
+ * The ledger: tables, watermarks by compare-and-set, counters, state, dead letters. Leases are in test_store_lease.c.
  */
-#include "../store_help.h"
-
-#include "store/ledger/ledger.h"
-
-#include <sys/wait.h>
-
-struct fixture {
-	struct cu_conn conn;
-	struct cu_ledger ledger;
-	struct catchup_error error;
-	bool died; /* the lease that was taken last */
-};
-
-static void start(struct fixture *f, struct scratch *s, const char *name)
-{
-	struct catchup_error error = {0};
-
-	memset(f, 0, sizeof(*f));
-	if (access(s->database, F_OK) != 0)
-		sql_run(s->database, "CREATE TABLE orders(id INTEGER PRIMARY KEY)");
-	open_conn(&f->conn, CU_ROLE_WRITER, s->database, NULL);
-	assert_ok(cu_ledger_create_tables(&f->conn, &error));
-	assert_ok(cu_ledger_open(&f->ledger, &f->conn, name, &error));
-}
-
-static void finish(struct fixture *f)
-{
-	cu_conn_close(&f->conn);
-}
-
-static int64_t watermark(struct fixture *f)
-{
-	struct catchup_error error = {0};
-	int64_t last = -1;
-
-	assert_ok(cu_ledger_load(&f->ledger, &last, &error));
-	return last;
-}
-
-/* Saves in a transaction of its own. Returns whether it was lost, and then rolls back. */
-static bool save(struct fixture *f, int64_t expected, int64_t next, int64_t fence,
-	const struct cu_counts *add)
-{
-	struct catchup_error error = {0};
-	bool lost;
-
-	assert_ok(cu_conn_begin(&f->conn, &error));
-	assert_ok(cu_ledger_save(&f->ledger, expected, next, fence, add, &lost, &error));
-	if (lost)
-		cu_conn_rollback(&f->conn);
-	else
-		assert_ok(cu_conn_commit(&f->conn, &error));
-	return lost;
-}
+#include "ledger_fixture.h"
 
 static void the_watermark_is_compared_and_set(void **state)
 {
@@ -310,152 +257,6 @@ static void dead_letters(void **state)
 	finish(&f);
 }
 
-/* ---- leases ------------------------------------------------------------------------------- */
-
-static int64_t take(struct fixture *f, const struct cu_owner *self, int64_t life_ns)
-{
-	struct catchup_error error = {0};
-	int64_t fence, wait_ns;
-	char other[256];
-
-	assert_ok(cu_ledger_take_lease(&f->ledger, self, life_ns, &fence, other, sizeof(other), &wait_ns,
-		&f->died, &error));
-	if (fence == 0) {
-		assert_true(wait_ns > 0 && wait_ns <= CU_NS_PER_S);
-		assert_true(other[0] != '\0');
-	}
-	assert_false(cu_conn_in_transaction(&f->conn));
-	return fence;
-}
-
-static void one_holds_the_lease(void **state)
-{
-	struct scratch *s = *state;
-	struct cu_owner a, b;
-	struct fixture f, g;
-	bool lost;
-
-	start(&f, s, "totals");
-	start(&g, s, "totals");
-	cu_owner_self(&a);
-	cu_owner_self(&b);
-	assert_true(a.pid == b.pid && a.instance != b.instance);
-	assert_int_equal(take(&f, &a, 60 * CU_NS_PER_S), 1);
-	assert_int_equal(take(&g, &b, 60 * CU_NS_PER_S), 0);
-	assert_int_equal(take(&f, &a, 60 * CU_NS_PER_S), 2);
-	assert_false(f.died);
-	assert_false(save(&f, 0, 5, 2, NULL));
-	/* An older fence commits nothing, neither the first watermark nor a later one. */
-	assert_true(save(&f, 5, 6, 1, NULL));
-	finish(&g);
-	start(&g, s, "second");
-	assert_true(save(&g, 0, 6, 1, NULL));
-	finish(&g);
-	start(&g, s, "totals");
-	assert_int_equal(cu_ledger_renew_lease(&f.ledger, 2, 60 * CU_NS_PER_S, &lost, &f.error), CATCHUP_OK);
-	assert_false(lost);
-	assert_int_equal(cu_ledger_renew_lease(&f.ledger, 1, 60 * CU_NS_PER_S, &lost, &f.error), CATCHUP_OK);
-	assert_true(lost);
-	/* Dropped by an older fence: nothing; by the holder: free. */
-	assert_int_equal(cu_ledger_drop_lease(&f.ledger, 1, &f.error), CATCHUP_OK);
-	assert_int_equal(take(&g, &b, 60 * CU_NS_PER_S), 0);
-	assert_int_equal(cu_ledger_drop_lease(&f.ledger, 2, &f.error), CATCHUP_OK);
-	assert_int_equal(take(&g, &b, 60 * CU_NS_PER_S), 3);
-	assert_false(g.died);
-	assert_true(save(&f, 5, 7, 2, NULL));
-	assert_false(save(&g, 5, 7, 3, NULL));
-	finish(&f);
-	finish(&g);
-}
-
-static void a_lease_ends_by_itself(void **state)
-{
-	struct scratch *s = *state;
-	struct cu_owner a, b;
-	struct fixture f;
-
-	start(&f, s, "totals");
-	cu_owner_self(&a);
-	cu_owner_self(&b);
-	assert_int_equal(take(&f, &a, 1), 1);
-	assert_int_equal(take(&f, &b, 60 * CU_NS_PER_S), 2);
-	/* The machine was started anew. */
-	sql_run(s->database, "UPDATE catchup_lease SET boot = 'another'");
-	assert_int_equal(take(&f, &a, 60 * CU_NS_PER_S), 3);
-	assert_true(f.died); /* perhaps of the machine's end, perhaps of its rows */
-	/* The pid has been used again. */
-	sql_run(s->database, "UPDATE catchup_lease SET start = start - 1");
-	assert_int_equal(take(&f, &b, 60 * CU_NS_PER_S), 4);
-	assert_true(f.died);
-	/* In another container nobody can tell, before it expires. */
-	sql_run(s->database, "UPDATE catchup_lease SET start = start - 1, space = space + 1");
-	assert_int_equal(take(&f, &a, 60 * CU_NS_PER_S), 0);
-	assert_false(f.died);
-	sql_run(s->database, "UPDATE catchup_lease SET expires_ns = 1");
-	assert_int_equal(take(&f, &a, 60 * CU_NS_PER_S), 5);
-	assert_true(f.died);
-	finish(&f);
-}
-
-static void a_killed_holder_is_noticed_at_once(void **state)
-{
-	struct scratch *s = *state;
-	struct cu_owner dead, self;
-	struct fixture f;
-	int status;
-	pid_t child = fork();
-
-	if (child == 0) {
-		pause();
-		_exit(0);
-	}
-	start(&f, s, "totals");
-	cu_owner_self(&self);
-	dead = self;
-	dead.pid = child;
-	dead.start = cu_os_process_start(child);
-	assert_int_equal(take(&f, &dead, 3600 * CU_NS_PER_S), 1);
-	assert_int_equal(take(&f, &self, 60 * CU_NS_PER_S), 0);
-	kill(child, SIGKILL);
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_int_equal(take(&f, &self, 60 * CU_NS_PER_S), 2);
-	assert_true(f.died);
-	finish(&f);
-}
-
-static void a_marked_row_is_known_to_the_next_holder_only(void **state)
-{
-	struct scratch *s = *state;
-	struct catchup_error error = {0};
-	struct cu_attempt at;
-	struct cu_owner a, b;
-	struct fixture f;
-	bool lost;
-
-	start(&f, s, "totals");
-	cu_owner_self(&a);
-	cu_owner_self(&b);
-	assert_int_equal(take(&f, &a, 1), 1);
-	assert_ok(cu_ledger_load_attempt(&f.ledger, &at, &error));
-	assert_true(at.row == 0 && at.attempts == 0 && at.in_hand == 0);
-	assert_ok(cu_ledger_mark(&f.ledger, 7, 1, 1, &lost, &error));
-	assert_false(lost);
-	assert_false(save(&f, 0, 5, 1, &(struct cu_counts){.offered = 5, .in_hand = 5}));
-	assert_false(save(&f, 5, 6, 1, &(struct cu_counts){.offered = 1, .in_hand = -1}));
-	assert_int_equal(take(&f, &b, 60 * CU_NS_PER_S), 2);
-	/* Who has lost the lease marks nothing. */
-	assert_ok(cu_ledger_mark(&f.ledger, 8, 9, 1, &lost, &error));
-	assert_true(lost);
-	assert_ok(cu_ledger_load_attempt(&f.ledger, &at, &error));
-	assert_true(at.row == 7 && at.attempts == 1 && at.fence == 1 && at.in_hand == 5);
-	assert_ok(cu_conn_begin(&f.conn, &error));
-	assert_ok(cu_ledger_unmark(&f.ledger, &error));
-	assert_ok(cu_conn_commit(&f.conn, &error));
-	assert_ok(cu_ledger_load_attempt(&f.ledger, &at, &error));
-	assert_true(at.row == 0 && at.attempts == 0 && at.in_hand == 5);
-	finish(&f);
-}
-
 static int register_totals(struct cu_conn *conn, const char *source, const char *id_column,
 	const char *max, const char *into, struct catchup_error *error)
 {
@@ -506,10 +307,6 @@ int main(void)
 		SCRATCH_TEST(marks_are_kept),
 		SCRATCH_TEST(trouble_is_kept_and_cleared),
 		SCRATCH_TEST(dead_letters),
-		SCRATCH_TEST(one_holds_the_lease),
-		SCRATCH_TEST(a_lease_ends_by_itself),
-		SCRATCH_TEST(a_killed_holder_is_noticed_at_once),
-		SCRATCH_TEST(a_marked_row_is_known_to_the_next_holder_only),
 		SCRATCH_TEST(registration_is_written_once),
 	};
 
