@@ -48,25 +48,6 @@ static enum cu_fault try_row(struct world_row *row)
 
 /* ---- performing --------------------------------------------------------------------------- */
 
-static const char *fault_name(enum cu_fault fault)
-{
-	static const char *const names[] = {
-		[CU_FAULT_NONE] = "none",
-		[CU_FAULT_ROW] = "row",
-		[CU_FAULT_BUSY] = "busy",
-		[CU_FAULT_FULL] = "full",
-		[CU_FAULT_IO] = "io",
-		[CU_FAULT_MEMORY] = "memory",
-		[CU_FAULT_SCHEMA] = "schema",
-		[CU_FAULT_DATABASE] = "database",
-		[CU_FAULT_SLOW] = "slow",
-		[CU_FAULT_STOP] = "stop",
-		[CU_FAULT_GONE] = "gone",
-	};
-
-	return names[fault];
-}
-
 static int fault_code(enum cu_fault fault)
 {
 	switch (fault) {
@@ -97,7 +78,7 @@ static void fail(
 	process->last_code = event->code;
 	if (fault == CU_FAULT_BUSY && process->busy_since_ns == 0)
 		process->busy_since_ns = event->now_ns;
-	world_tell(process->world, "!%s", fault_name(fault));
+	world_tell(process->world, "!%s", world_fault_name(fault));
 }
 
 static void perform_lease(struct world_process *process, struct cu_event *event)
@@ -475,41 +456,6 @@ static void perform(struct world_process *process, struct cu_event *event)
 	}
 }
 
-static const char *const verbs[] = {
-	[CU_ACTION_OPEN] = "open",
-	[CU_ACTION_LEASE] = "lease",
-	[CU_ACTION_LOAD] = "load",
-	[CU_ACTION_WAIT] = NULL, /* told by what comes of it */
-	[CU_ACTION_REWIND] = "rewind",
-	[CU_ACTION_CUT] = "cut",
-	[CU_ACTION_FETCH] = "fetch",
-	[CU_ACTION_BEGIN] = "begin",
-	[CU_ACTION_DELIVER] = "row",
-	[CU_ACTION_APPLY] = "apply",
-	[CU_ACTION_PARK] = "park",
-	[CU_ACTION_COMMIT] = "commit",
-	[CU_ACTION_ABORT] = "abort",
-	[CU_ACTION_RENEW] = "renew",
-	[CU_ACTION_SLEEP] = NULL,
-	[CU_ACTION_STOP] = "stop",
-};
-
-static void trace_action(struct world *world, const struct cu_action *action)
-{
-	if (!world->trace || !verbs[action->kind])
-		return;
-	if (action->kind == CU_ACTION_BEGIN && action->id != 0)
-		world_tell(world, " mark%" PRId64 "x%" PRIu32, action->id, action->attempts);
-	world_tell(world, " %s", verbs[action->kind]);
-	if (action->kind == CU_ACTION_CUT)
-		world_tell(world, "%" PRIu32, action->rows);
-	if (action->kind == CU_ACTION_CUT || action->kind == CU_ACTION_FETCH ||
-		action->kind == CU_ACTION_APPLY || action->kind == CU_ACTION_COMMIT)
-		world_tell(world, "(%" PRId64 ",%" PRId64 "]", action->lo, action->hi);
-	if (action->kind == CU_ACTION_COMMIT && action->renew)
-		world_tell(world, "+renew");
-}
-
 bool world_step(struct world_process *process)
 {
 	struct world *world = process->world;
@@ -520,7 +466,7 @@ bool world_step(struct world_process *process)
 
 	if (process->stopped)
 		return false;
-	trace_action(world, action);
+	world_trace_action(world, action);
 	if (action->kind == CU_ACTION_STOP) {
 		judge_stop(process);
 		return false;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * plan_world_inside.h - what plan_world.c, plan_perform.c and plan_judge.c share.
+ * plan_world_inside.h - what plan_world.c, plan_perform.c, plan_trace.c and plan_judge.c share.
  */
 #ifndef PLAN_WORLD_INSIDE_H
 #define PLAN_WORLD_INSIDE_H
@@ -19,6 +19,11 @@ struct world_row *world_find(struct world *world, int64_t id); /* NULL: never wa
 /* Where a range of at most `most` rows above lo ends, and how many are in it. */
 int64_t world_cut(const struct world *world, int64_t lo, int64_t hi, uint32_t most, uint32_t *rows);
 void world_end_transaction(struct world_process *process);
+
+/* ---- plan_trace.c ------------------------------------------------------------------------- */
+
+const char *world_fault_name(enum cu_fault fault);
+void world_trace_action(struct world *world, const struct cu_action *action);
 
 /* ---- plan_judge.c ------------------------------------------------------------------------- */
 
