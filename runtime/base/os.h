@@ -43,6 +43,13 @@ static inline int64_t cu_deadline(int64_t now_ns, int64_t ns)
 	return ns >= CU_FOREVER - now_ns ? CU_FOREVER : now_ns + ns;
 }
 
+/* What counts as a wait of the time between two looks: of one in which nobody looked only so much, for the
+ * process may have been stopped. */
+static inline int64_t cu_waited_ns(int64_t looked_ns, int64_t now_ns, int64_t most_ns)
+{
+	return now_ns - looked_ns < most_ns ? now_ns - looked_ns : most_ns;
+}
+
 /* ---- threads ------------------------------------------------------------------------------ */
 
 struct cu_thread {

@@ -6,9 +6,6 @@
  * who it is. Each thread that calls a consumer counts its calls, up when it goes in and up when it comes
  * out: the same odd number twice is the same call. The counting costs the caller no look at the clock.
  *
- * Of the time between two looks that are far apart only some counts: nobody looked, so perhaps the process
- * was stopped.
- *
  * The limit is the life of a lease. A worker that is inside for so long does not renew the lease, and
  * another process may take its place.
  */
@@ -47,11 +44,10 @@ static void look(struct cu_follower *f, size_t caller, int64_t limit_ns, int64_t
 {
 	struct cu_watched *w = &f->watched[caller];
 	uint64_t calls = atomic_load_explicit(&f->calls[caller], memory_order_relaxed);
-	int64_t passed_ns = now_ns - w->looked_ns;
 	int64_t ms;
 
+	w->same_ns += cu_waited_ns(w->looked_ns, now_ns, limit_ns / 2);
 	w->looked_ns = now_ns;
-	w->same_ns += passed_ns < limit_ns / 2 ? passed_ns : limit_ns / 2;
 	ms = w->same_ns / CU_NS_PER_MS;
 	if (calls != w->calls) {
 		if (w->told)

@@ -90,19 +90,17 @@ static bool is_of_row(const struct cu_plan *plan, const struct cu_event *event)
 	return plan->state == CU_STATE_COMMITTING && plan->batch_rows > 0 && plan->park == 0;
 }
 
-/* Of a time in which nobody looked only a part counts: the process may have been stopped, and what it
- * meets at the first look afterwards is not one long lock. */
+/* What a process that was stopped meets at its first look afterwards is not one long lock. */
 static bool is_locked_for_good(struct cu_plan *plan, int64_t now_ns)
 {
 	int64_t most_ns = plan->config.locked_ns / LOCKED_LOOKS;
-	int64_t passed_ns = now_ns - plan->locked_at_ns;
 
 	if (most_ns < LOCKED_LOOK_NS)
 		most_ns = LOCKED_LOOK_NS;
 	if (plan->locked_at_ns == 0)
 		plan->locked_for_ns = 0;
 	else
-		plan->locked_for_ns += passed_ns < most_ns ? passed_ns : most_ns;
+		plan->locked_for_ns += cu_waited_ns(plan->locked_at_ns, now_ns, most_ns);
 	plan->locked_at_ns = now_ns > 0 ? now_ns : 1;
 	plan->locked_in = plan->state;
 	return plan->locked_for_ns >= plan->config.locked_ns;

@@ -35,11 +35,10 @@ static int stopping(const struct cu_conn *conn)
 /* Whether there is time left. */
 static bool is_patient(struct cu_patience *patience)
 {
-	int64_t now = cu_os_now_ns();
-	int64_t passed = now - patience->looked_ns;
+	int64_t now_ns = cu_os_now_ns();
 
-	patience->left_ns -= passed < BUSY_COUNTS_NS ? passed : BUSY_COUNTS_NS;
-	patience->looked_ns = now;
+	patience->left_ns -= cu_waited_ns(patience->looked_ns, now_ns, BUSY_COUNTS_NS);
+	patience->looked_ns = now_ns;
 	return patience->left_ns > 0;
 }
 

@@ -85,8 +85,7 @@ struct cu_limit {
 	int64_t look_ns;  /* not over before this time */
 };
 
-/* What is left of a wait for a lock. Of the time between two looks that are far apart only some counts: the
- * process may have been stopped. */
+/* What is left of a wait for a lock (cu_waited_ns). */
 struct cu_patience {
 	int64_t left_ns;
 	int64_t looked_ns;
