@@ -224,7 +224,6 @@ static ssize_t read_small(const char *path, char *to, size_t bytes)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	ssize_t n;
-
 	int why;
 
 	if (fd < 0)

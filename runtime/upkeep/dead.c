@@ -102,14 +102,12 @@ static bool process_batch(struct retry *r, const struct catchup_dead_letter *let
 	int64_t id = letter->id;
 	const struct catchup_consumer *table = &f->definition->table;
 
-	if (cu_perform_call_batch(f, "batch_begin", table->batch_begin) == CATCHUP_ROW_FAILED ||
-		cu_perform_transaction_gone(f))
+	if (cu_perform_call_batch(f, "batch_begin", table->batch_begin) == CATCHUP_ROW_FAILED)
 		return cu_perform_fault(f, event, true, id);
 	if (!process(r, letter, event))
 		return false;
 	if (event->kind != CU_EVENT_FAULT &&
-		(cu_perform_call_batch(f, "batch_end", table->batch_end) == CATCHUP_ROW_FAILED ||
-			cu_perform_transaction_gone(f)))
+		cu_perform_call_batch(f, "batch_end", table->batch_end) == CATCHUP_ROW_FAILED)
 		return cu_perform_fault(f, event, true, id);
 	return true;
 }

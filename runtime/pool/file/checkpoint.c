@@ -53,7 +53,7 @@ static int64_t bound_of(const struct cu_file *file)
 	return (int64_t)file->runtime->options.wal_mib << 20;
 }
 
-/* What it is kept below: the bound, or less while others commit. */
+/* What it is kept below: the bound, or less beside others who commit while a backlog fills it. */
 static int64_t aim_of(const struct cu_file *file)
 {
 	int64_t shared = atomic_load(&file->log_shared_bytes);
@@ -74,6 +74,7 @@ static int64_t next_size(const struct cu_file *file, int64_t bytes)
 	return bytes >= aim_of(file) ? aim_of(file) / 4 : first_size(file);
 }
 
+/* So large that a batch like those of late may take it past so many bytes; a quarter to three of them. */
 static int64_t near(const struct cu_file *file, int64_t bytes)
 {
 	int64_t quarter = bytes / 4;

@@ -45,17 +45,19 @@ static inline bool cu_perform_has_table(const struct cu_follower *f)
 
 enum cu_fault cu_perform_fault_of(const struct cu_follower *f, const struct catchup_error *error);
 
-/* What a function of the consumer's has returned; FAILED also where it tried what is refused and says that
- * all is well. FAILED: in f->fault. */
-int cu_perform_result(struct cu_follower *f, const char *function, int result);
+/* Round each call of a function of the consumer's on its writer. Returns what that has returned; FAILED also
+ * where it says that all is well, but has tried what is refused, or has ended the transaction. FAILED: in
+ * f->fault. */
+static inline void cu_perform_call_begin(struct cu_follower *f)
+{
+	cu_context_begin_call(&f->context);
+	cu_conn_guard_enter(f->writer);
+}
+int cu_perform_call_end(struct cu_follower *f, const char *function, int result);
 
-/* Calls one of the functions round a batch, NULL for none. Returns what it said; FAILED: in f->fault. */
+/* The same for one of the functions round a batch, NULL for none. */
 int cu_perform_call_batch(struct cu_follower *f, const char *name,
 	int (*function)(struct catchup_context *, void *));
-
-/* Foreign code may have ended the transaction: INSERT OR ROLLBACK, RAISE(ROLLBACK), an interrupt. True:
- * it has, and f->fault says so. */
-bool cu_perform_transaction_gone(struct cu_follower *f);
 
 /* Wakes the readers of what this consumer writes: a chain does not wait for a file notice. */
 void cu_perform_wake_chain(struct cu_follower *f);

@@ -46,7 +46,19 @@ bool cu_perform_fetch(struct cu_follower *f, const struct cu_action *action,
 	return true;
 }
 
-int cu_perform_result(struct cu_follower *f, const char *function, int result)
+/* Foreign code may have ended the transaction: INSERT OR ROLLBACK, RAISE(ROLLBACK), an interrupt. True:
+ * it has, and f->fault says so. */
+static bool transaction_gone(struct cu_follower *f)
+{
+	if (cu_conn_in_transaction(f->writer))
+		return false;
+	cu_error_set(&f->fault, CATCHUP_CONSUMER, 0,
+		"its SQL rolled the whole transaction back (OR ROLLBACK, RAISE(ROLLBACK)); "
+		"nothing of the batch was kept");
+	return true;
+}
+
+static inline int judge(struct cu_follower *f, const char *function, int result)
 {
 	result = cu_context_result(&f->context, function, result);
 	/* C code need not look at what SQLite returned to it. */
@@ -55,31 +67,24 @@ int cu_perform_result(struct cu_follower *f, const char *function, int result)
 			&f->context.public, SQLITE_AUTH, "%s took no notice of it", function);
 	if (result == CATCHUP_ROW_FAILED)
 		cu_perform_take_failure(f);
+	else if (transaction_gone(f))
+		result = CATCHUP_ROW_FAILED;
 	return result;
+}
+
+int cu_perform_call_end(struct cu_follower *f, const char *function, int result)
+{
+	cu_conn_guard_leave(f->writer);
+	return judge(f, function, result);
 }
 
 int cu_perform_call_batch(struct cu_follower *f, const char *name,
 	int (*function)(struct catchup_context *, void *))
 {
-	int result;
-
 	if (!function)
-		return CATCHUP_ROW_APPLIED;
-	cu_context_begin_call(&f->context);
-	cu_conn_guard_enter(f->writer);
-	result = function(&f->context.public, f->state);
-	cu_conn_guard_leave(f->writer);
-	return cu_perform_result(f, name, result);
-}
-
-bool cu_perform_transaction_gone(struct cu_follower *f)
-{
-	if (cu_conn_in_transaction(f->writer))
-		return false;
-	cu_error_set(&f->fault, CATCHUP_CONSUMER, 0,
-		"its SQL rolled the whole transaction back (OR ROLLBACK, RAISE(ROLLBACK)); "
-		"nothing of the batch was kept");
-	return true;
+		return transaction_gone(f) ? CATCHUP_ROW_FAILED : CATCHUP_ROW_APPLIED;
+	cu_perform_call_begin(f);
+	return cu_perform_call_end(f, name, function(&f->context.public, f->state));
 }
 
 /*
@@ -138,8 +143,7 @@ bool cu_perform_begin(struct cu_follower *f, const struct cu_action *action,
 	if (f->policy.key[0] != '\0' &&
 		cu_ledger_has_dead_keys(&f->ledger, &f->keys_parked, &f->fault) != CATCHUP_OK)
 		return cu_perform_fault(f, event, false, 0);
-	if (cu_perform_call_batch(f, "batch_begin", f->definition->table.batch_begin) == CATCHUP_ROW_FAILED ||
-		cu_perform_transaction_gone(f))
+	if (cu_perform_call_batch(f, "batch_begin", f->definition->table.batch_begin) == CATCHUP_ROW_FAILED)
 		return cu_perform_fault(f, event, false, 0);
 	return true;
 }
@@ -170,13 +174,10 @@ static bool deliver_mapped(struct cu_follower *f, struct cu_event *event)
 		return cu_perform_fault(f, event, true, row->id);
 	}
 	if (!row->passed) {
-		cu_context_begin_call(&f->context);
-		cu_conn_guard_enter(f->writer);
-		result = f->definition->table.apply(
-			&f->context.public, f->state, row->id, row->result);
-		cu_conn_guard_leave(f->writer);
-		result = cu_perform_result(f, "apply", result);
-		if (result == CATCHUP_ROW_FAILED || cu_perform_transaction_gone(f))
+		cu_perform_call_begin(f);
+		result = cu_perform_call_end(f, "apply",
+			f->definition->table.apply(&f->context.public, f->state, row->id, row->result));
+		if (result == CATCHUP_ROW_FAILED)
 			return cu_perform_fault(f, event, true, row->id);
 	}
 	event->outcome = result == CATCHUP_ROW_PASSED ? CU_OUTCOME_PASSED : CU_OUTCOME_APPLIED;
@@ -199,12 +200,10 @@ static bool deliver_event(struct cu_follower *f, struct cu_event *event)
 		event->kind = CU_EVENT_DELIVERED;
 		return true;
 	}
-	cu_context_begin_call(&f->context);
-	cu_conn_guard_enter(f->writer);
-	result = f->definition->table.event(&f->context.public, f->state, &change->event);
-	cu_conn_guard_leave(f->writer);
-	result = cu_perform_result(f, "event", result);
-	if (result == CATCHUP_ROW_FAILED || cu_perform_transaction_gone(f))
+	cu_perform_call_begin(f);
+	result = cu_perform_call_end(
+		f, "event", f->definition->table.event(&f->context.public, f->state, &change->event));
+	if (result == CATCHUP_ROW_FAILED)
 		return cu_perform_fault(f, event, true, change->sequence);
 	event->outcome = result == CATCHUP_ROW_PASSED ? CU_OUTCOME_PASSED : CU_OUTCOME_APPLIED;
 	fetch_event(f, change->sequence, event);
@@ -222,18 +221,12 @@ static bool deliver_parked(struct cu_follower *f, struct cu_event *event)
 	return true;
 }
 
-/* The row that the statement stands on. What it returns is FAILED for whatever ended the transaction. */
+/* The row that the statement stands on; the guard is up for all of a run. */
 static inline int call_row(struct cu_follower *f, sqlite3_stmt *row)
 {
-	int result;
-
 	cu_context_begin_call(&f->context);
 	cu_conn_guard_renew(f->writer);
-	result = f->definition->table.row(&f->context.public, f->state, row);
-	result = cu_perform_result(f, "row", result);
-	if (result != CATCHUP_ROW_FAILED && cu_perform_transaction_gone(f))
-		result = CATCHUP_ROW_FAILED;
-	return result;
+	return judge(f, "row", f->definition->table.row(&f->context.public, f->state, row));
 }
 
 /* The row in hand and those that may follow without asking the plan: what is asked of a connection is
@@ -303,16 +296,9 @@ bool cu_perform_deliver(struct cu_follower *f, struct cu_event *event)
 /* Calls `range`. Returns what it said; FAILED: in f->fault. */
 static int call_range(struct cu_follower *f, int64_t lo, int64_t hi)
 {
-	int result;
-
-	cu_context_begin_call(&f->context);
-	cu_conn_guard_enter(f->writer);
-	result = f->definition->table.range(&f->context.public, f->state, lo, hi);
-	cu_conn_guard_leave(f->writer);
-	result = cu_perform_result(f, "range", result);
-	if (result != CATCHUP_ROW_FAILED && cu_perform_transaction_gone(f))
-		result = CATCHUP_ROW_FAILED;
-	return result;
+	cu_perform_call_begin(f);
+	return cu_perform_call_end(
+		f, "range", f->definition->table.range(&f->context.public, f->state, lo, hi));
 }
 
 bool cu_perform_apply(struct cu_follower *f, const struct cu_action *action,
@@ -415,8 +401,7 @@ bool cu_perform_commit(struct cu_follower *f, const struct cu_action *action,
 
 	cu_source_fetch_end(&f->rows);
 	if (!f->plan.park &&
-		(cu_perform_call_batch(f, "batch_end", f->definition->table.batch_end) == CATCHUP_ROW_FAILED ||
-			cu_perform_transaction_gone(f)))
+		cu_perform_call_batch(f, "batch_end", f->definition->table.batch_end) == CATCHUP_ROW_FAILED)
 		return cu_perform_fault(f, event, false, 0);
 	cu_conn_limit(f->writer, CU_FOREVER);
 	if (write_ledger(f, action, &lost) != CATCHUP_OK)

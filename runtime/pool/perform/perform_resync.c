@@ -11,18 +11,14 @@
 static bool rebuild(struct cu_follower *f, const struct catchup_out_of_sync *why)
 {
 	const struct catchup_consumer *table = &f->definition->table;
-	int result;
 
 	if (cu_perform_call_batch(f, "batch_begin", table->batch_begin) == CATCHUP_ROW_FAILED)
 		return false;
-	cu_context_begin_call(&f->context);
-	cu_conn_guard_enter(f->writer);
-	result = table->resync(&f->context.public, f->state, why);
-	cu_conn_guard_leave(f->writer);
-	if (cu_perform_result(f, "resync", result) == CATCHUP_ROW_FAILED)
+	cu_perform_call_begin(f);
+	if (cu_perform_call_end(f, "resync", table->resync(&f->context.public, f->state, why)) ==
+		CATCHUP_ROW_FAILED)
 		return false;
-	return cu_perform_call_batch(f, "batch_end", table->batch_end) != CATCHUP_ROW_FAILED &&
-		!cu_perform_transaction_gone(f);
+	return cu_perform_call_batch(f, "batch_end", table->batch_end) != CATCHUP_ROW_FAILED;
 }
 
 static void note_rebuilt(struct cu_follower *f, int64_t to)

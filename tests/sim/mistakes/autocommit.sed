@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: MIT
 # A transaction that consumer code has ended is not missed.
-/^bool cu_perform_transaction_gone/,/^}/s/if (cu_conn_in_transaction(f->writer))/if (f)/
+/^static bool transaction_gone/,/^}/s/if (cu_conn_in_transaction(f->writer))/if (f)/
