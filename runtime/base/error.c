@@ -146,6 +146,11 @@ int cu_error_nomem(struct catchup_error *error)
 	return cu_error_set(error, CATCHUP_NOMEM, 0, "out of memory");
 }
 
+int cu_error_null(struct catchup_error *error, const char *function, const char *argument)
+{
+	return cu_error_set(error, CATCHUP_USAGE, 0, "%s: '%s' is NULL", function, argument);
+}
+
 void cu_errno_text(char *to, size_t bytes, int errnum)
 {
 #ifdef __GLIBC__

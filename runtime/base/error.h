@@ -21,6 +21,9 @@ int cu_error_prefix(struct catchup_error *error, const char *fmt, ...) CATCHUP_P
 /* Sets CATCHUP_NOMEM. Returns it. */
 int cu_error_nomem(struct catchup_error *error);
 
+/* Sets CATCHUP_USAGE for an argument of a public function that must not be NULL. Returns it. */
+int cu_error_null(struct catchup_error *error, const char *function, const char *argument);
+
 /* Sets a code with errno's text behind the message. Returns code. */
 int cu_error_errno(struct catchup_error *error, int code, int errnum, const char *fmt, ...)
 	CATCHUP_PRINTF(4, 5);

@@ -107,6 +107,8 @@ int catchup_changelog_open(const struct catchup_changelog_options *given,
 	struct catchup_changelog *c;
 	int rc;
 
+	if (!out)
+		return cu_error_null(error, __func__, "out");
 	*out = NULL;
 	if (!given || given->size < sizeof(size_t) || given->size > sizeof(options))
 		return cu_error_set(error, CATCHUP_USAGE, 0,

@@ -155,11 +155,27 @@ static void put_value(struct pieces *out, const struct catchup_key *key)
 	}
 }
 
+static bool is_whole(const struct catchup_event *event)
+{
+	if (!event || !event->family || !event->table || (!event->keys && event->n_keys > 0))
+		return false;
+	for (size_t i = 0; i < event->n_keys; i++) {
+		const struct catchup_key *key = &event->keys[i];
+
+		if (!key->name || !key->type ||
+			(key->kind == CATCHUP_KEY_TEXT && !key->text && key->text_bytes > 0))
+			return false;
+	}
+	return true;
+}
+
 int catchup_event_write(const struct catchup_event *event,
 	int (*write)(void *context, const char *piece, size_t bytes), void *context)
 {
 	struct pieces out = {.write = write, .context = context};
 
+	if (!write || !is_whole(event))
+		return -1;
 	put_text(&out, "{\"seq\":");
 	put_int(&out, event->sequence);
 	put_text(&out, ",\"family\":");
@@ -205,11 +221,11 @@ static int write_into(void *context, const char *piece, size_t bytes)
 
 size_t catchup_event_format(const struct catchup_event *event, char *to, size_t bytes)
 {
-	struct into into = {.to = to, .bytes = bytes};
+	struct into into = {.to = to, .bytes = to ? bytes : 0};
 
 	catchup_event_write(event, write_into, &into);
-	if (bytes > 0)
-		to[into.n < bytes ? into.n : bytes - 1] = '\0';
+	if (into.bytes > 0)
+		to[into.n < into.bytes ? into.n : into.bytes - 1] = '\0';
 	return into.n;
 }
 

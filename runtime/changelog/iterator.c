@@ -174,11 +174,22 @@ static bool take_trouble(struct catchup_iterator *it)
 	       (it->failing == 0 || it->next.error.detail != it->failing);
 }
 
+/* What is told to who has no iterator. */
+static const struct catchup_next next_of_none = {
+	.error = {CATCHUP_USAGE, 0, "catchup_iterator_next: 'iterator' is NULL"},
+	.seen = -1,
+};
+
 int catchup_iterator_next(
 	struct catchup_iterator *it, int64_t timeout_ms, const struct catchup_next **out)
 {
 	int64_t deadline = INT64_MIN; /* not known yet: the clock is only asked when it matters */
 
+	if (!it || !out) {
+		if (out)
+			*out = &next_of_none;
+		return CATCHUP_NEXT_ERROR;
+	}
 	*out = &it->next;
 	for (;;) {
 		bool looked = is_looked(it);
@@ -222,6 +233,8 @@ int catchup_iterator_next(
 
 void catchup_iterator_cancel(struct catchup_iterator *it)
 {
+	if (!it)
+		return;
 	atomic_store(&it->canceled, true);
 	cu_park_wake(&it->sub.feed.park);
 }
@@ -250,17 +263,25 @@ bool cu_iterator_answered(const struct catchup_iterator *it)
 
 uint64_t catchup_iterator_out_of_sync(const struct catchup_iterator *it)
 {
-	uint64_t rebuilt = atomic_load_explicit(&it->sub.rebuilt, memory_order_acquire);
-	uint64_t raised = atomic_load_explicit(&it->sub.raised, memory_order_acquire);
+	uint64_t rebuilt, raised;
+
+	/* Nothing keeps who has none in sync. */
+	if (!it)
+		return 1;
+	rebuilt = atomic_load_explicit(&it->sub.rebuilt, memory_order_acquire);
+	raised = atomic_load_explicit(&it->sub.raised, memory_order_acquire);
 
 	return raised > rebuilt ? raised : 0;
 }
 
 void catchup_iterator_rebuilt(struct catchup_iterator *it, uint64_t ticket)
 {
-	uint64_t rebuilt = atomic_load(&it->sub.rebuilt);
-	uint64_t raised = atomic_load(&it->sub.raised);
+	uint64_t rebuilt, raised;
 
+	if (!it)
+		return;
+	rebuilt = atomic_load(&it->sub.rebuilt);
+	raised = atomic_load(&it->sub.raised);
 	if (ticket > raised)
 		ticket = raised;
 	while (ticket > rebuilt &&

@@ -102,6 +102,8 @@ int catchup_iterator_open(const struct catchup_iterator_options *given,
 	struct catchup_iterator *it;
 	int rc;
 
+	if (!out)
+		return cu_error_null(error, __func__, "out");
 	*out = NULL;
 	if (!given || given->size < sizeof(size_t) || given->size > sizeof(options))
 		return cu_error_set(error, CATCHUP_USAGE, 0,

@@ -112,8 +112,13 @@ int catchup_changelog_writer_append(struct catchup_changelog_writer *w, const ch
 	struct catchup_event event = {
 		.family = family, .table = table, .keys = keys, .n_keys = n_keys};
 	size_t bytes, room;
-	int rc = check_event(&event, error);
+	int rc;
 
+	if (!w)
+		return cu_error_null(error, __func__, "writer");
+	if (!keys && n_keys > 0)
+		return cu_error_null(error, __func__, "keys");
+	rc = check_event(&event, error);
 	if (rc != CATCHUP_OK)
 		return rc;
 	if (w->last == INT64_MAX)
@@ -146,13 +151,15 @@ int catchup_changelog_writer_append(struct catchup_changelog_writer *w, const ch
 
 void catchup_changelog_writer_discard(struct catchup_changelog_writer *w)
 {
+	if (!w)
+		return;
 	w->batch_bytes = 0;
 	w->last = w->written;
 }
 
 int64_t catchup_changelog_writer_sequence(const struct catchup_changelog_writer *w)
 {
-	return w->last;
+	return w ? w->last : -1;
 }
 
 /* ---- writing ------------------------------------------------------------------------------ */
@@ -323,6 +330,8 @@ int catchup_changelog_writer_flush(struct catchup_changelog_writer *w, struct ca
 {
 	int rc;
 
+	if (!w)
+		return cu_error_null(error, __func__, "writer");
 	if (w->batch_bytes == 0)
 		return CATCHUP_OK;
 	rc = look(w, error);

@@ -212,6 +212,8 @@ int catchup_changelog_writer_open(const struct catchup_changelog_writer_options 
 	struct catchup_changelog_writer *w;
 	int rc;
 
+	if (!out)
+		return cu_error_null(error, __func__, "out");
 	*out = NULL;
 	if (!given || given->size < sizeof(size_t) || given->size > sizeof(options))
 		return cu_error_set(error, CATCHUP_USAGE, 0,

@@ -26,11 +26,16 @@ int catchup_describe(const char *consumer, const struct catchup_consumer_config 
 	const struct catchup_consumer *const *builtins, struct catchup_description **out,
 	struct catchup_error *error)
 {
-	struct described *described = calloc(1, sizeof(*described));
+	struct described *described;
 	struct cu_definition *d;
 	int code;
 
+	if (!out)
+		return cu_error_null(error, __func__, "out");
 	*out = NULL;
+	if (!consumer)
+		return cu_error_null(error, __func__, "consumer");
+	described = calloc(1, sizeof(*described));
 	if (!described)
 		return cu_error_nomem(error);
 	code = cu_definition_make(&d, consumer, config, builtins, error);

@@ -61,7 +61,7 @@ int catchup_open(
 	int rc;
 
 	if (!out)
-		return cu_error_set(error, CATCHUP_USAGE, 0, "catchup_open: no place for the result");
+		return cu_error_null(error, __func__, "out");
 	*out = NULL;
 	if (!options || !options->database)
 		return cu_error_set(error, CATCHUP_USAGE, 0, "option 'database' is missing");
@@ -167,6 +167,8 @@ int catchup_add(struct catchup *c, const char *consumer,
 	struct cu_definition *definition;
 	int rc = check_new(c, error);
 
+	if (rc == CATCHUP_OK && !consumer)
+		rc = cu_error_null(error, __func__, "consumer");
 	if (rc == CATCHUP_OK)
 		rc = cu_definition_make(&definition, consumer, config, c->options.builtins, error);
 	return rc == CATCHUP_OK ? add_definition(c, definition, error) : rc;
@@ -193,6 +195,8 @@ int catchup_add_table(struct catchup *c, const struct catchup_consumer *table,
 	struct cu_definition *definition;
 	int rc = check_new(c, error);
 
+	if (rc == CATCHUP_OK && !table)
+		rc = cu_error_null(error, __func__, "table");
 	if (rc == CATCHUP_OK)
 		rc = cu_definition_make_table(&definition, table, config, error);
 	return rc == CATCHUP_OK ? add_definition(c, definition, error) : rc;

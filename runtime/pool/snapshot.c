@@ -79,10 +79,13 @@ static bool add_reader(struct catchup_status *status, const struct cu_reader *r)
 
 int catchup_status(struct catchup *c, struct catchup_status **out, struct catchup_error *error)
 {
-	int rc = cu_runtime_check_process(c, error);
 	bool complete = true;
+	int rc;
 
+	if (!out)
+		return cu_error_null(error, __func__, "out");
 	*out = NULL;
+	rc = cu_runtime_check_process(c, error);
 	if (rc != CATCHUP_OK)
 		return rc;
 	cu_mutex_lock(&c->mu);

@@ -293,6 +293,8 @@ int catchup_dead_retry(const struct catchup_options *options, const char *consum
 	bool has;
 	int rc, one;
 
+	if (!result)
+		return cu_error_null(error, __func__, "result");
 	*result = (struct catchup_dead_result){0};
 	if (!options || !options->database)
 		return cu_error_set(error, CATCHUP_USAGE, 0, "option 'database' is missing");

@@ -194,6 +194,8 @@ int catchup_reset(const struct catchup_options *options, const char *consumer, i
 	char *path = NULL;
 	int rc;
 
+	if (!result)
+		return cu_error_null(error, __func__, "result");
 	*result = (struct catchup_reset_result){0};
 	if (!options || !options->database || !consumer)
 		return cu_error_set(error, CATCHUP_USAGE, 0, "option '%s' is missing",

@@ -83,6 +83,15 @@ static int read_entries(struct verify *v, struct catchup_error *error)
 	return rc;
 }
 
+static int check_consumers(const char *const *consumers, size_t n, struct catchup_error *error)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!consumers[i])
+			return cu_error_set(error, CATCHUP_USAGE, 0,
+				"catchup_verify: 'consumers[%zu]' is NULL", i);
+	return CATCHUP_OK;
+}
+
 int catchup_verify(const struct catchup_options *options, const char *const *consumers,
 	size_t n_consumers, unsigned flags, struct catchup_verification **out,
 	struct catchup_error *error)
@@ -91,10 +100,16 @@ int catchup_verify(const struct catchup_options *options, const char *const *con
 	struct verify v = {.options = &whole, .flags = flags};
 	int rc;
 
+	if (!out)
+		return cu_error_null(error, __func__, "out");
 	*out = NULL;
 	if (!options || !options->database)
 		return cu_error_set(error, CATCHUP_USAGE, 0, "option 'database' is missing");
 	rc = cu_options_read(&whole, options, error);
+	if (!consumers)
+		n_consumers = 0;
+	if (rc == CATCHUP_OK)
+		rc = check_consumers(consumers, n_consumers, error);
 	if (rc == CATCHUP_OK)
 		rc = read_entries(&v, error);
 	if (rc == CATCHUP_OK && !(v.verification = cu_verification_create(v.path)))

@@ -13,6 +13,9 @@
  * CATCHUP_FORKED: SQLite connections and threads do not survive a fork.
  *
  * Output: the library never prints. It logs through the hook in the options and returns errors.
+ *
+ * A NULL where something is needed is CATCHUP_USAGE, as is any other wrong argument. What closes, frees,
+ * cancels or discards takes NULL and does nothing.
  */
 #ifndef CATCHUP_CATCHUP_H
 #define CATCHUP_CATCHUP_H

@@ -164,7 +164,7 @@ struct catchup_next {
  * CATCHUP_NEXT_ERROR the call may be repeated: the same trouble is told once and looked at again;
  * only CATCHUP_FORKED and CATCHUP_NOMEM come each time.
  *
- * Returns: enum catchup_next_result, *out filled.
+ * Returns: enum catchup_next_result, *out filled. NULL for the iterator or out is CATCHUP_NEXT_ERROR.
  * Ownership: *out and everything it points to belongs to the iterator, until the next call.
  * Threads: any, one at a time.
  */
@@ -181,7 +181,7 @@ CATCHUP_API void catchup_iterator_cancel(struct catchup_iterator *iterator);
  * The sticky flag, for a hot path: two loads, no lock. It goes up as soon as the library knows that
  * an event may have been missed, perhaps long before catchup_iterator_next tells it.
  *
- * Returns: 0 while in sync; else a ticket for catchup_iterator_rebuilt.
+ * Returns: 0 while in sync; else a ticket for catchup_iterator_rebuilt, also where iterator is NULL.
  * Threads: any, until catchup_iterator_close.
  */
 CATCHUP_API uint64_t catchup_iterator_out_of_sync(const struct catchup_iterator *iterator);
@@ -204,10 +204,11 @@ CATCHUP_API const char *catchup_sync_reason_name(int reason);
 /*
  * Writes an event as its changelog line without the newline: seq, family, table, key; text escaped
  * as Go's encoding/json does. catchup_event_write hands out the line in pieces and stops at the
- * first piece for which `write` returns other than 0, and returns that.
+ * first piece for which `write` returns other than 0, and returns that; -1 for an event without all
+ * of its names.
  *
- * Returns (format): the length of the whole line; `to` holds what fits of it, NUL-terminated when
- * `bytes` is not 0. Threads: any.
+ * Returns (format): the length of the whole line, 0 for an event without all of its names; `to` holds
+ * what fits of it, NUL-terminated when `bytes` is not 0, and may be NULL. Threads: any.
  */
 CATCHUP_API size_t catchup_event_format(const struct catchup_event *event, char *to, size_t bytes);
 CATCHUP_API int catchup_event_write(const struct catchup_event *event,

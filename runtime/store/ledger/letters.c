@@ -205,12 +205,15 @@ int cu_letters_consumers(const char *database, const char *consumer, char **path
 int catchup_dead_read(const char *database, const char *consumer, int64_t id,
 	struct catchup_dead_letters **out, struct catchup_error *error)
 {
-	struct catchup_dead_letters *letters = cu_letters_create();
+	struct catchup_dead_letters *letters;
 	struct cu_entries entries = {0};
 	char *path = NULL;
 	int rc;
 
+	if (!out)
+		return cu_error_null(error, __func__, "out");
 	*out = NULL;
+	letters = cu_letters_create();
 	if (!letters)
 		return cu_error_nomem(error);
 	rc = cu_letters_consumers(database, consumer, &path, &entries, error);

@@ -176,9 +176,12 @@ int catchup_status_read(const char *database, struct catchup_status **out, struc
 {
 	struct look look = {0};
 	char *path;
-	int rc = cu_path_resolve(database, NULL, &path, error);
+	int rc;
 
+	if (!out)
+		return cu_error_null(error, __func__, "out");
 	*out = NULL;
+	rc = cu_path_resolve(database, NULL, &path, error);
 	if (rc != CATCHUP_OK)
 		return rc;
 	cu_owner_self(&look.self);
