@@ -85,7 +85,10 @@ void cu_follower_finish(struct cu_follower *f)
 
 void cu_follower_wake(struct cu_follower *f)
 {
-	cu_park_wake(f->definition->table.map ? &f->map_park : &f->worker->park);
+	if (f->definition->table.map)
+		cu_park_wake(&f->map_park);
+	else
+		cu_worker_call(f);
 }
 
 int64_t cu_follower_newest(struct cu_follower *f)
@@ -133,10 +136,6 @@ bool cu_follower_run(struct cu_follower *f)
 	struct cu_event event = {0};
 	bool done = false;
 
-	if (atomic_load_explicit(&f->ended, memory_order_relaxed)) {
-		f->wake_at_ns = CU_FOREVER;
-		return false;
-	}
 	cu_share_seat(f);
 	while (!done) {
 		/* One batch at a time, so that followers of one thread take turns; never in the middle

@@ -225,28 +225,18 @@ int cu_layout_workers(struct catchup *c, struct catchup_error *error)
 	if (!all)
 		return cu_error_nomem(error);
 	for (size_t i = 0; i < n && rc == CATCHUP_OK; i++) {
-		struct cu_worker *w = calloc(1, sizeof(*w));
+		struct cu_worker *w = cu_worker_create(c, c->n_followers / n + 1);
 
-		if (w)
-			w->followers = calloc(c->n_followers / n + 1, sizeof(struct cu_follower *));
-		if (!w || !w->followers || cu_park_init(&w->park) != 0) {
-			if (w)
-				free(w->followers);
-			free(w);
+		if (!w) {
 			rc = cu_error_nomem(error);
 			break;
 		}
-		w->runtime = c;
 		w->next = c->workers;
 		c->workers = w;
 		all[i] = w;
 	}
-	for (size_t i = 0; i < c->n_followers && rc == CATCHUP_OK; i++) {
-		struct cu_worker *w = all[i % n];
-
-		w->followers[w->n_followers++] = c->followers[i];
-		c->followers[i]->worker = w;
-	}
+	for (size_t i = 0; i < c->n_followers && rc == CATCHUP_OK; i++)
+		cu_worker_add(all[i % n], c->followers[i]);
 	free(all);
 	return rc;
 }

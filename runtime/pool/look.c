@@ -19,7 +19,7 @@ void cu_look_fail(struct cu_follower *f, const struct catchup_error *error)
 	cu_mutex_unlock(&f->mu);
 	f->feed.started = false;
 	atomic_store(&f->reader_failed, 1);
-	cu_park_wake(&f->worker->park);
+	cu_worker_call(f);
 }
 
 /* Followers that ask to be fed from somewhere. True if any did. */

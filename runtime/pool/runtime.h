@@ -135,6 +135,7 @@ struct cu_follower {
 	struct cu_definition *definition; /* owned */
 	struct cu_reader *reader;         /* borrowed; NULL for changelog-driven ones */
 	struct cu_worker *worker;         /* borrowed */
+	size_t place;                     /* in its worker's arrays */
 	struct cu_file *file;             /* results; borrowed */
 	char *source_path;                /* absolute; owned */
 	char *results_path;               /* absolute, perhaps not there yet; owned */
@@ -242,7 +243,12 @@ struct cu_worker {
 	struct cu_thread thread;
 	struct cu_park park;
 
+	/* atomic; owned array */
+	_Atomic bool *called;     /* the follower at that place has something to do */
+
 	/* its thread only */
+	int64_t *due_ns;          /* when the follower at that place has something to do; owned array */
+	size_t running;           /* followers that have not ended */
 	struct cu_shared *shared; /* owned list: the connections of its followers (share.c) */
 	struct cu_follower *heir; /* the turn of the last one is kept for it (turn.c); NULL: none is */
 	int64_t turn_since_ns;    /* when the turn that is handed on was taken */
@@ -353,7 +359,14 @@ void cu_look_fail(struct cu_follower *f, const struct catchup_error *error);
 /* A follower has taken a range from its ring: there may be room that the reader waits for. */
 void cu_look_made_room(struct cu_follower *f);
 
+/* For at most so many followers; NULL: no memory. */
+struct cu_worker *cu_worker_create(struct catchup *c, size_t most);
+void cu_worker_add(struct cu_worker *worker, struct cu_follower *f);
 int cu_worker_start(struct cu_worker *worker, struct catchup_error *error);
+/* The follower has something to do: its worker runs it. Any thread. */
+void cu_worker_call(struct cu_follower *f);
+/* Whether it is run, this time round if its place has not come yet. Worker thread. */
+bool cu_worker_is_called(const struct cu_worker *worker, size_t place);
 void cu_worker_destroy(struct cu_worker *worker);
 
 /* Others commit to the file while a backlog fills its log, with pages of so many bytes; 0: not, or no more.

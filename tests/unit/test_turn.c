@@ -23,6 +23,7 @@ struct fixture {
 	struct cu_definition definitions[N];
 	struct cu_follower followers[N];
 	struct cu_follower *all[N];
+	_Atomic bool called[N];
 	struct cu_conn conn;
 	char no_log[32];
 };
@@ -49,12 +50,15 @@ static int start(void **state)
 	x->worker.runtime = &x->runtime;
 	x->worker.followers = x->all;
 	x->worker.n_followers = N;
+	x->worker.called = x->called;
 	for (int i = 0; i < N; i++) {
 		struct cu_follower *f = x->all[i] = &x->followers[i];
 
 		f->runtime = &x->runtime;
 		f->file = &x->files[0];
 		f->worker = &x->worker;
+		f->place = (size_t)i;
+		atomic_init(&x->called[i], true);
 		f->definition = &x->definitions[i];
 		f->writer = &x->conn;
 		f->plan.state = CU_STATE_WAITING;
@@ -121,6 +125,24 @@ static void it_stays_for_the_next_one(void **state)
 	assert_false(is_free(&x->files[0]));
 	/* Nobody comes after the last. */
 	commit(x->all[2]);
+	assert_true(is_free(&x->files[0]));
+}
+
+/* The one in between was not called: it is not run. */
+static void it_stays_for_the_next_one_that_is_run(void **state)
+{
+	struct fixture *x = *state;
+
+	give_rows(x->all[2]);
+	atomic_store(&x->called[1], false);
+	commit(x->all[0]);
+	assert_ptr_equal(x->worker.heir, x->all[2]);
+	assert_false(is_free(&x->files[0]));
+	commit(x->all[2]);
+	/* Both have rows, and neither is run. */
+	give_rows(x->all[1]);
+	atomic_store(&x->called[2], false);
+	commit(x->all[0]);
 	assert_true(is_free(&x->files[0]));
 }
 
@@ -350,6 +372,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, finish)
 	const struct CMUnitTest tests[] = {
 		TEST(it_stays_for_the_next_one),
+		TEST(it_stays_for_the_next_one_that_is_run),
 		TEST(a_range_in_hand_is_work_too),
 		TEST(it_goes_when_the_next_one_does_not_take_it),
 		TEST(it_is_not_kept_for_who_does_not_begin_at_once),

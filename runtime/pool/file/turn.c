@@ -150,11 +150,11 @@ static struct cu_follower *heir_of(const struct cu_follower *f)
 {
 	const struct cu_worker *worker = f->worker;
 	struct cu_follower *next;
-	size_t i = 0;
+	size_t i = f->place + 1;
 
-	while (worker->followers[i] != f)
+	while (i < worker->n_followers && !cu_worker_is_called(worker, i))
 		i++;
-	next = i + 1 < worker->n_followers ? worker->followers[i + 1] : NULL;
+	next = i < worker->n_followers ? worker->followers[i] : NULL;
 	/* Who reads through a query of its own, or waits for map threads, may need long before it begins. */
 	if (!next || next->file != f->file || next->definition->next || next->mapper ||
 		next->plan.state != CU_STATE_WAITING || (!next->holds && cu_ring_count(next->ring) == 0))

@@ -118,7 +118,7 @@ static bool bring(struct cu_changes *c, struct cu_change *change)
 			/* Known before it can be committed. */
 			atomic_store(&c->f->brought, change->sequence);
 			CU_CHECK(cu_ring_push(c->f->ring, &entry));
-			cu_park_wake(&c->f->worker->park);
+			cu_worker_call(c->f);
 			return true;
 		}
 		if (ending(c))

@@ -203,7 +203,7 @@ static void offer(struct cu_mapper *m, bool idle)
 	}
 	cu_mutex_unlock(&m->mu);
 	if (tell)
-		cu_park_wake(&m->f->worker->park);
+		cu_worker_call(m->f);
 }
 
 static void hand_in(struct cu_mapper *m, struct cu_mapped_range *range)

@@ -238,13 +238,13 @@ void cu_trouble_starve(struct cu_follower *f, const struct catchup_error *why)
 	f->starved_by = *why;
 	cu_mutex_unlock(&f->mu);
 	atomic_store(&f->starved, 1);
-	cu_park_wake(&f->worker->park);
+	cu_worker_call(f);
 }
 
 void cu_trouble_feed(struct cu_follower *f)
 {
 	if (atomic_load_explicit(&f->starved, memory_order_relaxed) && atomic_exchange(&f->starved, 0))
-		cu_park_wake(&f->worker->park);
+		cu_worker_call(f);
 }
 
 void cu_trouble_idle(struct cu_follower *f)
