@@ -132,13 +132,13 @@ void sim_trace(const char *fmt, ...) CATCHUP_PRINTF(1, 2);
 void sim_file_changed(const char *path);
 /* The folder at a path is another one now. */
 void sim_folder_replaced(const char *path);
-/* The real call, without a switch (sim_posix.c). */
-int posix_file_stat_path(const char *path, struct cu_file_stat *out);
 /* Closes what a process has left open. */
 void sim_file_close_all(struct sim_process *process);
 
 /* Puts itself before SQLite's own VFS. Once in a process. */
 void sim_vfs_install(void);
+/* Has SQLite's own VFS work on the story's disk (sim_calls.c). */
+void sim_calls_install(sqlite3_vfs *vfs);
 void sim_vfs_close_all(struct sim_process *process);
 /* Which processes but the caller's have a database's shared memory open. */
 size_t sim_vfs_holders(const struct cu_file_id *shm, pid_t *pids, size_t most);

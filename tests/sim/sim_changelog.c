@@ -3,13 +3,13 @@
  * sim_changelog.c - who changes `truth` and writes events about it, with rotation of every kind and
  * crashes; and readers, which must get every event in order or be told that they did not.
  */
+#include "sim_disk.h"
 #include "sim_story.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define TRUTH_ROWS 12
 #define FLUSH_MOST 5
@@ -97,7 +97,7 @@ static void rename_away(void)
 	char old[STORY_PATH + 8];
 
 	snprintf(old, sizeof(old), "%s.old", story.changelog);
-	if (rename(story.changelog, old) == 0) {
+	if (sim_disk_rename(story.changelog, old) == 0) {
 		sim_file_changed(story.changelog);
 		sim_file_changed(old);
 	}
@@ -109,10 +109,20 @@ static void replace_folder(void)
 	char old[STORY_PATH + 16];
 
 	snprintf(old, sizeof(old), "%s.%d", story.log_folder, (int)sim_below(1000000));
-	if (rename(story.log_folder, old) != 0)
+	if (sim_disk_rename(story.log_folder, old) != 0)
 		return;
 	sim_folder_replaced(story.log_folder);
-	SIM_CHECK(mkdir(story.log_folder, 0700) == 0, "no folder '%s'", story.log_folder);
+	SIM_CHECK(sim_disk_make_folder(story.log_folder) == 0, "no folder '%s'", story.log_folder);
+}
+
+static void truncate_file(void)
+{
+	int fd = sim_disk_open(story.changelog, O_WRONLY | O_TRUNC);
+
+	if (fd < 0)
+		return;
+	sim_disk_close(fd);
+	sim_file_changed(story.changelog);
 }
 
 /* What others do to the file beside the writer. True: the writer has to open it again. */
@@ -126,12 +136,11 @@ static bool mistreat(void)
 		return false;
 	case 1:
 		SIM_TRACE("the changelog is truncated");
-		if (truncate(story.changelog, 0) == 0)
-			sim_file_changed(story.changelog);
+		truncate_file();
 		return false;
 	case 2:
 		SIM_TRACE("the changelog is removed");
-		if (unlink(story.changelog) == 0)
+		if (sim_disk_remove(story.changelog) == 0)
 			sim_file_changed(story.changelog);
 		return false;
 	default:

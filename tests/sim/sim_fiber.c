@@ -7,28 +7,16 @@
  * to the next deadline; when there is none either, everybody waits for somebody: a deadlock.
  */
 #include "sim.h"
+#include "sim_disk.h"
+#include "sim_stack.h"
 
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <ucontext.h>
 #include <unistd.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define SIM_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SIM_ASAN 1
-#endif
-#endif
-#ifdef SIM_ASAN
-#include <sanitizer/common_interface_defs.h>
-#endif
-
-#define STACK_BYTES ((size_t)1 << 20)
 #define FIBERS_MAX 512
 
 /* No story is longer, in steps or in its own time. */
@@ -49,15 +37,13 @@ enum state {
 };
 
 struct sim_fiber {
-	ucontext_t context;
 	enum state state;
 	int number;
 	char name[32];
 	struct sim_process *process;
 	void (*main)(void *);
 	void *argument;
-	void *stack;        /* owned; NULL once it has ended, and for the first */
-	void *asan;         /* its fake stack while it does not run */
+	struct sim_stack *stack; /* owned; NULL once it has ended, and for the first */
 	const char *where;  /* it gave way last */
 	const void *on;     /* BLOCKED */
 	int64_t deadline_ns;
@@ -95,7 +81,8 @@ void sim_trace(const char *fmt, ...)
 	fprintf(stderr, "%s\n", text);
 }
 
-static void dump(void)
+/* Says who waits where; leaves the files to be looked at, once somebody does look. */
+static _Noreturn void end_badly(void)
 {
 	static const char *const names[] = {"ready", "blocked", "ended", "killed"};
 
@@ -114,6 +101,10 @@ static void dump(void)
 			fprintf(stderr, " (stopped)");
 		fprintf(stderr, "\n");
 	}
+	if (sim_tracing)
+		sim_disk_copy_out();
+	fflush(stderr);
+	_exit(1);
 }
 
 void sim_fail(const char *fmt, ...)
@@ -125,35 +116,17 @@ void sim_fail(const char *fmt, ...)
 	vfprintf(stderr, fmt, ap);
 	va_end(ap);
 	fprintf(stderr, "\n");
-	dump();
-	fflush(stderr);
-	_exit(1);
+	end_badly();
 }
 
 /* A broken invariant of the runtime ends here too. */
 static void on_abort(int number)
 {
 	(void)number;
-	dump();
-	fflush(stderr);
-	_exit(1);
+	end_badly();
 }
 
 /* ---- switching --------------------------------------------------------------------------------- */
-
-static void leave(struct sim_fiber *from, struct sim_fiber *to, bool for_good)
-{
-#ifdef SIM_ASAN
-	__sanitizer_start_switch_fiber(for_good ? NULL : &from->asan, to->stack, STACK_BYTES);
-#else
-	(void)for_good;
-#endif
-	sim.current = to;
-	swapcontext(&from->context, &to->context);
-#ifdef SIM_ASAN
-	__sanitizer_finish_switch_fiber(from->asan, NULL, NULL);
-#endif
-}
 
 static bool may_run(const struct sim_fiber *f)
 {
@@ -249,7 +222,7 @@ static void sweep(void)
 			sim.fibers[kept++] = f;
 			continue;
 		}
-		munmap(f->stack, STACK_BYTES);
+		sim_stack_give_back(f->stack);
 		f->stack = NULL;
 	}
 	sim.n_fibers = kept;
@@ -261,10 +234,10 @@ static void give_way(const char *where, bool for_good)
 
 	self->where = where;
 	next = pick();
+	sim.current = next;
 	if (next != self)
-		leave(self, next, for_good);
-	if (!for_good)
-		sweep();
+		sim_stack_switch(for_good ? NULL : self->stack, next->stack);
+	sweep();
 }
 
 void sim_yield(const char *where)
@@ -358,9 +331,6 @@ static void begin(void)
 {
 	struct sim_fiber *self = sim.current;
 
-#ifdef SIM_ASAN
-	__sanitizer_finish_switch_fiber(NULL, NULL, NULL);
-#endif
 	self->main(self->argument);
 	self->state = ENDED;
 	sim_wake_all(self);
@@ -374,11 +344,7 @@ struct sim_fiber *sim_fiber_start(
 	struct sim_fiber *f = calloc(1, sizeof(*f));
 
 	SIM_CHECK(f && sim.n_fibers < FIBERS_MAX, "too many fibers");
-	f->stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
-	SIM_CHECK(f->stack != MAP_FAILED, "no memory for a stack");
-	/* What runs over its end must not reach a neighbour. */
-	mprotect(f->stack, 4096, PROT_NONE);
+	f->stack = sim_stack_take(begin);
 	f->number = ++sim.numbers;
 	f->process = process;
 	f->main = main;
@@ -386,11 +352,6 @@ struct sim_fiber *sim_fiber_start(
 	f->priority = sim_random();
 	f->where = "its start";
 	snprintf(f->name, sizeof(f->name), "%.15s.%d", name, f->number);
-	getcontext(&f->context);
-	f->context.uc_stack.ss_sp = f->stack;
-	f->context.uc_stack.ss_size = STACK_BYTES;
-	f->context.uc_link = NULL;
-	makecontext(&f->context, begin, 0);
 	sim.fibers[sim.n_fibers++] = f;
 	sim_counts->fibers++;
 	return f;
@@ -487,14 +448,12 @@ void sim_process_step(void)
 
 void sim_run(uint64_t seed, void (*main)(void *), void *argument)
 {
-	static struct sim_fiber outside = {.name = "outside", .state = ENDED};
-
 	signal(SIGABRT, on_abort);
 	sim_random_seed(seed);
 	sim.now_ns = CU_NS_PER_S;
 	sim.boot_ns = 3600 * CU_NS_PER_S;
 	sim.last_pid = 1000;
-	outside.process = sim_process_create("story");
-	leave(&outside, sim_fiber_start(outside.process, "story", main, argument), false);
+	sim.current = sim_fiber_start(sim_process_create("story"), "story", main, argument);
+	sim_stack_switch(NULL, sim.current->stack);
 	abort(); /* the story ends the process */
 }

@@ -1,30 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sim_file.c - os.h's files and watches. Files are real, in a folder of the story's own; what may go
- * wrong with them is drawn, their times are the story's, and watches hear what is done to them.
+ * sim_file.c - os.h's files and watches, over the story's disk (sim_disk.h): what may go wrong with files is
+ * drawn, their times are the story's, and watches hear what is done to them.
  */
 #include "sim.h"
+#include "sim_disk.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* sim_posix.c */
-int posix_file_open(const char *path, unsigned flags);
-void posix_file_close(int fd);
-ssize_t posix_file_read_at(int fd, void *to, size_t bytes, int64_t offset);
-ssize_t posix_file_write(int fd, const void *from, size_t bytes);
-int posix_file_truncate(int fd, int64_t size);
-int posix_file_lock(int fd);
-int posix_file_stat_fd(int fd, struct cu_file_stat *out);
-int posix_file_rename(const char *from, const char *to);
-int posix_file_remove(const char *path);
-int posix_file_real_path(const char *path, char *to, size_t bytes);
-int posix_folder_make_temporary(char *path, size_t bytes);
-void posix_folder_remove(const char *path);
-bool posix_file_same(const struct cu_file_id *a, const struct cu_file_id *b);
 
 #define DESCRIPTORS 1024
 #define TOUCHED 64
@@ -34,7 +21,6 @@ struct cu_watch {
 	struct sim_process *process;
 	char folder[PATH_MAX];
 	char prefix[256];
-	char target[PATH_MAX]; /* what a symbolic link led to, "" for none */
 	bool works;
 	unsigned pending;      /* CU_WATCH_... */
 	int64_t late_at_ns;    /* a notice on its way, CU_FOREVER for none */
@@ -44,7 +30,6 @@ static struct {
 	struct {
 		char *path; /* owned; NULL: not one of ours */
 		struct sim_process *process;
-		bool append;
 	} open[DESCRIPTORS];
 	struct {
 		char path[PATH_MAX];
@@ -112,7 +97,7 @@ void sim_file_changed(const char *path)
 	}
 	files.touched[i].at_ns = sim_now_ns();
 	for (struct cu_watch *w = files.watches; w; w = w->next)
-		if (w->works && (is_in(w, path) || strcmp(w->target, path) == 0))
+		if (w->works && is_in(w, path))
 			tell(w, CU_WATCH_CHANGED);
 }
 
@@ -168,12 +153,9 @@ bool cu_watch_works(struct cu_watch *watch)
 
 void cu_watch_renew(struct cu_watch *watch, const char *path)
 {
-	char real[PATH_MAX];
-
-	watch->target[0] = '\0';
-	if (cu_watch_works(watch) && posix_file_real_path(path, real, sizeof(real)) == 0 &&
-		strcmp(real, path) != 0)
-		snprintf(watch->target, sizeof(watch->target), "%s", real);
+	/* There are no symbolic links, which might lead elsewhere. */
+	(void)path;
+	cu_watch_works(watch);
 }
 
 unsigned cu_watch_wait(struct cu_watch *watch, int64_t deadline_ns)
@@ -236,18 +218,20 @@ static bool exists(const char *path)
 {
 	struct cu_file_stat stat;
 
-	return posix_file_stat_path(path, &stat) == 0;
+	return sim_disk_stat(path, &stat) == 0;
 }
 
 int cu_file_open(const char *path, unsigned flags)
 {
-	bool made = (flags & CU_OPEN_APPEND) && !exists(path);
+	bool appends = flags & CU_OPEN_APPEND;
+	bool made = appends && !exists(path);
 	int fd;
 
 	cu_os_point();
 	if (fails("open", path))
 		return sim_chance(500000) ? -EMFILE : -EIO;
-	fd = posix_file_open(path, flags);
+	fd = sim_disk_open(path, (appends ? O_RDWR | O_APPEND | O_CREAT : O_RDONLY) |
+					 (flags & CU_OPEN_CREATE_NEW ? O_EXCL : 0));
 	if (fd < 0)
 		return fd;
 	SIM_CHECK(fd < DESCRIPTORS && !files.open[fd].path, "descriptor %d is not free", fd);
@@ -269,7 +253,7 @@ void cu_file_close(int fd)
 {
 	SIM_CHECK(path_of(fd), "descriptor %d is closed, and not open", fd);
 	forget_fd(fd);
-	posix_file_close(fd);
+	sim_disk_close(fd);
 }
 
 void sim_file_close_all(struct sim_process *process)
@@ -292,7 +276,7 @@ ssize_t cu_file_read_at(int fd, void *to, size_t bytes, int64_t offset)
 	SIM_CHECK(path_of(fd), "descriptor %d is read, and not open", fd);
 	if (fails("read", path_of(fd)))
 		return -EIO;
-	return posix_file_read_at(fd, to, bytes, offset);
+	return sim_disk_read(fd, to, bytes, offset);
 }
 
 ssize_t cu_file_write(int fd, const void *from, size_t bytes)
@@ -306,7 +290,7 @@ ssize_t cu_file_write(int fd, const void *from, size_t bytes)
 		return sim_chance(500000) ? -ENOSPC : -EIO;
 	if (bytes > 1 && sim_chance(sim_faults.short_write))
 		bytes = 1 + sim_below(bytes - 1);
-	n = posix_file_write(fd, from, bytes);
+	n = sim_disk_write(fd, from, bytes, 0);
 	if (n > 0)
 		sim_file_changed(path_of(fd));
 	return n;
@@ -327,7 +311,7 @@ int cu_file_truncate(int fd, int64_t size)
 	cu_os_point();
 	if (fails("truncate", path_of(fd)))
 		return -EIO;
-	rc = posix_file_truncate(fd, size);
+	rc = sim_disk_truncate(fd, size);
 	if (rc == 0)
 		sim_file_changed(path_of(fd));
 	return rc;
@@ -337,12 +321,12 @@ int cu_file_lock(int fd)
 {
 	SIM_CHECK(path_of(fd), "descriptor %d is locked, and not open", fd);
 	cu_os_point();
-	return posix_file_lock(fd);
+	return sim_disk_lock(fd);
 }
 
 int cu_file_stat_fd(int fd, struct cu_file_stat *out)
 {
-	int rc = posix_file_stat_fd(fd, out);
+	int rc = sim_disk_stat_fd(fd, out);
 
 	out->mtime_ns = 0;
 	return rc;
@@ -350,7 +334,7 @@ int cu_file_stat_fd(int fd, struct cu_file_stat *out)
 
 int cu_file_stat_path(const char *path, struct cu_file_stat *out)
 {
-	int rc = posix_file_stat_path(path, out);
+	int rc = sim_disk_stat(path, out);
 
 	cu_os_point();
 	out->mtime_ns = 0;
@@ -368,7 +352,7 @@ int cu_file_rename(const char *from, const char *to)
 	cu_os_point();
 	if (fails("rename", from))
 		return -EIO;
-	rc = posix_file_rename(from, to);
+	rc = sim_disk_rename(from, to);
 	if (rc == 0) {
 		sim_file_changed(from);
 		sim_file_changed(to);
@@ -381,7 +365,7 @@ int cu_file_remove(const char *path)
 	int rc;
 
 	cu_os_point();
-	rc = posix_file_remove(path);
+	rc = sim_disk_remove(path);
 	if (rc == 0)
 		sim_file_changed(path);
 	return rc;
@@ -394,20 +378,15 @@ int cu_file_sync_folder(const char *path_in_folder)
 
 int cu_file_real_path(const char *path, char *to, size_t bytes)
 {
-	return posix_file_real_path(path, to, bytes);
-}
+	struct cu_file_stat stat;
+	int rc = sim_disk_stat(path, &stat);
 
-int cu_folder_make_temporary(char *path, size_t bytes)
-{
-	return posix_folder_make_temporary(path, bytes);
-}
-
-void cu_folder_remove(const char *path)
-{
-	posix_folder_remove(path);
+	if (rc == 0 && (size_t)snprintf(to, bytes, "%s", path) >= bytes)
+		rc = -ENAMETOOLONG;
+	return rc;
 }
 
 bool cu_file_same(const struct cu_file_id *a, const struct cu_file_id *b)
 {
-	return posix_file_same(a, b);
+	return a->device == b->device && a->inode == b->inode && a->birth_ns == b->birth_ns;
 }

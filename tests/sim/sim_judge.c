@@ -3,6 +3,7 @@
  * sim_judge.c - what must hold in the end: each row was processed once, in order, or is a dead letter,
  * or was deleted before it was read; the watermark and the counters say so; a cache is the truth.
  */
+#include "sim_disk.h"
 #include "sim_story.h"
 
 #include <stdio.h>
@@ -257,7 +258,7 @@ static void judge_file(const char *path)
 	sqlite3 *db;
 	sqlite3_stmt *stmt;
 
-	if (posix_file_stat_path(path, &stat) != 0)
+	if (sim_disk_stat(path, &stat) != 0)
 		return;
 	db = story_connect(path);
 	stmt = ask(db, "PRAGMA integrity_check", NULL);

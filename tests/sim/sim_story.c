@@ -2,14 +2,12 @@
 /*
  * sim_story.c - a story from beginning to end.
  */
+#include "sim_disk.h"
 #include "sim_story.h"
 
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define SETTLE_MS 600000
 
@@ -275,33 +273,18 @@ static void calm_down(void)
 
 /* ---- the story ----------------------------------------------------------------------------------- */
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
-{
-	(void)st;
-	(void)kind;
-	(void)ftw;
-	return remove(path);
-}
-
 static void make_folder(void)
 {
-	const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-	char real[STORY_PATH];
-
-	snprintf(story.folder, sizeof(story.folder), "%s/catchup-sim-XXXXXX", base);
-	SIM_CHECK(mkdtemp(story.folder), "no folder in %s", base);
-	SIM_CHECK(cu_file_real_path(story.folder, real, sizeof(real)) == 0, "no real path");
-#define AT(field, name) snprintf(story.field, sizeof(story.field), "%.400s/%s", real, name)
-	AT(folder, "");
-	story.folder[strlen(real)] = '\0';
-	AT(database, "app.db");
-	AT(results, "results.db");
-	AT(set_sql, "set.sql");
-	AT(next_sql, "next.sql");
-	AT(log_folder, "log");
-	AT(changelog, "log/changelog");
+#define AT(field, name) snprintf(story.field, sizeof(story.field), STORY_FOLDER "%s", name)
+	AT(database, "/app.db");
+	AT(results, "/results.db");
+	AT(set_sql, "/set.sql");
+	AT(next_sql, "/next.sql");
+	AT(log_folder, "/log");
+	AT(changelog, "/log/changelog");
 #undef AT
-	SIM_CHECK(mkdir(story.log_folder, 0700) == 0, "no folder '%s'", story.log_folder);
+	SIM_CHECK(sim_disk_make_folder(STORY_FOLDER) == 0 && sim_disk_make_folder(story.log_folder) == 0,
+		"no folders");
 }
 
 static void set_up(void)
@@ -411,6 +394,5 @@ void story_tell(void *unused)
 	settle();
 	settle_afresh();
 	story_judge();
-	nftw(story.folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	exit(0);
 }

@@ -19,7 +19,10 @@
 
 #define STORY_RUNTIMES 2
 #define STORY_READERS 3
-#define STORY_PATH 512
+#define STORY_PATH 64
+
+/* On the disk of sim_disk.h. Its length is part of every story: messages that are stored quote paths. */
+#define STORY_FOLDER "/story-of-files-and-folders"
 
 /* A row with this value cannot be processed by anybody; one that 7 divides is passed over. */
 #define BAD_VALUE 1000
@@ -70,7 +73,6 @@ struct story_runtime {
 };
 
 struct story {
-	char folder[STORY_PATH];
 	char database[STORY_PATH], results[STORY_PATH];
 	char set_sql[STORY_PATH], next_sql[STORY_PATH];
 	char log_folder[STORY_PATH], changelog[STORY_PATH];

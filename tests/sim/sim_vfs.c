@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sim_vfs.c - before SQLite's unix VFS: its files are real, and this sees every call.
+ * sim_vfs.c - before SQLite's unix VFS, whose files are the story's (sim_calls.c): sees every call.
  *
  * It draws faults, tells watches of writes before a commit is visible, as a file system does, sleeps
  * in the story's time, and knows what each process has open, so that the files and locks of one that
@@ -10,9 +10,8 @@
  * mutexes there, as every connection of a story is opened without one.
  */
 #include "sim.h"
+#include "sim_disk.h"
 
-#include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -281,31 +280,11 @@ static int sim_time(sqlite3_vfs *vfs, double *out)
 	return SQLITE_OK;
 }
 
-/*
- * All processes of a story are in one real one, which no lock of the kernel's keeps from anything: SQLite
- * holds them apart by itself, as it does threads. So none is asked for, which saves a twentieth of a story.
- */
-static int no_lock(int fd, int command, ...)
-{
-	struct flock *lock;
-	va_list ap;
-
-	(void)fd;
-	va_start(ap, command);
-	lock = va_arg(ap, struct flock *);
-	va_end(ap);
-	SIM_CHECK(command == F_SETLK || command == F_GETLK, "fcntl is asked for %d", command);
-	if (command == F_GETLK)
-		lock->l_type = F_UNLCK;
-	return 0;
-}
-
 void sim_vfs_install(void)
 {
 	SIM_CHECK(sqlite3_initialize() == SQLITE_OK, "SQLite cannot be initialised");
 	sim_vfs.below = sqlite3_vfs_find(NULL);
-	SIM_CHECK(sim_vfs.below->xSetSystemCall(sim_vfs.below, "fcntl", (sqlite3_syscall_ptr)no_lock) ==
-			SQLITE_OK, "SQLite's calls are not to be replaced");
+	sim_calls_install(sim_vfs.below);
 	sim_vfs.vfs = *sim_vfs.below;
 	sim_vfs.vfs.zName = "sim";
 	sim_vfs.vfs.szOsFile = (int)sizeof(struct file) + sim_vfs.below->szOsFile;
@@ -358,7 +337,7 @@ size_t sim_vfs_holders(const struct cu_file_id *shm, pid_t *pids, size_t most)
 		for (size_t i = 0; i < n; i++)
 			known = known || pids[i] == f->process->pid;
 		snprintf(path, sizeof(path), "%s-shm", f->path);
-		if (!known && posix_file_stat_path(path, &stat) == 0 && cu_file_same(&stat.id, shm))
+		if (!known && sim_disk_stat(path, &stat) == 0 && cu_file_same(&stat.id, shm))
 			pids[n++] = f->process->pid;
 	}
 	return n;

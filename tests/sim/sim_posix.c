@@ -1,4 +1,0 @@
-/* SPDX-License-Identifier: MIT */
-#include "sim_posix.h"
-
-#include "base/os_posix_file.c"
