@@ -47,8 +47,6 @@ __attribute__((visibility("default"))) int __lsan_is_turned_off(void)
 static _Noreturn void tell(uint64_t seed)
 {
 	alarm(STORY_SECONDS);
-	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
-	sim_vfs_install();
 	sim_run(seed, story_tell, NULL);
 }
 
@@ -111,6 +109,9 @@ int main(int argc, char **argv)
 		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (sim_counts == MAP_FAILED)
 		return 2;
+	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+	sim_memory_install();
+	sim_vfs_install();
 	if (getenv("SIM_SEED")) {
 		sim_tracing = true;
 		tell(number_of("SIM_SEED", 1));

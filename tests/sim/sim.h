@@ -135,6 +135,8 @@ void sim_folder_replaced(const char *path);
 /* Closes what a process has left open. */
 void sim_file_close_all(struct sim_process *process);
 
+/* Where SQLite takes its memory (sim_memory.c). Before it is initialised. */
+void sim_memory_install(void);
 /* Puts itself before SQLite's own VFS. Once in a process. */
 void sim_vfs_install(void);
 /* Has SQLite's own VFS work on the story's disk (sim_calls.c). */

@@ -34,23 +34,45 @@ sqlite3 *story_connect(const char *path)
 	return db;
 }
 
-bool story_try(sqlite3 *db, const char *sql)
+void story_disconnect(sqlite3 *db)
 {
-	int rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
+	sqlite3_stmt *stmt;
 
-	SIM_CHECK(rc == SQLITE_OK || rc == SQLITE_BUSY, "%s: %s", sql, sqlite3_errmsg(db));
-	return rc == SQLITE_OK;
+	while ((stmt = sqlite3_next_stmt(db, NULL)))
+		sqlite3_finalize(stmt);
+	sqlite3_close(db);
 }
 
-void story_exec(sqlite3 *db, const char *fmt, ...)
+static sqlite3_stmt *prepared(sqlite3 *db, const char *sql)
 {
-	char sql[512];
-	va_list ap;
+	sqlite3_stmt *stmt = NULL;
 
-	va_start(ap, fmt);
-	vsnprintf(sql, sizeof(sql), fmt, ap);
+	while ((stmt = sqlite3_next_stmt(db, stmt)))
+		if (strcmp(sqlite3_sql(stmt), sql) == 0)
+			return stmt;
+	SIM_CHECK(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) == SQLITE_OK, "%s: %s", sql,
+		sqlite3_errmsg(db));
+	return stmt;
+}
+
+void story_exec(sqlite3 *db, const char *sql, const char *types, ...)
+{
+	sqlite3_stmt *stmt = prepared(db, sql);
+	va_list ap;
+	int rc;
+
+	va_start(ap, types);
+	for (int i = 0; types[i]; i++) {
+		if (types[i] == 'i')
+			sqlite3_bind_int64(stmt, i + 1, va_arg(ap, int64_t));
+		else
+			sqlite3_bind_text(stmt, i + 1, va_arg(ap, const char *), -1, SQLITE_TRANSIENT);
+	}
 	va_end(ap);
-	SIM_CHECK(story_try(db, sql), "%s: locked", sql);
+	while ((rc = sqlite3_step(stmt)) == SQLITE_ROW)
+		;
+	SIM_CHECK(rc == SQLITE_DONE, "%s: %s", sql, sqlite3_errmsg(db));
+	sqlite3_reset(stmt);
 }
 
 /* ---- rows -------------------------------------------------------------------------------------- */
@@ -82,7 +104,7 @@ static void insert(sqlite3 *db)
 	struct story_row rows[BATCH_MOST];
 	size_t n = 1 + sim_below(sim_below(2) ? BATCH_MOST : 2);
 
-	story_exec(db, "BEGIN IMMEDIATE");
+	story_exec(db, "BEGIN IMMEDIATE", "");
 	for (size_t i = 0; i < n; i++) {
 		struct story_row *row = &rows[i];
 
@@ -92,21 +114,21 @@ static void insert(sqlite3 *db)
 		if (story.sparse) {
 			row->id = (i ? rows[i - 1].id : story.last_id) +
 				sim_between(1, sim_below(2) ? 3 : INT64_C(10000000000));
-			story_exec(db, "INSERT INTO items(id, k, v) VALUES (%lld, '%s', %lld)",
-				(long long)row->id, row->key, (long long)row->value);
+			story_exec(db, "INSERT INTO items(id, k, v) VALUES (?1, ?2, ?3)", "iti", row->id,
+				row->key, row->value);
 		} else {
-			story_exec(db, "INSERT INTO items(k, v) VALUES ('%s', %lld)", row->key,
-				(long long)row->value);
+			story_exec(db, "INSERT INTO items(k, v) VALUES (?1, ?2)", "ti", row->key,
+				row->value);
 			row->id = sqlite3_last_insert_rowid(db);
 		}
 		dawdle();
 	}
 	/* What is rolled back was never there, though its ids may come again. */
 	if (sim_chance(100000)) {
-		story_exec(db, "ROLLBACK");
+		story_exec(db, "ROLLBACK", "");
 		return;
 	}
-	story_exec(db, "COMMIT");
+	story_exec(db, "COMMIT", "");
 	commit_rows(rows, n);
 	story.rows_wanted -= (int)n;
 }
@@ -119,12 +141,12 @@ static void delete_one(sqlite3 *db)
 	if (story.n_rows == 0 || story.rows[at].deleted ||
 		(!story.autoincrement && story.rows[at].id == story.last_id))
 		return;
-	story_exec(db, "BEGIN IMMEDIATE");
-	story_exec(db, "DELETE FROM items WHERE id = %lld", (long long)story.rows[at].id);
+	story_exec(db, "BEGIN IMMEDIATE", "");
+	story_exec(db, "DELETE FROM items WHERE id = ?1", "i", story.rows[at].id);
 	dawdle();
 	/* Said before it is done: from now on it may be gone. */
 	story.rows[at].deleted = true;
-	story_exec(db, "COMMIT");
+	story_exec(db, "COMMIT", "");
 	SIM_TRACE("deleted row %lld", (long long)story.rows[at].id);
 }
 
@@ -141,6 +163,6 @@ void story_application(void *unused)
 		if (sim_below(3) > 0)
 			sim_sleep(sim_between(0, sim_below(4) ? 5 : 200) * CU_NS_PER_MS, "the application");
 	}
-	sqlite3_close(db);
+	story_disconnect(db);
 	story.applications_left--;
 }

@@ -82,14 +82,14 @@ static void change_truth(sqlite3 *db)
 {
 	int64_t id = sim_between(1, TRUTH_ROWS);
 
-	story_exec(db, "BEGIN IMMEDIATE");
+	story_exec(db, "BEGIN IMMEDIATE", "");
 	if (sim_below(4) == 0)
-		story_exec(db, "DELETE FROM truth WHERE id = %lld", (long long)id);
+		story_exec(db, "DELETE FROM truth WHERE id = ?1", "i", id);
 	else
-		story_exec(db, "INSERT OR REPLACE INTO truth VALUES (%lld, %lld)", (long long)id,
-			(long long)sim_below(1000000));
+		story_exec(db, "INSERT OR REPLACE INTO truth VALUES (?1, ?2)", "ii", id,
+			(int64_t)sim_below(1000000));
 	story.changed[story.n_changed++] = id;
-	story_exec(db, "COMMIT");
+	story_exec(db, "COMMIT", "");
 }
 
 static void rename_away(void)
@@ -188,7 +188,7 @@ void story_writer(void *unused)
 		}
 	}
 	catchup_changelog_writer_close(writer);
-	sqlite3_close(db);
+	story_disconnect(db);
 	story.writer_done = true;
 }
 

@@ -291,11 +291,13 @@ static void set_up(void)
 {
 	sqlite3 *db = story_connect(story.database);
 
-	story_exec(db, "PRAGMA journal_mode=WAL");
-	story_exec(db, "CREATE TABLE items(id INTEGER PRIMARY KEY %s, k TEXT, v INTEGER)",
-		story.autoincrement ? "AUTOINCREMENT" : "");
-	story_exec(db, "CREATE TABLE truth(id INTEGER PRIMARY KEY, v INTEGER)");
-	sqlite3_close(db);
+	story_exec(db, "PRAGMA journal_mode=WAL", "");
+	story_exec(db, story.autoincrement
+			? "CREATE TABLE items(id INTEGER PRIMARY KEY AUTOINCREMENT, k TEXT, v INTEGER)"
+			: "CREATE TABLE items(id INTEGER PRIMARY KEY, k TEXT, v INTEGER)",
+		"");
+	story_exec(db, "CREATE TABLE truth(id INTEGER PRIMARY KEY, v INTEGER)", "");
+	story_disconnect(db);
 	story_write_consumers();
 }
 

@@ -122,9 +122,10 @@ bool story_has_id(const struct story_ids *ids, int64_t id);
 /* sim_application.c */
 void story_application(void *unused);
 sqlite3 *story_connect(const char *path);
-/* SQL that must work; false only for a lock that lasted. */
-bool story_try(sqlite3 *db, const char *sql);
-void story_exec(sqlite3 *db, const char *fmt, ...) CATCHUP_PRINTF(2, 3);
+void story_disconnect(sqlite3 *db);
+/* A statement that must work, with a parameter for each letter of types: i for an int64_t, t for a text. It
+ * stays prepared until story_disconnect. */
+void story_exec(sqlite3 *db, const char *sql, const char *types, ...);
 
 /* sim_changelog.c */
 void story_writer(void *unused);
