@@ -43,6 +43,7 @@ struct catchup_iterator {
 	bool skipping;
 	int64_t after;
 	int64_t skipped; /* the newest that was skipped, -1 */
+	int64_t skipped_at; /* where its line begins */
 
 	/* asking (ask.h) */
 	uint64_t asked; /* the look that answers, 0 when nothing is asked */

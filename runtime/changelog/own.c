@@ -55,12 +55,13 @@ static int hand_out(struct catchup_iterator *it)
 }
 
 /* Whether a line stands at or before the sequence to start after. A step back ends the skipping. */
-static bool skip(struct catchup_iterator *it, int64_t sequence)
+static bool skip(struct catchup_iterator *it, int64_t sequence, int64_t at)
 {
 	if (!it->skipping)
 		return false;
 	if (sequence > it->skipped && sequence <= it->after) {
 		it->skipped = sequence;
+		it->skipped_at = at;
 		if (sequence < it->after)
 			return true;
 		it->order = (struct cu_order){it->after, false};
@@ -86,7 +87,7 @@ static int take_line(struct catchup_iterator *it, const struct cu_span *text, in
 		it->again_at = at;
 		return CATCHUP_NEXT_ERROR;
 	}
-	if (skip(it, it->line.sequence))
+	if (skip(it, it->line.sequence, at))
 		return CU_NEXT_AGAIN;
 	if (!cu_order_take(&it->order, it->line.sequence, &why)) {
 		it->held = true;
@@ -111,22 +112,6 @@ void cu_own_stop(struct catchup_iterator *it)
 	it->memory_bytes = 0;
 }
 
-/* What stood in the file when the iterator came is read, and the sequence to start after did not
- * come: unless there was nothing at all, the newest there is lies before it, so it went back. */
-static int end_skipping(struct catchup_iterator *it)
-{
-	int64_t expected;
-
-	if (!it->skipping)
-		return CU_NEXT_AGAIN;
-	it->skipping = false;
-	it->order.last = it->after;
-	if (it->skipped < 0)
-		return CU_NEXT_AGAIN;
-	expected = cu_order_expected(&it->order);
-	it->order.last = it->skipped;
-	return cu_iterator_raise_sync(it, CATCHUP_SYNC_GAP, expected, it->skipped);
-}
 
 /*
  * The feed goes on here. What was read must fit what the reader knew here. It does not where nothing
@@ -165,14 +150,27 @@ int cu_own_seek(struct catchup_iterator *it)
 	return CATCHUP_NEXT_ERROR;
 }
 
+/* What stood in the file when the iterator came is read, and the sequence to start after did not
+ * come: unless there was nothing at all, the newest there is lies before it, so it went back. Its line
+ * is read again, as the one that comes after a gap. */
+static int end_skipping(struct catchup_iterator *it)
+{
+	it->skipping = false;
+	it->order.last = it->after;
+	if (it->skipped < 0)
+		return CU_NEXT_AGAIN;
+	it->place.offset = it->skipped_at;
+	return cu_own_seek(it);
+}
+
 /* At the limit, or the file is no longer as it was (lost). */
 static int go_on(struct catchup_iterator *it, bool lost)
 {
 	struct cu_order reader;
-	int result = lost ? CU_NEXT_AGAIN : end_skipping(it);
+	int result;
 
-	if (result != CU_NEXT_AGAIN)
-		return result;
+	if (it->skipping && !lost)
+		return end_skipping(it);
 	if (!it->sub.wait) {
 		if (!lost) {
 			cu_follow_done_reading(it->changelog, &it->sub);

@@ -95,8 +95,8 @@ static void starts_after_a_sequence(void **state)
 		{4, "5 6"},
 		{5, "6"},
 		/* The file ends before the sequence: it went back. */
-		{7, "gap(8,5) 6"},
-		{INT64_MAX, "gap(-1,5) 6"},
+		{7, "gap(8,5) 5 6"},
+		{INT64_MAX, "gap(-1,5) 5 6"},
 	};
 
 	(void)state;
