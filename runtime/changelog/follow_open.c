@@ -61,6 +61,7 @@ static int open_first(struct catchup_changelog *c, uint32_t wait_ms, struct catc
 		int64_t next = now + 50 * CU_NS_PER_MS;
 
 		if ((why.detail != ENOENT && why.detail != ENOTDIR) || now >= deadline) {
+			cu_open_judge(&why);
 			if (error)
 				*error = why;
 			return why.code;

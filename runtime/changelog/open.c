@@ -83,6 +83,13 @@ int cu_open_check(const char *path, const char *const *databases, struct cu_file
 	return CATCHUP_OK;
 }
 
+int cu_open_judge(struct catchup_error *why)
+{
+	if (why->code == CATCHUP_IO && why->detail == 0)
+		why->code = CATCHUP_USAGE;
+	return why->code;
+}
+
 static bool begins_like_sqlite(int fd)
 {
 	static const char database[16] = "SQLite format 3";

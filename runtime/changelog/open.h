@@ -26,4 +26,8 @@ int cu_open_check(const char *path, const char *const *databases, struct cu_file
 int cu_open_read(const char *path, const char *const *databases, int *fd,
 	struct cu_file_stat *stat, struct catchup_error *error);
 
+/* Of what could not be opened at the start: what the system says (not there, no permission) may pass;
+ * what the file is does not, and becomes CATCHUP_USAGE. Returns the code. */
+int cu_open_judge(struct catchup_error *why);
+
 #endif

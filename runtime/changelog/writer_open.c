@@ -159,6 +159,7 @@ static int take_up(struct catchup_changelog_writer *w, int64_t after, struct cat
 	if (rc == CATCHUP_OK) {
 		cu_file_close(fd);
 	} else if (why.detail != ENOENT) {
+		cu_open_judge(&why);
 		if (error)
 			*error = why;
 		return why.code;

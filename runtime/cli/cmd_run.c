@@ -261,7 +261,7 @@ static const struct cli_option options[] = {
 	[OPT_WAL_MIB] = {"--wal-mib", CLI_INT, "N", 1, 65536, .fallback = "64",
 		.help = "bound on the write-ahead log, MiB"},
 	[OPT_CHANGELOG] = {"--changelog", CLI_TEXT, "PATH",
-		.help = "the changelog of consumers that follow one"},
+		.help = "the changelog of consumers that follow one; one that is not there yet is waited for"},
 	[OPT_FORCE] = {"--force", CLI_FLAG, .help = "allow a database on a network file system"},
 	[OPT_PROGRESS] = {"--progress", CLI_CHOICE, .choices = progress, .fallback = "auto",
 		.help = "the progress line; auto draws it on a terminal only"},
@@ -282,7 +282,8 @@ const struct cli_command cli_command_run = {
 	.notes =
 		"SIGINT, SIGTERM and SIGHUP finish the batch in hand, commit and exit 0; a second one ends\n"
 		"at once and loses nothing. A consumer that stops on an error does not stop the others;\n"
-		"the exit code tells of it at the end.\n",
+		"the exit code tells of it at the end. What may pass (a full disk, a changelog that is not\n"
+		"there, a disk that fails) is said and waited for without end, also with --until-caught-up.\n",
 	.examples = "  catchup run app.db open_doors.sql\n"
 		    "  catchup run app.db totals.sql ./enrich.so:url=x --workers enrich=4\n"
 		    "  catchup run app.db totals.sql --until-caught-up --progress never\n"

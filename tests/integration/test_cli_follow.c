@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -106,6 +107,48 @@ static void follows_what_is_written_later_until_a_signal(void **state)
 	}
 }
 
+/* What the file is does not pass, for whoever follows it; that it is not there may. */
+static void what_is_no_changelog_is_wrong_usage(void **state)
+{
+	struct fixture *f = *state;
+	char *database = test_path(f->folder, "app.db");
+	char *fifo = test_path(f->folder, "fifo");
+	const char *const wrong[][2] = {{f->folder, "is a folder"}, {fifo, "is a FIFO"}, {"/dev/null", "is a device"},
+		{database, "is a SQLite database"}};
+	struct program p = {0};
+
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	test_sql(database, "CREATE TABLE users(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT)");
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		assert_int_equal(program_run(&p, "changelog", "follow", wrong[i][0]), 2);
+		assert_non_null(strstr(p.err.text, wrong[i][1]));
+		program_free(&p);
+		if (wrong[i][0] == database)
+			continue;
+		assert_int_equal(program_run(&p, "run", database, "user_names", "--changelog", wrong[i][0]), 2);
+		assert_non_null(strstr(p.err.text, wrong[i][1]));
+		program_free(&p);
+	}
+	assert_int_equal(program_run(&p, "changelog", "follow", f->path), 1);
+	assert_non_null(strstr(p.err.text, "No such file"));
+	program_free(&p);
+	free(fifo);
+	free(database);
+}
+
+/* The file ends before the sequence: it went back. */
+static void tells_that_the_file_does_not_reach_a_sequence(void **state)
+{
+	struct fixture *f = *state;
+	struct program p = {0};
+
+	test_write_file(f->path, LINE("1", "foo", "1") LINE("2", "foo", "2"));
+	assert_int_equal(program_run(&p, "changelog", "follow", f->path, "--after-seq", "10", "--count", "1"), 0);
+	assert_string_equal(p.out.text, "{\"out_of_sync\":true,\"reason\":\"gap\",\"expected\":\"11\",\"seq\":\"2\"}\n"
+		LINE("2", "foo", "2"));
+	program_free(&p);
+}
+
 /* There is nothing to write that would show it; it is noticed all the same. */
 static void ends_when_its_reader_is_gone(void **state)
 {
@@ -140,6 +183,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(prints_events_as_they_stand_in_the_file),
+		TEST(what_is_no_changelog_is_wrong_usage),
+		TEST(tells_that_the_file_does_not_reach_a_sequence),
 		TEST(tells_gaps_before_the_event_and_bad_lines),
 		TEST(follows_what_is_written_later_until_a_signal),
 		TEST(ends_when_its_reader_is_gone),

@@ -82,8 +82,8 @@ struct catchup_changelog_options {
  * Opens a changelog for several iterators and starts its reader thread. Refused: what is not a
  * regular file, and SQLite's own files.
  *
- * Returns: CATCHUP_OK and *out; CATCHUP_IO when the file is not there, cannot be read or is no
- *          changelog; CATCHUP_USAGE, CATCHUP_NOMEM, CATCHUP_THREAD.
+ * Returns: CATCHUP_OK and *out; CATCHUP_IO when the file is not there or cannot be read; CATCHUP_USAGE
+ *          when it is something else (a folder, a FIFO, a database); CATCHUP_NOMEM, CATCHUP_THREAD.
  * Ownership: the caller closes *out with catchup_changelog_close.
  * Threads: any.
  */

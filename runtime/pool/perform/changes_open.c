@@ -75,10 +75,12 @@ int cu_changes_check(const struct catchup *c, struct catchup_error *error)
 	free(databases);
 	if (rc == CATCHUP_OK)
 		cu_file_close(fd);
-	/* What the system says (not there, no permission) may pass; what the file is does not. */
-	if (rc == CATCHUP_OK || why.detail != 0)
+	/* What the system says (not there, no permission) may pass. */
+	if (rc == CATCHUP_OK || cu_open_judge(&why) != CATCHUP_USAGE)
 		return CATCHUP_OK;
-	return cu_error_set(error, CATCHUP_USAGE, 0, "%s", why.message);
+	if (error)
+		*error = why;
+	return CATCHUP_USAGE;
 }
 
 int cu_changes_newest(const struct catchup *c, int64_t *sequence)
@@ -124,8 +126,14 @@ static int share(struct catchup *c, struct catchup_changelog **out, struct catch
 	options.databases = databases;
 	rc = catchup_changelog_open(&options, &opened, error);
 	free(databases);
-	if (rc != CATCHUP_OK)
+	/* It was looked at before anything ran: what has taken its place since may go again. */
+	if (rc == CATCHUP_USAGE)
+		rc = CATCHUP_IO;
+	if (rc != CATCHUP_OK) {
+		if (error)
+			error->code = rc;
 		return rc;
+	}
 	/* Another follower may have been faster. */
 	cu_mutex_lock(&c->mu);
 	if (!c->changelog) {

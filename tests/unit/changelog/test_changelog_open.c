@@ -208,25 +208,25 @@ static void what_is_no_changelog_is_refused(void **state)
 	expect_refused(OPTIONS(.path = in_folder("none")), CATCHUP_IO, "No such file");
 	expect_refused(OPTIONS(.path = in_folder("no/folder")), CATCHUP_IO, "No such file");
 	assert_int_equal(mkdir(in_folder("folder"), 0755), 0);
-	expect_refused(OPTIONS(.path = in_folder("folder")), CATCHUP_IO, "is a folder");
+	expect_refused(OPTIONS(.path = in_folder("folder")), CATCHUP_USAGE, "is a folder");
 	assert_int_equal(mkfifo(in_folder("fifo"), 0644), 0);
-	expect_refused(OPTIONS(.path = in_folder("fifo")), CATCHUP_IO, "is a FIFO");
-	expect_refused(OPTIONS(.path = "/dev/zero"), CATCHUP_IO, "is a device");
+	expect_refused(OPTIONS(.path = in_folder("fifo")), CATCHUP_USAGE, "is a FIFO");
+	expect_refused(OPTIONS(.path = "/dev/zero"), CATCHUP_USAGE, "is a device");
 	assert_int_equal(symlink("nowhere", in_folder("dangling")), 0);
 	expect_refused(OPTIONS(.path = in_folder("dangling")), CATCHUP_IO, "No such file");
 	assert_int_equal(symlink("loop", in_folder("loop")), 0);
 	expect_refused(OPTIONS(.path = in_folder("loop")), CATCHUP_IO, "loop");
 	put_file("magic", "SQLite format 3");
 	truncate_file("magic", 100);
-	expect_refused(OPTIONS(.path = in_folder("magic")), CATCHUP_IO, "is a SQLite database");
+	expect_refused(OPTIONS(.path = in_folder("magic")), CATCHUP_USAGE, "is a SQLite database");
 	put_file("wal", "\x37\x7f\x06\x82 and so on");
-	expect_refused(OPTIONS(.path = in_folder("wal")), CATCHUP_IO, "is a SQLite database");
+	expect_refused(OPTIONS(.path = in_folder("wal")), CATCHUP_USAGE, "is a SQLite database");
 	put_file("app.db", "");
 	put_file("app.db-wal", "");
 	assert_int_equal(link(in_folder("app.db-wal"), in_folder("innocent")), 0);
-	expect_refused(OPTIONS(.path = in_folder("app.db"), .databases = databases), CATCHUP_IO,
+	expect_refused(OPTIONS(.path = in_folder("app.db"), .databases = databases), CATCHUP_USAGE,
 		"which is open");
-	expect_refused(OPTIONS(.path = in_folder("innocent"), .databases = databases), CATCHUP_IO,
+	expect_refused(OPTIONS(.path = in_folder("innocent"), .databases = databases), CATCHUP_USAGE,
 		"app.db-wal', which is open");
 }
 

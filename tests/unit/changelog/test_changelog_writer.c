@@ -309,12 +309,12 @@ static void what_is_no_changelog_is_not_written(void **state)
 	(void)state;
 	expect_refused(WRITER(.path = ""), CATCHUP_USAGE, "path is empty");
 	expect_refused(WRITER(.path = in_folder("no/log")), CATCHUP_IO, "No such file");
-	expect_refused(WRITER(.path = in_folder(".")), CATCHUP_IO, "is a folder");
+	expect_refused(WRITER(.path = in_folder(".")), CATCHUP_USAGE, "is a folder");
 	put_file("app.db", "SQLite format 3");
-	expect_refused(WRITER(.path = in_folder("app.db"), .databases = databases), CATCHUP_IO,
+	expect_refused(WRITER(.path = in_folder("app.db"), .databases = databases), CATCHUP_USAGE,
 		"which is open");
 	truncate_file("app.db", 16);
-	expect_refused(WRITER(.path = in_folder("app.db")), CATCHUP_IO, "is a SQLite database");
+	expect_refused(WRITER(.path = in_folder("app.db")), CATCHUP_USAGE, "is a SQLite database");
 	expect_refused(WRITER(.path = in_folder("log"), .rotate_bytes = 1), CATCHUP_USAGE,
 		"'rotate_bytes': 1 is below the minimum 4096");
 	expect_refused(WRITER(.path = in_folder("log"), .keep = 1001), CATCHUP_USAGE,
