@@ -229,6 +229,7 @@ static void who_runs_again_is_not_what_it_was_before(void **state)
 		{CATCHUP_STATE_STOPPED, CATCHUP_FLAG_NO_LEASE}, {CATCHUP_STATE_PAUSED, CATCHUP_FLAG_NO_LEASE},
 	};
 	struct scene *s = *state;
+	struct program p = {0};
 
 	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
 	scene_sql(s, "INSERT INTO numbers(n) VALUES(1)");
@@ -251,7 +252,11 @@ static void who_runs_again_is_not_what_it_was_before(void **state)
 			help_pause();
 		/* Who runs it without a lease is nobody that could be seen. */
 		state_is(s->database, cases[i].flags ? "idle" : "running", NULL, NULL, NULL);
+		program_run(&p, "verify", s->database);
 		atomic_store(&let_go, 1);
+		if (p.exit_code != 0 || strstr(p.out.text, "it is "))
+			fail_msg("case %zu: %d: %s", i, p.exit_code, p.out.text);
+		program_free(&p);
 		scene_wait(s);
 		assert_int_equal(scene_close(s, NULL), CATCHUP_OK);
 		state_is(s->database, "idle", NULL, NULL, NULL);

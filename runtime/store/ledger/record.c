@@ -161,6 +161,14 @@ int cu_record_read(struct cu_conn *conn, const char *name, const struct cu_owner
 	return rc;
 }
 
+bool cu_record_in_trouble(const struct cu_record *record)
+{
+	int state = record->status.state;
+
+	return (state == CATCHUP_STATE_PAUSED && !record->abandoned) ||
+		(state == CATCHUP_STATE_STOPPED && !record->held);
+}
+
 /* ---- which consumers there are ------------------------------------------------------------ */
 
 static bool take_text(char **to, sqlite3_stmt *stmt, int column)

@@ -29,6 +29,10 @@ void cu_record_clear(struct cu_record *record);
 int cu_record_read(struct cu_conn *conn, const char *name, const struct cu_owner *self,
 	struct cu_record *record, struct catchup_error *error);
 
+/* Whether trouble that is written down is there now: who died while it paused does not pause any more,
+ * and who has stopped does not have the lease. */
+bool cu_record_in_trouble(const struct cu_record *record);
+
 /* A registered consumer. Strings owned, NULL where not given. */
 struct cu_entry {
 	char *name, *into, *source, *id_column, *max, *next, *spec;

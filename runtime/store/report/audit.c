@@ -80,6 +80,21 @@ struct audit {
 	struct cu_source source;
 };
 
+/* A record that cannot be read says nothing. */
+static void note_trouble(struct audit *a)
+{
+	const struct catchup_consumer_status *s = &a->record.status;
+
+	if (!a->record.known || !cu_record_in_trouble(&a->record))
+		return;
+	if (s->error_row > 0)
+		cu_verification_note(a->verification, "it is %s at row %" PRId64 ": %s",
+			catchup_state_name(s->state), s->error_row, s->last_error);
+	else
+		cu_verification_note(a->verification, "it is %s: %s", catchup_state_name(s->state),
+			s->last_error);
+}
+
 static void check_record(struct audit *a)
 {
 	const struct catchup_consumer_status *s = &a->record.status;
@@ -108,13 +123,7 @@ static void check_record(struct audit *a)
 	if (s->dead > 0 && a->record.dead_first < 1)
 		cu_verification_wrong(a->verification, "a dead letter is of row %" PRId64
 			", which no source has", a->record.dead_first);
-	/* A record that cannot be read says nothing. */
-	if (a->record.known && s->error_row > 0)
-		cu_verification_note(a->verification, "it is %s at row %" PRId64 ": %s",
-			catchup_state_name(s->state), s->error_row, s->last_error);
-	else if (a->record.known && *s->last_error)
-		cu_verification_note(a->verification, "it is %s: %s", catchup_state_name(s->state),
-			s->last_error);
+	note_trouble(a);
 	if (a->record.counted_to == s->watermark && s->offered > 0) {
 		v->counted_from = a->record.counted_from;
 		v->counted = a->record.counted;
@@ -247,12 +256,14 @@ static int read_record(struct audit *a, const char *database, struct catchup_err
 	const char *path = a->entry->into[0] ? a->entry->into : database;
 	struct catchup_error why = {0};
 	struct cu_conn conn = {0};
+	struct cu_owner self;
 	int rc = open_to_look(&conn, path, &why);
 
+	cu_owner_self(&self);
 	if (rc == CATCHUP_OK)
 		rc = cu_conn_exec(&conn, "BEGIN", NULL, 0, &why);
 	if (rc == CATCHUP_OK)
-		rc = cu_record_read(&conn, a->entry->name, &(struct cu_owner){0}, &a->record, &why);
+		rc = cu_record_read(&conn, a->entry->name, &self, &a->record, &why);
 	cu_conn_close(&conn);
 	if (rc == CATCHUP_OK || is_passing(rc)) {
 		if (rc != CATCHUP_OK && error)

@@ -105,14 +105,13 @@ static void forget_error(struct catchup_consumer_status *status)
 	status->error_category = "";
 }
 
-static void set_state(struct catchup_consumer_status *status, bool held, bool abandoned)
+static void set_state(struct cu_record *record)
 {
-	/* Trouble that is written down wins; but who died while it paused does not pause any more, and
-	 * who has stopped does not have the lease. */
-	if ((status->state == CATCHUP_STATE_PAUSED && !abandoned) ||
-		(status->state == CATCHUP_STATE_STOPPED && !held))
+	struct catchup_consumer_status *status = &record->status;
+
+	if (cu_record_in_trouble(record))
 		return;
-	if (!held)
+	if (!record->held)
 		status->state = CATCHUP_STATE_IDLE;
 	else if (status->newest >= 0 && status->watermark >= status->newest)
 		status->state = CATCHUP_STATE_CAUGHT_UP;
@@ -168,7 +167,7 @@ static int look_at(struct look *look, const struct cu_entry *entry, struct catch
 		status->lag_rows = -1;
 	/* Of results that cannot be read nothing is known but why. */
 	if (record.known || status->error_code == CATCHUP_OK)
-		set_state(status, record.held, record.abandoned);
+		set_state(&record);
 	return cu_status_add_consumer(look->status, status) ? CATCHUP_OK : cu_error_nomem(error);
 }
 
