@@ -203,6 +203,17 @@ struct proof_random proof_random_start(const char *name)
 	return (struct proof_random){(seed + 1) * UINT64_C(0x9E3779B97F4A7C15)};
 }
 
+struct proof_random proof_random_of(const struct proof_random *all, uint64_t number)
+{
+	/* Neighbours begin with almost the same bits: some steps part them. */
+	struct proof_random of = {all->state + (number + 1) * UINT64_C(0xD1342543DE82EF95)};
+
+	of.state |= of.state == 0;
+	for (int i = 0; i < 8; i++)
+		proof_random_next(&of);
+	return of;
+}
+
 uint64_t proof_random_next(struct proof_random *random)
 {
 	/* xorshift64*: plenty for choosing moments. */

@@ -87,6 +87,8 @@ struct proof_random {
 
 /* From PROOF_SEED, or 1; printed, with the proof's name. */
 struct proof_random proof_random_start(const char *name);
+/* That of one of many that each have their own. */
+struct proof_random proof_random_of(const struct proof_random *all, uint64_t number);
 uint64_t proof_random_next(struct proof_random *random);
 /* 0 to n - 1. */
 uint64_t proof_below(struct proof_random *random, uint64_t n);

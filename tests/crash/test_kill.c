@@ -10,6 +10,7 @@
  * The kinds: a set-based SQL consumer; one with `next` (filter and LIMIT) and `row`; C consumers that
  * are linked in, in a chain; and one whose results are in a file of their own.
  */
+#include "../patience.h"
 #include "program.h"
 #include "proof.h"
 
@@ -21,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -94,7 +96,8 @@ static void start_feeder(struct scene *s)
 	s->feeder = fork();
 	assert_true(s->feeder >= 0);
 	if (s->feeder == 0) {
-		if (!freopen("/dev/null", "w", stdout))
+		/* A world that failed leaves nobody behind. */
+		if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || !freopen("/dev/null", "w", stdout))
 			_exit(126);
 		execl(CATCHUP_FEED, CATCHUP_FEED, s->database, "--rows", "1000000000", "--rate", rate,
 			(char *)NULL);
@@ -158,21 +161,37 @@ static void start(struct scene *s, struct program *p, const char *until)
 		until || proof_below(&s->random, 2) ? until : "--no-lease");
 }
 
+/* What stands in the file, 0 where nothing does: the program may be killed before it has made it. */
+static void read_watermarks(const char *file, bool of_into, int64_t *now)
+{
+	sqlite3_stmt *stmt = NULL;
+	sqlite3 *db;
+
+	if (access(file, F_OK) != 0)
+		return;
+	assert_int_equal(sqlite3_open(file, &db), SQLITE_OK);
+	sqlite3_busy_timeout(db, PATIENCE_MS);
+	if (sqlite3_prepare_v2(db, "SELECT name, last FROM catchup", -1, &stmt, NULL) != SQLITE_OK)
+		assert_non_null(strstr(sqlite3_errmsg(db), "no such table"));
+	while (stmt && sqlite3_step(stmt) == SQLITE_ROW)
+		for (size_t i = 0; i < N_CLAIMS; i++)
+			if ((i == INTO) == of_into &&
+				strcmp((const char *)sqlite3_column_text(stmt, 0), claims[i].consumer) == 0)
+				now[i] = sqlite3_column_int64(stmt, 1);
+	assert_int_equal(sqlite3_finalize(stmt), SQLITE_OK);
+	sqlite3_close(db);
+}
+
 /* Watermarks never go back, whatever happens. */
 static void check_watermarks(struct scene *s)
 {
-	for (size_t i = 0; i < N_CLAIMS; i++) {
-		const char *file = i == INTO ? s->results : s->database;
-		char sql[128];
-		int64_t now;
+	int64_t now[N_CLAIMS] = {0};
 
-		if (!table_is_there(file, "catchup"))
-			continue;
-		snprintf(sql, sizeof(sql), "SELECT coalesce(max(last), 0) FROM catchup WHERE name = '%s'",
-			claims[i].consumer);
-		now = test_number(file, sql);
-		assert_true(now >= s->watermarks[i]);
-		s->watermarks[i] = now;
+	read_watermarks(s->database, false, now);
+	read_watermarks(s->results, true, now);
+	for (size_t i = 0; i < N_CLAIMS; i++) {
+		assert_true(now[i] >= s->watermarks[i]);
+		s->watermarks[i] = now[i];
 	}
 }
 
@@ -254,11 +273,11 @@ static void finish(struct scene *s)
 
 /* ---- tests ----------------------------------------------------------------------------------- */
 
-static int set_up(void **state)
+static struct scene *build_world(void)
 {
 	struct scene *s = calloc(1, sizeof(*s));
 
-	proof_use_memory();
+	assert_non_null(s);
 	s->folder = test_folder_make();
 	s->database = test_path(s->folder, "app.db");
 	s->results = test_path(s->folder, "results.db");
@@ -268,59 +287,68 @@ static int set_up(void **state)
 		test_write_file(path, files[i].text);
 		free(path);
 	}
-	*state = s;
-	return 0;
+	return s;
 }
 
-static int tear_down(void **state)
+static void leave_world(struct scene *s)
 {
-	struct scene *s = *state;
-
-	if (s->feeder > 0) {
-		kill(s->feeder, SIGKILL);
-		waitpid(s->feeder, NULL, 0);
-	}
 	free(s->database);
 	free(s->results);
 	test_folder_remove(s->folder);
 	free(s);
-	return 0;
 }
 
-/* Each world has so many kills; a long run has many worlds, so that each stays small. */
-#define KILLS_PER_WORLD 250
+/* Each world has so many kills: it stays small, and some can be at work at once. */
+#define KILLS_PER_WORLD 125
 
-static void test_killed_at_random_moments(void **state)
+struct journey {
+	long kills;
+	struct proof_random random;
+};
+
+/* Worlds of one process. */
+static void kill_in_worlds(struct proof_steps *mine, long *rows, void *context)
 {
-	long kills = proof_count(500, 50000);
-	struct scene *s = *state;
-	struct proof_random random = proof_random_start("kill");
-	long rows = 0, done = 0;
+	const struct journey *journey = context;
+	long world;
 
-	while (done < kills && proof_goes_on()) {
-		s->random = random;
+	while (proof_steps_next(mine, &world)) {
+		long first = world * KILLS_PER_WORLD;
+		struct scene *s = build_world();
+
+		s->random = proof_random_of(&journey->random, (uint64_t)world);
 		start_feeder(s);
 		await_feeder(s);
-		for (long i = 0; i < KILLS_PER_WORLD && done < kills && proof_goes_on(); i++, done++) {
+		for (long i = 0; i < KILLS_PER_WORLD && first + i < journey->kills; i++) {
 			kill_once(s);
 			check_watermarks(s);
 			if (i % CHECK_EVERY == CHECK_EVERY - 1)
 				check_results(s);
 		}
 		finish(s);
-		rows += test_number(s->database, "SELECT count(*) FROM rtl433_raw");
-		random = s->random;
-		tear_down(state);
-		set_up(state);
-		s = *state;
+		*rows += test_number(s->database, "SELECT count(*) FROM rtl433_raw");
+		leave_world(s);
 	}
+}
+
+static void test_killed_at_random_moments(void **state)
+{
+	struct journey journey = {.kills = proof_count(500, 50000), .random = proof_random_start("kill")};
+	struct proof_steps worlds =
+		proof_steps_start((journey.kills + KILLS_PER_WORLD - 1) / KILLS_PER_WORLD, 1);
+	long rows, done;
+
+	(void)state;
+	proof_use_memory();
+	rows = proof_steps_take(&worlds, kill_in_worlds, &journey);
+	done = worlds.done == worlds.total ? journey.kills : worlds.done * KILLS_PER_WORLD;
 	proof_result("%ld kills, %ld rows of the source, 7 consumers: none lost, none doubled", done, rows);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_killed_at_random_moments, set_up, tear_down),
+		cmocka_unit_test(test_killed_at_random_moments),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

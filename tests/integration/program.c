@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -71,6 +72,9 @@ static void become(const struct program *p, int out, int err, const char *const 
 	if (p->ignore_hangup)
 		signal(SIGHUP, SIG_IGN);
 	closefrom(p->closed ? 0 : 3);
+	/* A test that has failed leaves nobody behind; its first thread starts the programs. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
+		_exit(126);
 	execvp(argv[0], (char *const *)(uintptr_t)argv);
 	_exit(127);
 }
