@@ -241,7 +241,8 @@ static const struct cli_option options[] = {
 		.fallback = "256",
 		.help = "slots between a reader and a consumer, rounded up to a power of two"},
 	[OPT_THREADS] = {"--threads", CLI_INT, "N", 1, CATCHUP_THREADS_MAX,
-		.fallback = "one a consumer up to 64", .help = "most threads that hold consumers"},
+		.fallback = "one for each consumer of a results file up to 8, 2 for more of them; 64 in all",
+		.help = "most threads that hold consumers; each results file has its part of them"},
 	[OPT_SYNCHRONOUS] = {"--synchronous", CLI_CHOICE, .choices = synchronous,
 		.fallback = "normal",
 		.help = "what a power cut may take back: full nothing, normal the newest commits "

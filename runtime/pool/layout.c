@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * layout.c - who works with whom: results files, readers and workers for the consumers that were
- * added. Built in catchup_start, constant afterwards.
+ * layout.c - who works with whom: results files and readers for the consumers that were added; workers are
+ * in layout_workers.c. Built in catchup_start, constant afterwards.
  */
 #include "pool/runtime.h"
 
@@ -214,31 +214,6 @@ int cu_layout_readers(struct catchup *c, struct catchup_error *error)
 			file->id = stat.id;
 	}
 	return CATCHUP_OK;
-}
-
-int cu_layout_workers(struct catchup *c, struct catchup_error *error)
-{
-	size_t n = c->n_followers < c->options.threads ? c->n_followers : c->options.threads;
-	struct cu_worker **all = calloc(n, sizeof(struct cu_worker *));
-	int rc = CATCHUP_OK;
-
-	if (!all)
-		return cu_error_nomem(error);
-	for (size_t i = 0; i < n && rc == CATCHUP_OK; i++) {
-		struct cu_worker *w = cu_worker_create(c, c->n_followers / n + 1);
-
-		if (!w) {
-			rc = cu_error_nomem(error);
-			break;
-		}
-		w->next = c->workers;
-		c->workers = w;
-		all[i] = w;
-	}
-	for (size_t i = 0; i < c->n_followers && rc == CATCHUP_OK; i++)
-		cu_worker_add(all[i % n], c->followers[i]);
-	free(all);
-	return rc;
 }
 
 void cu_layout_free(struct catchup *c)

@@ -11,7 +11,7 @@
 #define DEFAULT_BATCH_ROWS 20000
 #define DEFAULT_BATCH_MS 20
 #define DEFAULT_RING_SLOTS 256
-#define DEFAULT_THREADS 64
+#define DEFAULT_THREADS 0 /* layout_workers.c */
 #define DEFAULT_POLL_MS 1000
 #define DEFAULT_BUSY_MS 30000
 #define DEFAULT_LEASE_MS 10000
@@ -72,7 +72,7 @@ int cu_options_take(struct catchup *c, const struct catchup_options *given,
 
 		if (*value == 0)
 			*value = limits[i].value_if_zero;
-		if (*value < limits[i].minimum || *value > limits[i].maximum)
+		else if (*value < limits[i].minimum || *value > limits[i].maximum)
 			return cu_error_set(error, CATCHUP_USAGE, 0,
 				"option '%s': %u is outside %u to %u", limits[i].name, *value,
 				limits[i].minimum, limits[i].maximum);

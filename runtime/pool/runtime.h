@@ -36,6 +36,11 @@ struct cu_file {
 	char *shm_path;       /* owned */
 	struct cu_gate gate;
 
+	/* constant after start (layout_workers.c) */
+	size_t consumers;          /* with results in it */
+	size_t threads;            /* that run them */
+	size_t first_worker;       /* number of the first of these */
+
 	/* who has the turn only */
 	struct cu_manners manners;
 	struct cu_file_stat wal; /* when our last turn ended */
@@ -427,7 +432,7 @@ void cu_layout_warn_of_names(const struct catchup *c, const char *path, const st
 bool cu_layout_source_is_made(const struct cu_follower *f);
 int cu_layout_files(struct catchup *c, struct catchup_error *error);   /* before setup */
 int cu_layout_readers(struct catchup *c, struct catchup_error *error); /* after it */
-int cu_layout_workers(struct catchup *c, struct catchup_error *error);
+int cu_layout_workers(struct catchup *c, struct catchup_error *error); /* layout_workers.c */
 /* Joins and frees readers and workers, frees files. */
 void cu_layout_free(struct catchup *c);
 

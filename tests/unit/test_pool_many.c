@@ -181,6 +181,16 @@ static void consumers_of_a_thread_share_their_connections(void **state)
 	assert_int_equal(sql_int(s->database, "SELECT sum(id) FROM seen39"), 6);
 }
 
+static void a_crowd_has_two_threads(void **state)
+{
+	struct scratch *s = *state;
+	const struct catchup_options options = {.size = sizeof(options), .database = s->database};
+
+	runtime_catch_up(open_many(s, &options, ""));
+	assert_int_equal(atomic_load(&fetching), 2);
+	assert_int_equal(sql_int(s->database, "SELECT sum(last) FROM catchup"), 3 * MANY);
+}
+
 static void so_do_those_with_results_in_one_other_file(void **state)
 {
 	struct scratch *s = *state;
@@ -398,6 +408,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		MANY_TEST(consumers_of_a_thread_share_their_connections),
+		MANY_TEST(a_crowd_has_two_threads),
 		MANY_TEST(so_do_those_with_results_in_one_other_file),
 		MANY_TEST(the_source_is_asked_once_for_all),
 		MANY_TEST(a_few_threads_checkpoint_all_files),

@@ -134,8 +134,10 @@ struct catchup_options {
 	uint32_t batch_ms;        /* longest time under the write lock, ms, 1 to 60,000; 0: 20 */
 	uint32_t ring_slots;      /* of each range ring, 2 to 1,048,576, rounded up to a power of
 	                             two; 0: 256 */
-	uint32_t threads;         /* most worker threads that hold consumers, 1 to 1,024; 0: one per
-	                             consumer up to 64 */
+	uint32_t threads;         /* most worker threads that hold consumers, 1 to 1,024: one a consumer,
+	                             and where there are fewer each results file has its part of them. 0:
+	                             one a consumer for up to 8 of a results file, 2 for more than that
+	                             (more are not faster), 64 in all */
 	uint32_t poll_ms;         /* the safety net: look at the source at least this often, ms, 10 to
 	                             3,600,000; 0: 1,000 */
 	uint32_t busy_ms;         /* how long locks of other processes are waited for in all
