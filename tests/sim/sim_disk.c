@@ -26,8 +26,7 @@ struct inode {
 	unsigned names, descriptors; /* it goes with the last of them */
 	int locked_by;               /* descriptor, -1 for none */
 	int64_t size;
-	/* Owned. Bytes behind the size are 0. */
-	uint8_t **pieces;
+	uint8_t **pieces;            /* owned; at least as many as the size needs */
 	size_t n_pieces;
 };
 
@@ -250,20 +249,33 @@ static uint8_t *piece_at(const struct inode *inode, int64_t offset, size_t *room
 	return inode->pieces[offset / SIM_DISK_PIECE] + within;
 }
 
-static void grow(struct inode *inode, int64_t size)
+static void make_room(struct inode *inode, int64_t size)
 {
 	size_t n = (size_t)((size + SIM_DISK_PIECE - 1) / SIM_DISK_PIECE);
 
-	if (n > inode->n_pieces) {
-		inode->pieces = realloc(inode->pieces, n * sizeof(*inode->pieces));
-		SIM_CHECK(inode->pieces, "no memory");
-	}
+	if (n <= inode->n_pieces)
+		return;
+	inode->pieces = realloc(inode->pieces, n * sizeof(*inode->pieces));
+	SIM_CHECK(inode->pieces, "no memory");
 	for (; inode->n_pieces < n; inode->n_pieces++) {
-		inode->pieces[inode->n_pieces] = calloc(1, SIM_DISK_PIECE);
+		inode->pieces[inode->n_pieces] = malloc(SIM_DISK_PIECE);
 		SIM_CHECK(inode->pieces[inode->n_pieces], "no memory");
 	}
-	if (size > inode->size)
-		inode->size = size;
+}
+
+/* What comes between the end and what is written behind it is 0. */
+static void grow(struct inode *inode, int64_t size)
+{
+	make_room(inode, size);
+	while (inode->size < size) {
+		size_t n;
+		uint8_t *to = piece_at(inode, inode->size, &n);
+
+		if ((int64_t)n > size - inode->size)
+			n = (size_t)(size - inode->size);
+		memset(to, 0, n);
+		inode->size += (int64_t)n;
+	}
 }
 
 ssize_t sim_disk_read(int fd, void *to, size_t bytes, int64_t offset)
@@ -298,7 +310,8 @@ ssize_t sim_disk_write(int fd, const void *from, size_t bytes, int64_t offset)
 		return -EBADF;
 	if (d->appends)
 		offset = d->inode->size;
-	grow(d->inode, offset + (int64_t)bytes);
+	grow(d->inode, offset);
+	make_room(d->inode, offset + (int64_t)bytes);
 	while (done < bytes) {
 		size_t n;
 		uint8_t *to = piece_at(d->inode, offset + (int64_t)done, &n);
@@ -308,6 +321,8 @@ ssize_t sim_disk_write(int fd, const void *from, size_t bytes, int64_t offset)
 		memcpy(to, (const uint8_t *)from + done, n);
 		done += n;
 	}
+	if (d->inode->size < offset + (int64_t)bytes)
+		d->inode->size = offset + (int64_t)bytes;
 	return (ssize_t)done;
 }
 
@@ -319,13 +334,6 @@ int sim_disk_truncate(int fd, int64_t size)
 		return -EBADF;
 	grow(d->inode, size);
 	/* Pieces stay, for they may be mapped. */
-	for (int64_t at = size; at < d->inode->size;) {
-		size_t n;
-		uint8_t *to = piece_at(d->inode, at, &n);
-
-		memset(to, 0, n);
-		at += (int64_t)n;
-	}
 	d->inode->size = size;
 	return 0;
 }

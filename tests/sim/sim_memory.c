@@ -134,4 +134,7 @@ void sim_memory_install(void)
 	/* A sanitizer sees what is done to malloc's blocks, and not to these. */
 	SIM_CHECK(PROOF_SANITIZED || sqlite3_config(SQLITE_CONFIG_MALLOC, &methods) == SQLITE_OK,
 		"SQLite does not take its memory here");
+	/* What it would set aside for each connection is touched, a page after the other, and hardly used. */
+	sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0);
+	sqlite3_config(SQLITE_CONFIG_PAGECACHE, NULL, 0, 0);
 }
