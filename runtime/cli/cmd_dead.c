@@ -227,7 +227,10 @@ static int retry(const struct cli_args *args)
 	rc = print(&text);
 	if (code != CATCHUP_OK)
 		return cli_fail(&error);
-	return rc == CLI_EXIT_OK && result.failed > 0 ? catchup_code_exit(CATCHUP_CONSUMER) : rc;
+	/* Who asked for all of them to be processed must not take what is left for done. */
+	return rc == CLI_EXIT_OK && result.failed + result.behind + result.unkept > 0
+		       ? catchup_code_exit(CATCHUP_CONSUMER)
+		       : rc;
 }
 
 static int drop(const struct cli_args *args)
@@ -293,7 +296,8 @@ const struct cli_command cli_command_dead_retry = {
 	.words = words,
 	.options = options,
 	.notes = "Each row has a transaction of its own: its effects commit together with the end of its\n"
-		 "dead letter. It may be done while the consumer runs. Exit code 4 when a row failed again.\n",
+		 "dead letter. It may be done while the consumer runs. Exit code 4 when a row failed again, or\n"
+		 "was not tried: behind an earlier one with the same key, or an event that was not kept.\n",
 	.examples = "  catchup dead retry app.db --consumer totals --id 1200\n"
 		    "  catchup dead retry app.db --all\n",
 	.run = retry,

@@ -137,6 +137,9 @@ static void letters_are_tried_again(void **state)
 	dead(s, "retry", 2, "exclude each other", "--all", "--id", "5", NULL);
 	dead(s, "retry", 4, "2 tried: 0 processed, 2 failed again\n2 not tried: an earlier one with the same key"
 		" is still there\nwhy they failed: catchup dead show\n", "--consumer", "ordered", "--all", NULL);
+	/* Nothing was tried, so nothing is done. */
+	dead(s, "retry", 4, "0 tried: 0 processed, 0 failed again\n1 not tried: an earlier one", "--consumer",
+		"ordered", "--id", "15");
 	/* Still bad: another attempt. */
 	dead(s, "retry", 4, "1 tried: 0 processed, 1 failed again", "--consumer", "totals", "--id", "5");
 	assert_int_equal(scene_number(s, "SELECT attempts FROM catchup_dead WHERE consumer = 'totals'"
