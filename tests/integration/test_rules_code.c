@@ -249,6 +249,43 @@ static void rule_12_c_code_that_hides_the_end_of_the_transaction_is_seen(void **
 	assert_string_equal(scene_text(s, "SELECT group_concat(id || n, ' ') FROM only"), "11 22 30");
 }
 
+static int64_t steps_at; /* the row whose function goes on to the next by itself */
+
+static int stepping_row(struct catchup_context *ctx, void *state, sqlite3_stmt *row)
+{
+	(void)ctx;
+	(void)state;
+	if (sqlite3_column_int64(row, 0) == steps_at)
+		sqlite3_step(row);
+	return CATCHUP_ROW_APPLIED;
+}
+
+/* The row that it went on to would never be offered. */
+static void rule_3_a_row_function_that_steps_its_statement_is_stopped(void **state)
+{
+	static const struct catchup_consumer table = {CATCHUP_CONSUMER_ABI, .name = "stepping",
+		.source = "numbers", .row = stepping_row};
+	struct scene *s = *state;
+
+	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
+	scene_insert(s, 9);
+	for (steps_at = 1; steps_at <= 9; steps_at++) {
+		struct catchup_error error = {0};
+		char expected[128];
+
+		scene_open(s, NULL);
+		scene_add_table(s, &table);
+		scene_start(s);
+		assert_int_equal(catchup_wait(s->runtime, -1, &error), CATCHUP_CONSUMER);
+		snprintf(expected, sizeof(expected), "consumer 'stepping' stopped at row %d (watermark %d): row: "
+			"it has stepped the statement", (int)steps_at, (int)steps_at - 1);
+		help_expect(error.message, expected);
+		assert_int_equal(scene_close(s, NULL), CATCHUP_CONSUMER);
+		/* -1: none was ever committed. */
+		assert_int_equal(help_watermark(s->database, "stepping"), steps_at > 1 ? steps_at - 1 : -1);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -257,6 +294,7 @@ int main(void)
 		SCENE_TEST(rule_12_a_transaction_ended_at_run_time_is_seen),
 		SCENE_TEST(rule_12_c_code_that_takes_no_notice_of_a_refusal_is_stopped),
 		SCENE_TEST(rule_12_c_code_that_hides_the_end_of_the_transaction_is_seen),
+		SCENE_TEST(rule_3_a_row_function_that_steps_its_statement_is_stopped),
 	};
 
 	return cmocka_run_group_tests_name("rules_code", tests, NULL, NULL);

@@ -229,14 +229,32 @@ static inline int call_row(struct cu_follower *f, sqlite3_stmt *row)
 	return judge(f, "row", f->definition->table.row(&f->context.public, f->state, row));
 }
 
+/* Whether a row function has stepped the statement, so that rows would be skipped. How much the statement has
+ * done since the row before costs less to ask than where it stands: if as much as when it was asked that last,
+ * it has taken one step, which was ours. */
+static inline bool has_moved(struct cu_follower *f, sqlite3_stmt *row, int64_t id, int *usual)
+{
+	int done = sqlite3_stmt_status(row, SQLITE_STMTSTATUS_VM_STEP, 1);
+
+	if (done == *usual)
+		return false;
+	*usual = done;
+	if (sqlite3_column_int64(row, f->rows.id_index) == id)
+		return false;
+	cu_error_set(&f->fault, CATCHUP_CONSUMER, 0,
+		"row: it has stepped the statement that it was given, so that rows would be skipped");
+	return true;
+}
+
 /* The row in hand and those that may follow without asking the plan: what is asked of a connection is
  * asked once for all of them. */
 static bool deliver_rows(struct cu_follower *f, struct cu_event *event)
 {
 	struct cu_plan_run run = cu_plan_run(&f->plan, event->stopping);
 	sqlite3_stmt *row = cu_source_row(&f->rows);
+	bool foreign = !f->definition->sql;
 	int64_t next = 0;
-	int result, rc;
+	int result, rc, usual = 0;
 
 	/* Behind a dead letter each row is looked at. */
 	if (f->keys_parked)
@@ -245,6 +263,8 @@ static bool deliver_rows(struct cu_follower *f, struct cu_event *event)
 	for (;;) {
 		rc = CATCHUP_OK;
 		result = call_row(f, row);
+		if (foreign && result != CATCHUP_ROW_FAILED && has_moved(f, row, run.row, &usual))
+			result = CATCHUP_ROW_FAILED;
 		if (result != CATCHUP_ROW_FAILED)
 			rc = cu_source_fetch_next(&f->rows, &next, &f->fault);
 		if (result == CATCHUP_ROW_FAILED || rc != CATCHUP_OK || !cu_plan_run_goes_on(&run, next))
