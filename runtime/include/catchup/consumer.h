@@ -223,7 +223,8 @@ struct catchup_consumer {
 	 */
 	int (*open)(struct catchup_context *ctx, void **state);
 
-	/* One source row. Its columns may be read with sqlite3_column_*; it must not be stepped. */
+	/* One source row. Its columns may be read with sqlite3_column_*; it must not be stepped: rows would
+	 * be skipped, so a row whose function does that fails. */
 	int (*row)(struct catchup_context *ctx, void *state, sqlite3_stmt *row);
 
 	/* All rows with last < id <= max at once, by SQL on ctx->db. Needs `source`. May be called for
