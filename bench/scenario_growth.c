@@ -7,7 +7,9 @@
  * file of its own, in turn with the loop that is written by hand. The consumers: all run already, and
  * share a tenth of as many rows, which come at once; in turn with a loop that has all tables open and
  * does for one after the other what a consumer does, a transaction a batch. So it shows what SQLite
- * itself takes for many tables and many commits. --svg FILE makes a picture of it.
+ * itself takes for many tables and many commits. The rows come from a process that commits them and ends,
+ * as an import does; beside an application that stays, what catchup leaves to it counts (polite).
+ * --svg FILE makes a picture of it.
  */
 #include "copies.h"
 #include "picture.h"
@@ -58,6 +60,31 @@ static int backlog_by_hand(const char *source, const char *results, struct run *
 	return rc;
 }
 
+/* In a process of its own: what it prints is when it has committed. */
+static int insert(const char *source, int64_t rows)
+{
+	int64_t committed_ns;
+	int rc = bench_readings_at_once(NULL, source, rows, &committed_ns);
+
+	return rc ? rc : bench_write_all(STDOUT_FILENO, &committed_ns, sizeof(committed_ns));
+}
+
+static int import(const char *source, int64_t rows, int64_t *committed_ns)
+{
+	char number[32];
+	const char *const arguments[] = {"insert", source, number, NULL};
+	int out = -1, rc;
+	pid_t pid;
+
+	snprintf(number, sizeof(number), "%" PRId64, rows);
+	pid = bench_child_start(NULL, "growth", arguments, &out);
+	if (pid < 0)
+		return -1;
+	rc = bench_read_all(NULL, out, committed_ns, sizeof(*committed_ns));
+	close(out);
+	return bench_child_end(pid, 0) == 0 ? rc : -1;
+}
+
 static int together(const char *source, size_t consumers, int64_t rows, struct run *run)
 {
 	struct bench_copies copies;
@@ -71,7 +98,7 @@ static int together(const char *source, size_t consumers, int64_t rows, struct r
 	if (rc == 0)
 		rc = bench_wait(NULL, c);
 	if (rc == 0)
-		rc = bench_readings_at_once(NULL, source, rows, &start);
+		rc = import(source, rows, &start);
 	if (rc == 0)
 		rc = bench_wait(NULL, c);
 	run->wall_ns = bench_now_ns() - start;
@@ -90,7 +117,7 @@ static int together_by_hand(const char *source, size_t consumers, int64_t rows, 
 		return rc;
 	rc = bench_hand_open(NULL, &hand, source, source, 0, consumers);
 	if (rc == 0)
-		rc = bench_readings_at_once(NULL, source, rows, &start);
+		rc = import(source, rows, &start);
 	for (size_t i = 0; i < consumers; i++)
 		for (int64_t done = 1; done > 0 && rc == 0;)
 			rc = bench_hand_batch(NULL, &hand, i, BATCH_ROWS, &done);
@@ -99,7 +126,8 @@ static int together_by_hand(const char *source, size_t consumers, int64_t rows, 
 	return rc;
 }
 
-/* Arguments: catchup SOURCE, hand SOURCE RESULTS, together or together-by-hand SOURCE CONSUMERS ROWS. */
+/* Arguments: catchup SOURCE, hand SOURCE RESULTS, together or together-by-hand SOURCE CONSUMERS ROWS,
+ * insert SOURCE ROWS. */
 static int child(int argc, char **argv)
 {
 	struct run run = {0};
@@ -107,6 +135,8 @@ static int child(int argc, char **argv)
 	int64_t rows = argc == 5 ? strtoll(argv[4], NULL, 10) : 0;
 	int rc = 2;
 
+	if (argc == 4 && strcmp(argv[1], "insert") == 0)
+		return insert(argv[2], strtoll(argv[3], NULL, 10)) == 0 ? 0 : 1;
 	if (argc == 3 && strcmp(argv[1], "catchup") == 0)
 		rc = backlog(argv[2], &run);
 	else if (argc == 4 && strcmp(argv[1], "hand") == 0)

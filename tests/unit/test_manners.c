@@ -143,6 +143,43 @@ static void test_gaps_that_nobody_uses_end(void **state)
 		s.told, "hold 2000, rest 30000, rest 30000, rest 30000, hold 20000, rest 0");
 }
 
+static void test_who_committed_and_went_costs_no_gap(void **state)
+{
+	struct story s = begun_beside_a_writer();
+
+	(void)state;
+	begin(&s, true);
+	assert_true(cu_manners_asks(&s.manners, 2000 * US));
+	ends_with_more(&s, 2000 * US, false);
+	begin(&s, false);
+	ends_with_more(&s, 20000 * US, false);
+	assert_string_equal(s.told, "hold 2000, rest 0, hold 20000, rest 0");
+}
+
+/* Such as a program that opens the file for each row. */
+static void test_who_comes_back_is_waited_for(void **state)
+{
+	struct story s = begun_beside_a_writer();
+
+	(void)state;
+	begin(&s, true);
+	ends_with_more(&s, 2000 * US, false);
+	s.now_ns += 300000 * US;
+	begin(&s, true);
+	assert_false(cu_manners_asks(&s.manners, 2000 * US));
+	for (int i = 0; i < 3; i++)
+		gap(&s, ends_with_more(&s, 2000 * US, false), false);
+	begin(&s, false);
+	assert_string_equal(s.told,
+		"hold 2000, rest 0, hold 2000, rest 30000, rest 30000, rest 30000, hold 20000");
+	/* Long after that it is one who comes for the first time. */
+	s.told[s.n = 0] = '\0';
+	s.now_ns += 2000000 * US;
+	begin(&s, true);
+	ends_with_more(&s, 2000 * US, false);
+	assert_string_equal(s.told, "hold 2000, rest 0");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -151,6 +188,8 @@ int main(void)
 		cmocka_unit_test(test_time_that_nobody_used_counts_as_a_gap),
 		cmocka_unit_test(test_alone_it_holds_a_whole_batch),
 		cmocka_unit_test(test_gaps_that_nobody_uses_end),
+		cmocka_unit_test(test_who_committed_and_went_costs_no_gap),
+		cmocka_unit_test(test_who_comes_back_is_waited_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

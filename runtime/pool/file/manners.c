@@ -7,11 +7,30 @@
 /* Free for this long by itself: whoever was waiting had a chance. */
 #define IDLE_NS INT64_C(1000000)
 
+/* Who commits twice within this time is waited for, even where nobody has the file open. */
+#define COMES_BACK_NS INT64_C(1000000000)
+
 static void be_polite(struct cu_manners *m)
 {
 	m->polite = true;
 	m->empty_gaps = 0;
 	m->probe_after_ns = CU_MANNERS_PROBE_FIRST_NS;
+}
+
+static void be_alone(struct cu_manners *m)
+{
+	m->polite = false;
+	m->met = false;
+	m->comes_back = false;
+}
+
+/* Others have committed. */
+static void meet(struct cu_manners *m, int64_t now_ns)
+{
+	be_polite(m);
+	m->met = true;
+	m->comes_back = m->met_ns != 0 && now_ns - m->met_ns < COMES_BACK_NS;
+	m->met_ns = now_ns;
 }
 
 void cu_manners_begin(struct cu_manners *m, int64_t now_ns, bool foreign)
@@ -20,8 +39,7 @@ void cu_manners_begin(struct cu_manners *m, int64_t now_ns, bool foreign)
 		/* Whether others write cannot be known yet: the first batches are short. */
 		be_polite(m);
 	} else if (foreign) {
-		be_polite(m);
-		m->met = true;
+		meet(m, now_ns);
 		m->held_ns = 0;
 	} else if (now_ns - m->free_since_ns >= IDLE_NS) {
 		m->held_ns = 0;
@@ -36,7 +54,8 @@ int64_t cu_manners_hold_ns(const struct cu_manners *m, int64_t batch_ns)
 bool cu_manners_asks(const struct cu_manners *m, int64_t held_ns)
 {
 	held_ns += m->held_ns;
-	return m->polite ? !m->met && held_ns >= CU_MANNERS_HOLD_NS : held_ns >= m->probe_after_ns;
+	return m->polite ? !m->comes_back && held_ns >= CU_MANNERS_HOLD_NS
+			 : held_ns >= m->probe_after_ns;
 }
 
 void cu_manners_leave(struct cu_manners *m, int64_t now_ns, int64_t held_ns)
@@ -51,10 +70,10 @@ int64_t cu_manners_rest_ns(struct cu_manners *m, int64_t now_ns, int64_t held_ns
 	if (m->polite) {
 		if (m->held_ns < CU_MANNERS_HOLD_NS)
 			return 0;
-		if (m->met || others_open)
+		if (m->comes_back || others_open)
 			return CU_MANNERS_GAP_NS;
-		/* Nobody has it open: there is nobody to be polite to. */
-		m->polite = false;
+		/* Nobody has it open: there is nobody to be polite to, or no longer. */
+		be_alone(m);
 		m->held_ns = 0;
 		return 0;
 	}
@@ -71,13 +90,10 @@ void cu_manners_rested(struct cu_manners *m, int64_t now_ns, bool used)
 	m->held_ns = 0;
 	m->free_since_ns = now_ns;
 	if (used) {
-		be_polite(m);
-		m->met = true;
+		meet(m, now_ns);
 	} else if (m->polite) {
-		if (++m->empty_gaps >= EMPTY_GAPS) {
-			m->polite = false;
-			m->met = false;
-		}
+		if (++m->empty_gaps >= EMPTY_GAPS)
+			be_alone(m);
 	} else if (m->probe_after_ns < CU_MANNERS_PROBE_LAST_NS) {
 		m->probe_after_ns *= 2;
 	}

@@ -12,7 +12,8 @@
  *  - after a few gaps without a commit of theirs we are alone again and go at full speed;
  *  - while others only have the file open, a short gap now and then lets one that is waiting in, which
  *    is then seen; the gaps grow rarer as long as nobody uses them;
- *  - with nobody else there, nothing is left free.
+ *  - with nobody else there, nothing is left free; but for those who open the file anew for each commit,
+ *    and are known by the second one.
  *
  * "Others" are other processes, and the connections of the program that embeds us unless it has said
  * that it is alone (CATCHUP_FLAG_ALONE): nobody can tell its locks from ours.
@@ -35,6 +36,8 @@
 struct cu_manners {
 	bool met;              /* a commit of theirs was seen in this stretch of politeness */
 	bool polite;           /* others commit */
+	bool comes_back;       /* they did so twice, at a short distance */
+	int64_t met_ns;        /* when a commit of theirs was seen last, 0: never */
 	uint32_t empty_gaps;   /* in a row that nobody used */
 	int64_t held_ns;       /* since the lock was last free for others */
 	int64_t free_since_ns; /* end of our last turn, 0 before the first */
