@@ -5,6 +5,8 @@
  */
 #include "help.h"
 
+#include <catchup/consumer.h>
+
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -152,12 +154,65 @@ static void without_leases_both_work_and_nothing_is_done_twice(void **state)
 	all_copied_once(s);
 }
 
+#define KEEPERS 5
+#define LIFE_NS 1000000000ll
+
+static int stop_at_row(struct catchup_context *ctx, void *state, sqlite3_stmt *row)
+{
+	(void)state;
+	(void)row;
+	return catchup_fail(ctx, 0, "as the test wants it");
+}
+
+/* The first that is due to expire; a lease that was given back has expired long ago. */
+static long long first_expiry(struct scene *s)
+{
+	return scene_number(s, "SELECT min(expires_ns) FROM catchup_lease WHERE expires_ns > 0");
+}
+
+static void until_renewed_for(struct scene *s, long long lives)
+{
+	scene_until(s, s->database,
+		"SELECT min(expires_ns) >= %lld FROM catchup_lease WHERE expires_ns > 0",
+		first_expiry(s) + lives * LIFE_NS);
+}
+
+/* At rest one consumer renews for all of a results file. When it ends, whoever is left does; most likely
+ * that is another one than the one that stays here. */
+static void leases_at_rest_are_kept_when_who_kept_them_ends(void **state)
+{
+	static const char *const names[KEEPERS] = {"a", "b", "c", "d", "e"};
+	struct catchup_consumer ends[KEEPERS];
+	const struct catchup_consumer stays = {CATCHUP_CONSUMER_ABI, .name = "stays",
+		.source = "others", .row = stop_at_row};
+	const struct catchup_options options = {.lease_ms = LIFE_NS / 1000000};
+	struct scene *s = *state;
+
+	scene_sql(s, NUMBERS "; CREATE TABLE others(id INTEGER PRIMARY KEY)");
+	scene_open(s, &options);
+	for (int i = 0; i < KEEPERS; i++) {
+		ends[i] = (struct catchup_consumer){CATCHUP_CONSUMER_ABI, .name = names[i],
+			.source = "numbers", .row = stop_at_row};
+		scene_add_table(s, &ends[i]);
+	}
+	scene_add_table(s, &stays);
+	scene_start(s);
+	scene_until(s, s->database, "SELECT count(*) = %d FROM catchup_lease WHERE expires_ns > 0", KEEPERS + 1);
+	until_renewed_for(s, 3);
+	scene_insert(s, 1);
+	scene_until(s, s->database, "SELECT count(*) = %d FROM catchup_lease WHERE expires_ns = 0", KEEPERS);
+	until_renewed_for(s, 2);
+	assert_int_equal(scene_number(s, "SELECT fence FROM catchup_lease WHERE name = 'stays'"), 1);
+	assert_int_equal(scene_close(s, NULL), CATCHUP_CONSUMER);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SCENE_TEST(who_takes_over_from_a_killed_process_waits_for_no_expiry),
 		SCENE_TEST(who_slept_past_its_lease_commits_nothing_any_more),
 		SCENE_TEST(without_leases_both_work_and_nothing_is_done_twice),
+		SCENE_TEST(leases_at_rest_are_kept_when_who_kept_them_ends),
 	};
 
 	return cmocka_run_group_tests_name("fencing", tests, NULL, NULL);
