@@ -21,6 +21,7 @@
 #define FILE_NAME "latency.db"
 #define CHAIN 3
 #define IDLE_CONSUMERS 100
+#define LEASE_NS INT64_C(10000000000) /* catchup's default; renewed three times in that time */
 #define GIVE_UP_NS INT64_C(10000000000)
 
 /* ---- the other process -------------------------------------------------------------------- */
@@ -247,7 +248,7 @@ static int idle(struct bench *b)
 	if (rc == 0)
 		rc = bench_wait(b, c);
 	if (rc == 0)
-		ours = idle_share(b, bench_quick(b) ? 100000000 : 2000000000);
+		ours = idle_share(b, bench_quick(b) ? 100000000 : LEASE_NS);
 	rc = bench_stop(b, c, rc);
 	bench_copies_free(&copies);
 	if (rc == 0)
