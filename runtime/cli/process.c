@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -48,6 +49,27 @@ int cli_process_write(int fd, const char *bytes, size_t n)
 		}
 	}
 	return 0;
+}
+
+int cli_process_write_soon(int fd, const char *bytes, size_t n, int wait_ms)
+{
+	int rc = 0;
+
+	while (n > 0 && rc == 0) {
+		struct pollfd wait = {.fd = fd, .events = POLLOUT};
+		/* A pipe that is ready takes so much without blocking (pipe(7)). */
+		size_t part = n < PIPE_BUF ? n : PIPE_BUF;
+		int ready = poll(&wait, 1, wait_ms);
+
+		if (ready < 0 && errno == EINTR)
+			continue;
+		if (ready == 0)
+			return EAGAIN;
+		rc = cli_process_write(fd, bytes, part);
+		bytes += part;
+		n -= part;
+	}
+	return rc;
 }
 
 int cli_process_print(struct cli_text *text)

@@ -22,6 +22,10 @@ void cli_process_prepare(void);
 /* Writes all of it, waiting where the descriptor would block. Returns 0 or an errno. */
 int cli_process_write(int fd, const char *bytes, size_t n);
 
+/* The same for what nobody may wait for long: EAGAIN when the descriptor has taken nothing, or not all, for so
+ * many milliseconds. */
+int cli_process_write_soon(int fd, const char *bytes, size_t n, int wait_ms);
+
 /*
  * Writes text to standard output and clears it. Returns the exit code: 0, or 1 with a message on
  * standard error. Does not return when the reader is gone.

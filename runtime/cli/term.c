@@ -20,6 +20,10 @@
 #define SUBJECT_COLUMNS 200
 #define SUBJECT_BYTES 1024
 
+/* A pipe or terminal that takes nothing for so long is not waited for any more until it does: whoever logs may
+ * be in a transaction, and an application in another process waits for its end. */
+#define PATIENCE_MS 100
+
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
 static const char *level_name(enum catchup_log_level level)
@@ -100,7 +104,8 @@ void cli_term_log(void *context, enum catchup_log_level level, const char *subje
 	cli_text_add(&term->out, term->progress.data, term->progress.used);
 	error = term->out.failed
 			? ENOMEM
-			: cli_process_write(term->fd, term->out.data, term->out.used);
+			: cli_process_write_soon(term->fd, term->out.data, term->out.used,
+				term->lost ? 0 : PATIENCE_MS);
 	term->lost = error ? term->lost + 1 : 0;
 	pthread_mutex_unlock(&term->mutex);
 	/* Nobody reads the log any more: the program ends as one whose output nobody reads. */
@@ -130,7 +135,7 @@ void cli_term_progress(struct cli_term *term, const char *line)
 		cli_text_puts(&term->out, line);
 		/* A progress line that cannot be written is not worth a word. */
 		if (!term->out.failed)
-			cli_process_write(term->fd, term->out.data, term->out.used);
+			cli_process_write_soon(term->fd, term->out.data, term->out.used, 0);
 	}
 	pthread_mutex_unlock(&term->mutex);
 }

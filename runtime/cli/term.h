@@ -3,7 +3,8 @@
  * term.h - standard error: log lines from any thread, and one progress line that stays below them.
  *
  * One lock and one write a line: log lines never mix with each other or with the progress line, which
- * is taken away before a log line and drawn again behind it.
+ * is taken away before a log line and drawn again behind it. Nobody waits long for who reads them: lines
+ * that are not taken are lost, and counted in the next one that is.
  */
 #ifndef CLI_TERM_H
 #define CLI_TERM_H

@@ -126,6 +126,8 @@ void soak_make_mischief(struct soak *s)
 		s->kills++;
 		break;
 	case 3:
+		/* Who can write nothing at all cannot tell itself to end. */
+		soak_stop_spoiling(s);
 		soak_end(run, SIGTERM);
 		soak_run_anew(s, run);
 		s->ends++;

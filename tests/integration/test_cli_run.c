@@ -362,6 +362,31 @@ static void a_limit_of_file_size_pauses_and_loses_nothing(void **state)
 	assert_int_equal(test_number(f->database, "SELECT count(*) FROM twice"), ROWS);
 }
 
+/* A row that is parked is told in its transaction: that must not last until somebody reads. */
+static void a_log_that_nobody_reads_holds_nobody_up(void **state)
+{
+	struct fixture *f = *state;
+	struct program run = {0}, wait = {0};
+	char patience[24];
+
+	/* More lines than a pipe takes. */
+	insert_rows(f, 2000);
+	snprintf(patience, sizeof(patience), "%d", PATIENCE_S);
+	program_start(&run, "run", f->database, f->refuses, "--on-error", "park");
+	program_expect_err(&run, "started 1 consumer");
+	assert_int_equal(program_run(&wait, "wait", f->database, "--consumer", "refuses", "--until", "2000",
+				 "--timeout", patience), 0);
+	program_free(&wait);
+	/* Somebody reads again, and is told with the next line. */
+	program_expect_err(&run, " is parked in the dead letters");
+	test_sql(f->database, "INSERT INTO numbers(n) VALUES(5)");
+	program_expect_err(&run, " log lines could not be written");
+	program_signal(&run, SIGTERM);
+	assert_int_equal(program_finish(&run), 0);
+	program_free(&run);
+	assert_int_equal(test_number(f->database, "SELECT count(*) FROM catchup_dead"), 1997);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -378,6 +403,7 @@ int main(void)
 		TEST(odd_paths_are_plain_names_or_refused),
 		TEST(hostile_names_are_shown_escaped),
 		TEST(a_limit_of_file_size_pauses_and_loses_nothing),
+		TEST(a_log_that_nobody_reads_holds_nobody_up),
 		TEST(eight_descriptors_are_too_few_and_said_so),
 	};
 

@@ -92,6 +92,30 @@ static void lost_log_lines_are_counted_and_told(void **state)
 	close(ends[1]);
 }
 
+/* Who logs may be in a transaction. */
+static void nobody_waits_for_who_does_not_read(void **state)
+{
+	static char got[131072];
+	struct cli_term term;
+	int ends[2];
+
+	(void)state;
+	assert_int_equal(pipe(ends), 0);
+	cli_term_init(&term, ends[1], false, CATCHUP_LOG_INFO);
+	/* More than a pipe takes. */
+	for (int i = 0; i < 5000; i++)
+		cli_term_log(&term, CATCHUP_LOG_INFO, "", "a line that comes as long as there is room for it");
+	cli_term_progress(&term, "50%");
+	read_all(ends[0], got, sizeof(got));
+	cli_term_log(&term, CATCHUP_LOG_INFO, "", "the next");
+	read_all(ends[0], got, sizeof(got));
+	assert_non_null(strstr(got, " log lines could not be written\n"));
+	assert_non_null(strstr(got, "the next\n"));
+	cli_term_finish(&term);
+	close(ends[0]);
+	close(ends[1]);
+}
+
 #define WRITERS 4
 #define LINES 500
 
@@ -212,6 +236,7 @@ int main(void)
 		cmocka_unit_test(log_lines_have_time_level_subject_and_message),
 		cmocka_unit_test(a_log_line_stands_above_the_progress_line),
 		cmocka_unit_test(lost_log_lines_are_counted_and_told),
+		cmocka_unit_test(nobody_waits_for_who_does_not_read),
 		cmocka_unit_test(lines_of_many_threads_do_not_tear),
 		cmocka_unit_test(progress_of_a_backlog),
 		cmocka_unit_test(speed_is_that_of_the_last_samples),
