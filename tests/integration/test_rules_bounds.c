@@ -174,8 +174,9 @@ static void beside_a_backlog_applications_need_not_checkpoint(void **state)
 	sqlite3_close(db);
 	assert_int_equal(scene_close(s, NULL), CATCHUP_OK);
 	assert_int_equal(commits.n, 100);
-	/* Now and then somebody reads from the log when it could begin anew. */
-	assert_in_range(commits.slow, 0, 50);
+	/* Now and then somebody reads from the log when it could begin anew, and a checkpoint waits for the
+	 * processor: half of them at the worst, where none is kept in mind four of five. */
+	assert_in_range(commits.slow, 0, 70);
 }
 
 /* A minute's work and more, a row a millisecond; its results are in another file. The source's log can be
