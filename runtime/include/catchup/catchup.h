@@ -96,8 +96,8 @@ enum catchup_log_level {
  * One log line. `subject` is the consumer, source or file it is about, or "". `message` is one line
  * without a newline at its end. Both belong to the caller and live until the hook returns.
  *
- * Threads: called from any of the runtime's threads, possibly from several at once. The hook must
- * not call back into the runtime that logs.
+ * Threads: called from any of the runtime's threads, possibly from several at once, and possibly inside a
+ * transaction: a hook that waits keeps others from writing. It must not call back into the runtime that logs.
  */
 typedef void catchup_log_fn(
 	void *context, enum catchup_log_level level, const char *subject, const char *message);
