@@ -74,8 +74,8 @@ static void flush(struct catchup_changelog_writer *writer)
 		sim_sleep(sim_between(1, 50) * CU_NS_PER_MS, "the writer, to try again");
 	}
 	story.n_changed = 0;
-	SIM_TRACE("written up to event %lld",
-		(long long)catchup_changelog_writer_sequence(writer));
+	story.flushed = catchup_changelog_writer_sequence(writer);
+	SIM_TRACE("written up to event %lld", (long long)story.flushed);
 }
 
 static void change_truth(sqlite3 *db)
@@ -161,6 +161,9 @@ void story_writer(void *unused)
 	/* What the one before has changed and not written. */
 	for (size_t i = 0; i < story.n_changed; i++)
 		append(writer, story.changed[i], false);
+	/* Events that went with it, and changed nothing, are only missed where another follows. */
+	if (story.n_events > (size_t)story.flushed + 1 && story.n_changed == 0 && story.events_wanted <= 0)
+		story.events_wanted = 1;
 	flush(writer);
 	while (story.events_wanted > 0) {
 		for (uint64_t n = 1 + sim_below(FLUSH_MOST); n > 0; n--) {

@@ -105,6 +105,7 @@ struct story {
 	size_t n_events;       /* sequences given so far, and one */
 	int64_t changed[64];   /* rows of `truth` whose events are not written yet */
 	size_t n_changed;
+	int64_t flushed;       /* the newest event that surely is in the file */
 	struct story_runtime slots[STORY_RUNTIMES];
 };
 
