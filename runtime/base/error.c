@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/error.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -162,22 +163,40 @@ void cu_errno_text(char *to, size_t bytes, int errnum)
 #endif
 }
 
-int cu_error_errno(struct catchup_error *error, int code, int errnum, const char *fmt, ...)
+static int set_errno(struct catchup_error *error, int code, int errnum, const char *fmt, va_list ap)
 {
 	char text[CATCHUP_MESSAGE_BYTES];
 	char reason[128];
 	char suffix[160];
-	va_list ap;
 
 	if (!error)
 		return code;
-	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
 	cu_errno_text(reason, sizeof(reason), errnum);
 	snprintf(suffix, sizeof(suffix), ": %s", reason);
 	error->code = code;
 	error->detail = errnum;
 	set_text(error, "", text, suffix);
+	return code;
+}
+
+int cu_error_errno(struct catchup_error *error, int code, int errnum, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	set_errno(error, code, errnum, fmt, ap);
+	va_end(ap);
+	return code;
+}
+
+int cu_error_os(struct catchup_error *error, int rc, const char *fmt, ...)
+{
+	int code = rc == -ENOMEM ? CATCHUP_NOMEM : CATCHUP_IO;
+	va_list ap;
+
+	va_start(ap, fmt);
+	set_errno(error, code, -rc, fmt, ap);
+	va_end(ap);
 	return code;
 }

@@ -28,6 +28,9 @@ int cu_error_null(struct catchup_error *error, const char *function, const char 
 int cu_error_errno(struct catchup_error *error, int code, int errnum, const char *fmt, ...)
 	CATCHUP_PRINTF(4, 5);
 
+/* The same for what the seam returned, a negative errno: CATCHUP_NOMEM, or else CATCHUP_IO. Returns that. */
+int cu_error_os(struct catchup_error *error, int rc, const char *fmt, ...) CATCHUP_PRINTF(3, 4);
+
 /* The system's words for an errno, NUL-terminated, cut to fit. */
 void cu_errno_text(char *to, size_t bytes, int errnum);
 

@@ -178,20 +178,21 @@ bool cu_file_same(const struct cu_file_id *a, const struct cu_file_id *b);
 /* ---- watching a folder -------------------------------------------------------------------- */
 
 /*
- * Sleeps until something happens to files in a folder whose names begin with a prefix, or somebody
- * wakes it, or a deadline comes. A notice only says "look": the watcher never relies on it, and falls
- * back to looking at intervals where the system has no watches left.
+ * Sleeps until something happens to a file, or to one in its folder whose name begins with the same
+ * (that of a log, say), or somebody wakes it, or a deadline comes. A notice only says "look": the
+ * watcher never relies on it, and falls back to looking at intervals where the system has no watches
+ * left.
  */
 struct cu_watch;
 
 #define CU_WATCH_WOKEN 1u   /* cu_watch_wake was called */
-#define CU_WATCH_CHANGED 2u /* a file with the prefix was written, made, moved or deleted */
+#define CU_WATCH_CHANGED 2u /* such a file was written, made, moved or deleted */
 #define CU_WATCH_LOST 4u    /* notices were lost, or the folder itself went away: look at all */
 
-/* Both strings are copied. Nothing is watched before a cu_watch_wait has lasted some milliseconds; that one says
- * then that something may have changed. Returns NULL only without memory or descriptors for the wake-up
- * itself. */
-struct cu_watch *cu_watch_create(const char *folder, const char *prefix);
+/* The file need not be there. Nothing is watched before a cu_watch_wait has lasted some milliseconds;
+ * that one says then that something may have changed. 0 or a negative errno: only without memory or
+ * descriptors for the wake-up itself. */
+int cu_watch_create(const char *path, struct cu_watch **out);
 void cu_watch_destroy(struct cu_watch *watch);
 /* Whether notices are working, or were not wanted yet; when not, the caller polls. Tries to watch again
  * when not. */

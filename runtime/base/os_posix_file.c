@@ -229,25 +229,39 @@ bool cu_watch_works(struct cu_watch *watch)
 	return watch->watch >= 0;
 }
 
-struct cu_watch *cu_watch_create(const char *folder, const char *prefix)
+/* The folder that holds the name. */
+static char *folder_of(const char *path)
 {
+	const char *slash = strrchr(path, '/');
+
+	if (!slash)
+		return strdup(".");
+	return strndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+int cu_watch_create(const char *path, struct cu_watch **out)
+{
+	const char *slash = strrchr(path, '/');
 	struct cu_watch *watch = calloc(1, sizeof(*watch));
 
 	if (!watch)
-		return NULL;
+		return -ENOMEM;
 	watch->notify_fd = -1;
 	watch->watch = -1;
 	watch->target = -1;
-	watch->folder = strdup(folder);
-	watch->prefix = strdup(prefix);
+	watch->folder = folder_of(path);
+	watch->prefix = strdup(slash ? slash + 1 : path);
 	watch->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (!watch->folder || !watch->prefix || watch->wake_fd < 0) {
+		int rc = watch->wake_fd < 0 ? -errno : -ENOMEM;
+
 		cu_watch_destroy(watch);
-		return NULL;
+		return rc;
 	}
-	watch->prefix_bytes = strlen(prefix);
+	watch->prefix_bytes = strlen(watch->prefix);
 	watch->rests = true;
-	return watch;
+	*out = watch;
+	return 0;
 }
 
 void cu_watch_stop(struct cu_watch *watch)

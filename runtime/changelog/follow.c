@@ -247,8 +247,7 @@ static enum cu_step look(struct catchup_changelog *c, struct looking *looking)
 	}
 	discover(c, &error);
 	if (n < 0 && !facts.changed)
-		cu_error_errno(&error, n == -ENOMEM ? CATCHUP_NOMEM : CATCHUP_IO, (int)-n,
-			"changelog '%s'", c->path);
+		cu_error_os(&error, (int)n, "changelog '%s'", c->path);
 	set_trouble(c, &error);
 	if (n < 0 && !facts.changed)
 		return CU_STEP_SLEEP;

@@ -15,18 +15,6 @@
 #define MAX_LINE_DEFAULT (8u * 1024 * 1024)
 #define OPEN_WAIT_MS_DEFAULT 1000u
 
-/* A watch on the folder that holds the name. */
-static struct cu_watch *watch_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-	char *folder = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path))
-			     : strdup(".");
-	struct cu_watch *watch = folder ? cu_watch_create(folder, slash ? slash + 1 : path) : NULL;
-
-	free(folder);
-	return watch;
-}
-
 static int check_options(
 	const struct catchup_changelog_options *options, struct catchup_error *error)
 {
@@ -79,8 +67,7 @@ static int open_first(struct catchup_changelog *c, uint32_t wait_ms, struct catc
 	cu_line_parser_finish(&c->parser);
 	if (rc != 0) {
 		cu_log_file_release(file);
-		return cu_error_errno(error, rc == -ENOMEM ? CATCHUP_NOMEM : CATCHUP_IO, -rc,
-			"changelog '%s'", c->path);
+		return cu_error_os(error, rc, "changelog '%s'", c->path);
 	}
 	cu_follow_append(c, file);
 	cu_follow_keep_head(c);
@@ -132,12 +119,15 @@ int catchup_changelog_open(const struct catchup_changelog_options *given,
 	c->max_line = options.max_line_bytes ? options.max_line_bytes : MAX_LINE_DEFAULT;
 	cu_split_init(&c->split, c->max_line);
 	c->path = strdup(options.path);
-	c->watch = c->path ? watch_name(c->path) : NULL;
-	if (!c->watch || !cu_open_copy_list(options.databases, &c->databases)) {
+	if (!c->path || !cu_open_copy_list(options.databases, &c->databases)) {
 		destroy(c);
 		return cu_error_nomem(error);
 	}
-	rc = open_first(c, options.open_wait_ms, error);
+	rc = cu_watch_create(c->path, &c->watch);
+	if (rc != 0)
+		rc = cu_error_os(error, rc, "changelog '%s': watching it", c->path);
+	else
+		rc = open_first(c, options.open_wait_ms, error);
 	if (rc != CATCHUP_OK) {
 		destroy(c);
 		return rc;

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "store/connection/path.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -150,15 +151,14 @@ static bool same_source(const struct cu_reader *r, const struct cu_source_spec *
 		sqlite3_stricmp(r->spec.id_column, spec->id_column) == 0);
 }
 
-static struct cu_reader *add_reader(struct catchup *c, const char *path,
-	const struct cu_file_id *id, const struct cu_source_spec *spec)
+static int add_reader(struct catchup *c, const char *path, const struct cu_file_id *id,
+	const struct cu_source_spec *spec, struct cu_reader **out, struct catchup_error *error)
 {
 	struct cu_reader *r = calloc(1, sizeof(*r));
-	const char *slash = strrchr(path, '/');
-	char *folder;
+	int rc;
 
 	if (!r)
-		return NULL;
+		return cu_error_nomem(error);
 	r->runtime = c;
 	r->id = *id;
 	r->spec = *spec;
@@ -168,17 +168,15 @@ static struct cu_reader *add_reader(struct catchup *c, const char *path,
 	atomic_init(&r->newest, -1);
 	r->path = strdup(path);
 	r->followers = calloc(c->n_followers, sizeof(struct cu_follower *));
-	folder = strndup(path, slash == path ? 1 : (size_t)(slash - path));
-	if (folder)
-		r->watch = cu_watch_create(folder, slash + 1);
-	free(folder);
-	if (!r->path || !r->followers || !r->watch) {
+	rc = r->path && r->followers ? cu_watch_create(path, &r->watch) : -ENOMEM;
+	if (rc != 0) {
 		cu_reader_destroy(r);
-		return NULL;
+		return cu_error_os(error, rc, "watching '%.200s'", path);
 	}
 	r->next = c->readers;
 	c->readers = r;
-	return r;
+	*out = r;
+	return CATCHUP_OK;
 }
 
 int cu_layout_readers(struct catchup *c, struct catchup_error *error)
@@ -200,9 +198,9 @@ int cu_layout_readers(struct catchup *c, struct catchup_error *error)
 			if (cu_file_same(&r->id, &stat.id) && same_source(r, &spec))
 				break;
 		if (!r)
-			r = add_reader(c, f->source_path, &stat.id, &spec);
-		if (!r)
-			return cu_error_nomem(error);
+			rc = add_reader(c, f->source_path, &stat.id, &spec, &r, error);
+		if (rc != CATCHUP_OK)
+			return rc;
 		f->reader = r;
 		r->followers[r->n_followers++] = f;
 	}

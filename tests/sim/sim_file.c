@@ -111,19 +111,22 @@ void sim_folder_replaced(const char *path)
 	}
 }
 
-struct cu_watch *cu_watch_create(const char *folder, const char *prefix)
+int cu_watch_create(const char *path, struct cu_watch **out)
 {
 	struct cu_watch *watch = calloc(1, sizeof(*watch));
+	const char *slash = strrchr(path, '/');
 
 	SIM_CHECK(watch, "no memory");
-	snprintf(watch->folder, sizeof(watch->folder), "%s", folder);
-	snprintf(watch->prefix, sizeof(watch->prefix), "%s", prefix);
+	SIM_CHECK(slash, "'%s' has no folder", path);
+	snprintf(watch->folder, sizeof(watch->folder), "%.*s", (int)(slash - path), path);
+	snprintf(watch->prefix, sizeof(watch->prefix), "%s", slash + 1);
 	watch->process = sim_process_current();
 	watch->works = !sim_chance(sim_faults.watch_broken);
 	watch->late_at_ns = CU_FOREVER;
 	watch->next = files.watches;
 	files.watches = watch;
-	return watch;
+	*out = watch;
+	return 0;
 }
 
 static void forget(struct cu_watch *watch)

@@ -6,6 +6,7 @@
 #include "base/os.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -186,12 +187,23 @@ static int watched_now(void)
 	return n;
 }
 
+/* Returns the limit to be set again. */
+static struct rlimit no_descriptors(void)
+{
+	struct rlimit all, none;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &all), 0);
+	none = (struct rlimit){.rlim_cur = 0, .rlim_max = all.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	return all;
+}
+
 static void a_folder_is_watched_once_a_wait_has_lasted(void **state)
 {
 	struct story *s = *state;
-	struct cu_watch *watch = cu_watch_create(s->folder, "file");
+	struct cu_watch *watch;
 
-	assert_non_null(watch);
+	assert_int_equal(cu_watch_create(s->path, &watch), 0);
 	/* Who is woken at once may end at once. */
 	cu_watch_wake(watch);
 	assert_int_equal(cu_watch_wait(watch, CU_FOREVER), CU_WATCH_WOKEN);
@@ -216,18 +228,27 @@ static void a_folder_is_watched_once_a_wait_has_lasted(void **state)
 	assert_int_equal(watched_now(), 0);
 }
 
+/* Not the same as want of memory: what to do about it is another thing. */
+static void a_watch_without_descriptors_says_what_is_wanting(void **state)
+{
+	struct story *s = *state;
+	struct cu_watch *watch = NULL;
+	struct rlimit all = no_descriptors();
+	int rc = cu_watch_create(s->path, &watch);
+
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &all), 0);
+	assert_int_equal(rc, -EMFILE);
+	assert_null(watch);
+}
+
 /* ---- processes ----------------------------------------------------------------------------- */
 
 /* What comes of asking whether this process lives, without a descriptor left to ask with. */
 static int64_t start_without_descriptors(void)
 {
-	struct rlimit all, none;
-	int64_t start;
+	struct rlimit all = no_descriptors();
+	int64_t start = cu_os_process_start(getpid());
 
-	assert_int_equal(getrlimit(RLIMIT_NOFILE, &all), 0);
-	none = (struct rlimit){.rlim_cur = 0, .rlim_max = all.rlim_max};
-	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-	start = cu_os_process_start(getpid());
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &all), 0);
 	return start;
 }
@@ -260,6 +281,8 @@ int main(void)
 			a_file_that_is_not_open_tells_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			a_folder_is_watched_once_a_wait_has_lasted, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			a_watch_without_descriptors_says_what_is_wanting, setup, teardown),
 		cmocka_unit_test(a_process_that_cannot_be_looked_at_is_not_gone),
 	};
 

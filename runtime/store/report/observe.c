@@ -253,16 +253,6 @@ static int find_results(const char *database, const char *consumer, char **resul
 	return rc;
 }
 
-static struct cu_watch *watch_file(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-	char *folder = strndup(path, slash == path ? 1 : (size_t)(slash - path));
-	struct cu_watch *watch = folder ? cu_watch_create(folder, slash + 1) : NULL;
-
-	free(folder);
-	return watch;
-}
-
 /* Looks once, with a connection that is opened when it is not and closed when the file is another. A
  * results database that is missing or locked is no error: it is about to be made, or free again. */
 static int look_once(struct cu_conn *conn, const char *results, const char *consumer,
@@ -310,9 +300,9 @@ int catchup_wait_watermark(const char *database, const char *consumer, int64_t u
 		return rc;
 	cu_owner_self(&self);
 	/* Watching begins before the first look, so that no commit falls between. */
-	watch = watch_file(results);
-	if (!watch)
-		rc = cu_error_nomem(error);
+	rc = cu_watch_create(results, &watch);
+	if (rc != 0)
+		rc = cu_error_os(error, rc, "watching '%.200s'", results);
 	while (rc == CATCHUP_OK) {
 		int64_t now, next;
 
