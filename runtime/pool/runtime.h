@@ -50,6 +50,7 @@ struct cu_file {
 	_Atomic int64_t renewed_ns; /* all leases in it, the last time; 0: never */
 	_Atomic int renewing;       /* somebody is at it */
 	_Atomic(const struct cu_follower *) keeper; /* who has done it last; borrowed */
+	_Atomic int leases_left;    /* some followers have a fence_left */
 
 	/* checkpoints (checkpoint.c) */
 	struct cu_checkpointer *checkpointer; /* borrowed; constant once threads run */
@@ -195,6 +196,7 @@ struct cu_follower {
 	_Atomic uint64_t looks_done;    /* the last request that was answered */
 	_Atomic uint64_t restarts;      /* how often the watermark may have gone back since start */
 	_Atomic int out_of_sync;        /* rebuildings that are due */
+	_Atomic int64_t fence_left;     /* of the lease that it could not drop when it ended; 0: none */
 	_Atomic int ended;              /* 1: stopped by itself or by request; nothing follows */
 
 	/* worker thread only */

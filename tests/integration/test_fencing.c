@@ -206,6 +206,34 @@ static void leases_at_rest_are_kept_when_who_kept_them_ends(void **state)
 	assert_int_equal(scene_close(s, NULL), CATCHUP_CONSUMER);
 }
 
+/* Whoever stays would keep it renewed for good. */
+static void a_lease_that_could_not_be_dropped_is_not_kept(void **state)
+{
+	const struct catchup_consumer table = {CATCHUP_CONSUMER_ABI, .name = "ends", .source = "numbers",
+		.row = stop_at_row};
+	const struct catchup_consumer stays = {CATCHUP_CONSUMER_ABI, .name = "stays",
+		.source = "others", .row = stop_at_row};
+	const struct catchup_options options = {.lease_ms = LIFE_NS / 1000000};
+	struct scene *s = *state;
+
+	scene_sql(s, NUMBERS "; CREATE TABLE others(id INTEGER PRIMARY KEY)");
+	scene_open(s, &options);
+	scene_add_table(s, &table);
+	scene_add_table(s, &stays);
+	scene_start(s);
+	scene_until(s, s->database, "SELECT count(*) = 2 FROM catchup_lease WHERE expires_ns > 0");
+	scene_sql(s, "CREATE TRIGGER no BEFORE UPDATE ON catchup_lease WHEN NEW.expires_ns = 0"
+		     " BEGIN SELECT RAISE(ABORT, 'not now'); END");
+	scene_insert(s, 1);
+	scene_until(s, s->database, "SELECT count(*) FROM catchup_state WHERE name = 'ends' AND error_row = 1");
+	until_renewed_for(s, 2);
+	assert_int_equal(scene_number(s, "SELECT expires_ns > 0 FROM catchup_lease WHERE name = 'ends'"), 1);
+	scene_sql(s, "DROP TRIGGER no");
+	scene_until(s, s->database, "SELECT expires_ns = 0 FROM catchup_lease WHERE name = 'ends'");
+	assert_int_equal(scene_number(s, "SELECT expires_ns > 0 FROM catchup_lease WHERE name = 'stays'"), 1);
+	assert_int_equal(scene_close(s, NULL), CATCHUP_CONSUMER);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -213,6 +241,7 @@ int main(void)
 		SCENE_TEST(who_slept_past_its_lease_commits_nothing_any_more),
 		SCENE_TEST(without_leases_both_work_and_nothing_is_done_twice),
 		SCENE_TEST(leases_at_rest_are_kept_when_who_kept_them_ends),
+		SCENE_TEST(a_lease_that_could_not_be_dropped_is_not_kept),
 	};
 
 	return cmocka_run_group_tests_name("fencing", tests, NULL, NULL);

@@ -266,6 +266,24 @@ static void copy_nameless(const struct cu_follower *f, struct catchup_error *to)
 		memmove(to->message, to->message + n, strlen(to->message + n) + 1);
 }
 
+static void drop_lease(struct cu_follower *f)
+{
+	int rc = CATCHUP_IO;
+
+	if (f->plan.fence == 0)
+		return;
+	if (f->writer) {
+		cu_turn_take(f);
+		rc = cu_ledger_drop_lease(&f->ledger, f->plan.fence, NULL);
+		cu_turn_give(f, 0);
+	}
+	if (rc == CATCHUP_OK)
+		return;
+	/* Who goes on in this file would keep it renewed, and nobody could take the consumer over. */
+	atomic_store(&f->fence_left, f->plan.fence);
+	atomic_store(&f->file->leases_left, 1);
+}
+
 static void perform_stop(struct cu_follower *f, const struct cu_action *action)
 {
 	struct catchup_error told;
@@ -287,11 +305,7 @@ static void perform_stop(struct cu_follower *f, const struct cu_action *action)
 	} else {
 		cu_trouble_leave(f);
 	}
-	if (f->writer && f->plan.fence != 0) {
-		cu_turn_take(f);
-		cu_ledger_drop_lease(&f->ledger, f->plan.fence, NULL);
-		cu_turn_give(f, 0);
-	}
+	drop_lease(f);
 	cu_follower_close(f);
 	atomic_store(&f->ended, 1);
 	cu_park_wake(&f->runtime->progress);

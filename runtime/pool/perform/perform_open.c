@@ -361,6 +361,28 @@ static int64_t kept_renewed(const struct cu_follower *f, int64_t now_ns, int64_t
 	return atomic_load(&f->file->keeper) != f && now_ns - renewed_ns < life_ns / 5 * 2 ? renewed_ns : 0;
 }
 
+/* In the turn: drops the leases that followers of the file could not drop when they ended. What fails again
+ * is tried with the next renewal. */
+static void drop_left(struct cu_follower *f)
+{
+	const struct catchup *c = f->runtime;
+	struct cu_file *file = f->file;
+
+	if (atomic_exchange(&file->leases_left, 0) == 0)
+		return;
+	for (size_t i = 0; i < c->n_followers; i++) {
+		struct cu_follower *other = c->followers[i];
+		int64_t fence = atomic_load(&other->fence_left);
+
+		if (fence == 0 || other->file != file)
+			continue;
+		if (cu_ledger_drop_lease_of(&f->ledger, other->definition->name, fence) == CATCHUP_OK)
+			atomic_store(&other->fence_left, 0);
+		else
+			atomic_store(&file->leases_left, 1);
+	}
+}
+
 /* One who had nothing to do since the last renewal rests. */
 static void give_memory_back(struct cu_follower *f)
 {
@@ -383,6 +405,7 @@ bool cu_perform_renew(struct cu_follower *f, struct cu_event *event)
 		cu_turn_take(f);
 		event->renewed_ns = kept_renewed(f, event->now_ns, life_ns);
 		if (event->renewed_ns == 0) {
+			drop_left(f);
 			rc = cu_ledger_renew_all(&f->ledger, &f->runtime->owner, f->plan.fence,
 				life_ns, &lost, &f->fault);
 			if (rc == CATCHUP_OK && !lost) {

@@ -281,3 +281,11 @@ int cu_ledger_drop_lease(struct cu_ledger *ledger, int64_t fence, struct catchup
 	/* Who held it last stays, expired at the dawn of time. */
 	return set_expiry(ledger, fence, 0, &lost, error);
 }
+
+int cu_ledger_drop_lease_of(struct cu_ledger *ledger, const char *name, int64_t fence)
+{
+	return cu_conn_exec_owned(ledger->conn,
+		sqlite3_mprintf("UPDATE main.catchup_lease SET expires_ns = 0 WHERE name = %Q AND fence = %lld",
+			name, (long long)fence),
+		NULL);
+}

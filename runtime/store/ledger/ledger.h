@@ -151,6 +151,8 @@ int cu_ledger_renew_lease(struct cu_ledger *ledger, int64_t fence, int64_t life_
 int cu_ledger_renew_all(struct cu_ledger *ledger, const struct cu_owner *self, int64_t fence,
 	int64_t life_ns, bool *lost, struct catchup_error *error);
 int cu_ledger_drop_lease(struct cu_ledger *ledger, int64_t fence, struct catchup_error *error);
+/* That of another consumer of the same results database. */
+int cu_ledger_drop_lease_of(struct cu_ledger *ledger, const char *name, int64_t fence);
 /* Whether somebody holds a lease of these properties now, seen from `self`. */
 bool cu_lease_is_held(const struct cu_owner *holder, int64_t expires_ns, const struct cu_owner *self);
 
