@@ -394,6 +394,8 @@ static void give_memory_back(struct cu_follower *f)
 bool cu_perform_renew(struct cu_follower *f, struct cu_event *event)
 {
 	int64_t life_ns = f->plan.config.lease_ns;
+	const struct catchup_error paused_by = f->fault;
+	int64_t row = f->fault_row;
 	struct cu_file *file = f->file;
 	bool lost = false;
 	int rc = CATCHUP_OK;
@@ -416,8 +418,15 @@ bool cu_perform_renew(struct cu_follower *f, struct cu_event *event)
 		cu_turn_give(f, 0);
 		atomic_store(&file->renewing, 0);
 	}
-	if (rc != CATCHUP_OK)
-		return cu_perform_fault(f, event, false, 0);
+	if (rc != CATCHUP_OK) {
+		cu_perform_fault(f, event, false, 0);
+		/* A pause that goes on has its own reason. */
+		if (event->fault == CU_FAULT_BUSY && f->plan.sleep_until_ns != 0) {
+			f->fault = paused_by;
+			f->fault_row = row;
+		}
+		return true;
+	}
 	give_memory_back(f);
 	event->kind = lost ? CU_EVENT_LOST : CU_EVENT_DONE;
 	return true;

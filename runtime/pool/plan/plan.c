@@ -108,6 +108,12 @@ static struct cu_action do_sleep(struct cu_plan *plan)
 		(struct cu_action){.kind = CU_ACTION_SLEEP, .until_ns = until_ns});
 }
 
+struct cu_action cu_plan_renew_later(struct cu_plan *plan, int64_t now_ns)
+{
+	plan->renew_at_ns = cu_deadline(now_ns, plan->config.lease_ns / 10);
+	return do_sleep(plan);
+}
+
 static struct cu_action do_renew(struct cu_plan *plan)
 {
 	return cu_plan_move(plan, CU_STATE_RENEWING, (struct cu_action){.kind = CU_ACTION_RENEW});

@@ -111,6 +111,9 @@ static struct cu_action machine_fault(struct cu_plan *plan, const struct cu_even
 	bool busy = event->fault == CU_FAULT_BUSY;
 	int64_t pause;
 
+	/* A row's pause goes on; there is time to renew later. */
+	if (busy && plan->state == CU_STATE_RENEWING && plan->sleep_until_ns != 0)
+		return cu_plan_renew_later(plan, event->now_ns);
 	plan->machine_faults++;
 	if (busy && is_locked_for_good(plan, event->now_ns))
 		return cu_plan_abort_and_stop(plan, CATCHUP_LOCKED);

@@ -16,6 +16,8 @@ struct cu_action cu_plan_abort(struct cu_plan *plan, enum cu_plan_then then);
 struct cu_action cu_plan_abort_and_stop(struct cu_plan *plan, int code);
 struct cu_action cu_plan_abort_and_pause(
 	struct cu_plan *plan, int64_t pause_ns, enum cu_plan_then after);
+/* Sleeps on without having renewed the lease. */
+struct cu_action cu_plan_renew_later(struct cu_plan *plan, int64_t now_ns);
 
 /* What is done about a FAULT (plan_fault.c). */
 struct cu_action cu_plan_take_fault(struct cu_plan *plan, const struct cu_event *event);

@@ -178,6 +178,26 @@ static void a_long_pause_between_tries_does_not_cost_the_lease(void **state)
 		" fetch(0,1] begin row1 commit(0,1]");
 }
 
+/* Whoever holds the lock then does not shorten what the row's policy gives it. */
+static void a_lock_met_in_a_pause_does_not_end_the_pause(void **state)
+{
+	struct story *s = story_of(CU_PLAN_ROWS, "retry(1, 10000, 10000)", 1);
+	int64_t until_ns;
+
+	(void)state;
+	s->config.lease = true;
+	row(s, 1, WORLD_FLAKY)->flaky = 1;
+	start_and_open(s);
+	run_until(s, CU_ACTION_SLEEP);
+	until_ns = s->process->plan.sleep_until_ns;
+	will_fail(s, CU_ACTION_RENEW, CU_FAULT_BUSY);
+	run_until(s, CU_ACTION_RENEW);
+	run_until(s, CU_ACTION_SLEEP);
+	assert_int_equal(s->process->plan.sleep_until_ns, until_ns);
+	run_until(s, CU_ACTION_FETCH);
+	assert_true(s->world.now_ns >= until_ns);
+}
+
 static void a_lease_lost_in_a_pause_ends_the_pause(void **state)
 {
 	struct story *s = story_of(CU_PLAN_ROWS, "retry(1, 10000, 10000)", 1);
@@ -208,6 +228,7 @@ int main(void)
 		cmocka_unit_test(a_lease_that_another_keeps_renewed_is_asked_for_seldom),
 		cmocka_unit_test(a_commit_just_before_it_is_due_does_not_count_as_a_renewal),
 		cmocka_unit_test(a_long_pause_between_tries_does_not_cost_the_lease),
+		cmocka_unit_test(a_lock_met_in_a_pause_does_not_end_the_pause),
 		cmocka_unit_test(a_lease_lost_in_a_pause_ends_the_pause),
 	};
 
