@@ -5,6 +5,8 @@
 #include "cli/cli.h"
 #include "cli/process.h"
 
+#include <unistd.h>
+
 enum {
 	OPT_TO,
 	OPT_TO_NEWEST,
@@ -36,10 +38,14 @@ static void tell(
 
 static int reset(const struct cli_args *args)
 {
+	struct cli_term term;
 	const struct catchup_options options = {
 		.size = sizeof(options),
 		.database = args->words[0],
 		.builtins = catchup_builtin_consumers,
+		.log = cli_term_log,
+		.log_context = &term,
+		.log_level = CATCHUP_LOG_WARN,
 	};
 	int64_t to = args->values[OPT_TO].given ? args->values[OPT_TO].integer : 0;
 	unsigned flags = args->values[OPT_KEEP_RESULTS].given ? CATCHUP_RESET_KEEP_RESULTS : 0;
@@ -54,7 +60,10 @@ static int reset(const struct cli_args *args)
 				"options '--to' and '--to-newest' exclude each other");
 		to = CATCHUP_RESET_NEWEST;
 	}
-	if (catchup_reset(&options, args->words[1], to, flags, &done, &error) != CATCHUP_OK)
+	cli_term_init(&term, STDERR_FILENO, false, CATCHUP_LOG_WARN);
+	code = catchup_reset(&options, args->words[1], to, flags, &done, &error);
+	cli_term_finish(&term);
+	if (code != CATCHUP_OK)
 		return cli_fail(&error);
 	tell(&text, args->words[1], &done);
 	code = cli_process_print(&text);
@@ -90,7 +99,11 @@ const struct cli_command cli_command_reset = {
 		"would be applied twice, unless --keep-results says that this is meant. Going back with --to\n"
 		"clears the results of rows that are not done again, too. Going forward leaves the results,\n"
 		"and tells how many rows are skipped. Dead letters above the new watermark are dropped,\n"
-		"counters begin anew. While another process runs the consumer it is refused with exit code 5.\n",
+		"counters begin anew. While another process runs the consumer it is refused with exit code 5.\n"
+		"\n"
+		"A consumer that follows a table of this one's is not reset with it, and would take the rows\n"
+		"that are written again for new ones: each of them is named on standard error. Reset it, too,\n"
+		"before the next run.\n",
 	.examples =
 		"  catchup reset app.db totals              # rebuild: then 'catchup run' as ever\n"
 		"  catchup reset app.db ./totals.sql        # the same after its file has changed\n"

@@ -315,6 +315,8 @@ int cu_options_take(struct catchup *c, const struct catchup_options *given,
 
 /* Creates tables, runs `setup`, checks the source and registers each consumer, in order. */
 int cu_setup_run(struct catchup *c, struct catchup_error *error);
+/* What is prepared under the connection's guard from now on is this consumer's. */
+void cu_setup_guard(const struct cu_follower *f, struct cu_conn *conn);
 /* Inside the transaction in hand: runs a script of the consumer's under its guard. section: its name;
  * sql may be NULL; line: where it stands in the consumer's file, 0 for nowhere. */
 int cu_setup_script(struct cu_follower *f, struct cu_conn *conn, const char *section, const char *sql,

@@ -39,8 +39,7 @@ static int blame(const struct cu_definition *d, const char *section, struct catc
 	return cu_error_prefix(error, "consumer '%.200s': %s: ", d->name, section);
 }
 
-/* What is prepared under the connection's guard from now on is this consumer's. */
-static void guard_for(const struct cu_follower *f, struct cu_conn *conn)
+void cu_setup_guard(const struct cu_follower *f, struct cu_conn *conn)
 {
 	conn->guard.consumer = f->definition->name;
 	conn->guard.source = f->definition->source;
@@ -55,7 +54,7 @@ int cu_setup_script(struct cu_follower *f, struct cu_conn *conn, const char *sec
 
 	if (!sql)
 		return CATCHUP_OK;
-	guard_for(f, conn);
+	cu_setup_guard(f, conn);
 	cu_conn_limit(conn, SCRIPT_LIMIT_NS);
 	cu_conn_guard_enter(conn);
 	rc = cu_conn_exec(conn, sql, line ? d->origin : NULL, line, error);
@@ -238,7 +237,7 @@ static int setup_one(struct connections *open, struct cu_follower *f, struct cat
 
 	if (rc != CATCHUP_OK)
 		return rc;
-	guard_for(f, &open->results);
+	cu_setup_guard(f, &open->results);
 	rc = setup_results(f, &open->results, error);
 	if (rc == CATCHUP_OK && f->separate)
 		register_in_source(open, f);

@@ -4,13 +4,14 @@
  *
  * No thread is started. The consumer's lease is taken as for running it, so nobody else runs it
  * meanwhile; then its results are cleared, its tables are made anew and the watermark is moved, in one
- * transaction. The consumer itself is not opened: what it wants to prepare may only fit the tables that
- * its `setup` is about to make.
+ * transaction. The consumer itself is not opened before that: what it wants to prepare may only fit the
+ * tables that its `setup` is about to make.
  */
 #include "pool/perform/perform.h"
 
 #include "base/error.h"
 #include "store/ledger/letters.h"
+#include "upkeep/chain.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,7 @@ struct reset {
 	int64_t fence; /* 0: no lease */
 	int64_t to;
 	unsigned flags;
+	size_t n_cleared; /* of the tables that the guard knows */
 	struct catchup_reset_result *result;
 };
 
@@ -99,6 +101,7 @@ static int clear_results(struct reset *r, struct catchup_error *error)
 	if (r->to >= r->result->from || (r->flags & CATCHUP_RESET_KEEP_RESULTS))
 		return CATCHUP_OK;
 	rc = cu_setup_script(r->f, &r->conn, "reset", d->reset, d->reset_line, error);
+	r->n_cleared = r->conn.guard.n_writes;
 	/* `reset` may drop tables; who follows them must not find them gone. */
 	if (rc == CATCHUP_OK)
 		rc = cu_setup_script(r->f, &r->conn, "setup", d->setup, d->setup_line, error);
@@ -142,6 +145,8 @@ static int reset_follower(struct reset *r, struct catchup_error *error)
 		rc = cu_ledger_borrow_lease(&r->ledger, &r->fence, error);
 	if (rc == CATCHUP_OK)
 		rc = move(r, error);
+	if (rc == CATCHUP_OK && r->result->to < r->result->from)
+		cu_chain_warn(f, &r->conn, r->n_cleared);
 	if (r->fence != 0)
 		cu_ledger_drop_lease(&r->ledger, r->fence, NULL);
 	cu_conn_close(&r->conn);

@@ -158,6 +158,94 @@ static void dead_letters_above_it_go(void **state)
 	verify(s);
 }
 
+/* ---- chains ----------------------------------------------------------------------------------- */
+
+#define BIG "-- name: big\n-- source: numbers\n-- setup\n"                                        \
+	    "CREATE TABLE IF NOT EXISTS big(id INTEGER PRIMARY KEY AUTOINCREMENT, n INTEGER);\n"   \
+	    "-- apply\nINSERT INTO big(n) SELECT n FROM numbers WHERE id > @last AND id <= @max;\n"
+#define OF_BIG(name) "-- name: " name "\n-- source: big\n-- setup\n"                               \
+		     "CREATE TABLE IF NOT EXISTS " name "(rows INTEGER);\n"                         \
+		     "-- apply\nINSERT INTO " name                                                 \
+		     " SELECT count(*) FROM big WHERE id > @last AND id <= @max;\n"                 \
+		     "-- reset\nDELETE FROM " name ";\n"
+
+static void set_up_chain(struct scene *s, const char *big)
+{
+	set_up_rows(s, ROWS);
+	scene_file(s, "big.sql", big);
+	scene_file(s, "counts.sql", OF_BIG("counts"));
+	scene_file(s, "far.sql", "-- into: far.db\n" OF_BIG("far"));
+	scene_file(s, "later.sql", OF_BIG("later"));
+	scene_file(s, "sums.sql", HEAD SETUP APPLY);
+	run(s, "big.sql");
+	run(s, "counts.sql");
+	run(s, "far.sql");
+	run(s, "later.sql");
+	run(s, "sums.sql");
+	/* One that follows it and has done nothing of it since its own reset. */
+	reset(s, 0, "-> 0, results cleared", "later", NULL, NULL);
+}
+
+/* Which consumers a reset warns of, and how. */
+static void expect_warned(struct scene *s, const char *consumer, const char *option, const char *how,
+	const char *const *names, size_t n)
+{
+	struct program p = {.folder = s->folder};
+	size_t lines = 0;
+
+	assert_int_equal(program_run(&p, "reset", s->database, consumer, option), 0);
+	for (size_t i = 0; i < n; i++) {
+		char line[200];
+
+		snprintf(line, sizeof(line), " warn  %s: consumer '%s' follows table '%s', which was %s",
+			consumer, names[i], consumer, how);
+		help_expect(p.err.text, line);
+	}
+	for (const char *at = p.err.text; (at = strstr(at, "follows table")) != NULL; at++)
+		lines++;
+	if (lines != n)
+		fail_msg("%zu warned of, not %zu: %s", lines, n, p.err.text);
+	program_free(&p);
+}
+
+static void who_follows_a_cleared_table_is_named(void **state)
+{
+	struct scene *s = *state;
+
+	set_up_chain(s, BIG "-- reset\nDELETE FROM big;\n");
+	expect_warned(s, "big", NULL, "cleared: reset it too, or rows that are written again count twice",
+		(const char *const[]){"counts", "far"}, 2);
+	/* Done as it says, nothing counts twice, and nobody is left to be named. */
+	expect_warned(s, "counts", NULL, "", NULL, 0);
+	expect_warned(s, "far", NULL, "", NULL, 0);
+	run(s, "big.sql");
+	run(s, "counts.sql");
+	run(s, "far.sql");
+	assert_int_equal(scene_number(s, "SELECT sum(rows) FROM counts"), ROWS);
+	assert_int_equal(test_number(scene_path(s, "far.db"), "SELECT sum(rows) FROM far"), ROWS);
+	/* Going forward writes nothing again. */
+	set_up_rows(s, 10);
+	expect_warned(s, "big", "--to-newest", "", NULL, 0);
+}
+
+static void a_table_that_is_dropped_is_cleared(void **state)
+{
+	struct scene *s = *state;
+
+	set_up_chain(s, BIG "-- reset\nDROP TABLE big;\n");
+	expect_warned(s, "big", NULL, "cleared", (const char *const[]){"counts", "far"}, 2);
+}
+
+static void who_follows_results_that_are_kept_is_named_too(void **state)
+{
+	struct scene *s = *state;
+
+	set_up_chain(s, BIG);
+	expect_warned(s, "big", "--keep-results", "not cleared: rows that are written to it again",
+		(const char *const[]){"counts", "far"}, 2);
+	expect_warned(s, "sums", "--keep-results", "", NULL, 0);
+}
+
 /* ---- what is refused changes nothing ---------------------------------------------------------- */
 
 static void refused(struct scene *s, int exit_code, const char *said, const char *consumer,
@@ -335,6 +423,9 @@ int main(void)
 		SCENE_TEST(results_in_another_file_are_cleared_there),
 		SCENE_TEST(going_forward_skips_rows_and_says_how_many),
 		SCENE_TEST(dead_letters_above_it_go),
+		SCENE_TEST(who_follows_a_cleared_table_is_named),
+		SCENE_TEST(a_table_that_is_dropped_is_cleared),
+		SCENE_TEST(who_follows_results_that_are_kept_is_named_too),
 		SCENE_TEST(what_would_apply_rows_twice_is_refused_unless_it_is_meant),
 		SCENE_TEST(a_reset_that_fails_leaves_all_as_it_was),
 		SCENE_TEST(an_id_that_was_never_given_is_refused),

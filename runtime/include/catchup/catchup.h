@@ -461,6 +461,10 @@ struct catchup_reset_result {
  * without `reset` is refused unless CATCHUP_RESET_KEEP_RESULTS says that rows are meant to be applied to
  * what is there. Going forward the results are left alone. Counters begin anew.
  *
+ * Others that follow a table of this consumer's are not moved, and rows that are written to it again count
+ * twice there: going back, a log line of level WARN names each that has read some of it, so that it can be
+ * reset, too. Known are the tables that its scripts write, and those that an SQL consumer writes.
+ *
  * options: database, builtins, the log, busy_ms. consumer: a name that the database knows, or what
  * catchup_add takes. to: 0 or more, or CATCHUP_RESET_NEWEST.
  * Returns: CATCHUP_OK and *result; CATCHUP_LOCKED while another process runs it; CATCHUP_USAGE for an
