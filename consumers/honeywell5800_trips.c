@@ -197,6 +197,7 @@ CATCHUP_CONSUMER(honeywell5800_trips) = {
 	" clearedBy INTEGER REFERENCES honeywell5800_updates(id) ON DELETE CASCADE);\n"
 	"CREATE INDEX IF NOT EXISTS honeywell5800_trips_open"
 	" ON honeywell5800_trips(sensor, loop) WHERE clearedBy IS NULL;\n",
+	.reset = "DELETE FROM honeywell5800_trips",
 	.open = trips_open,
 	.row = trips_row,
 	.close = trips_close,

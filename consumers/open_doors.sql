@@ -1,4 +1,4 @@
--- The doors and windows that stand open now: ten lines of SQL are a consumer.
+-- The doors and windows that stand open now: a dozen lines of SQL are a consumer.
 -- name: open_doors
 -- source: honeywell5800_updates
 -- setup
@@ -8,3 +8,5 @@ SELECT id, sensor, time, event & 0xa0 <> 0 AS open FROM honeywell5800_updates WH
 -- row
 INSERT INTO open_doors(sensor, since, open) VALUES (@sensor, @time, @open)
   ON CONFLICT(sensor) DO UPDATE SET since = excluded.since, open = excluded.open WHERE open <> excluded.open;
+-- reset
+DELETE FROM open_doors;

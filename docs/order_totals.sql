@@ -6,3 +6,5 @@ CREATE TABLE IF NOT EXISTS order_totals(customer TEXT PRIMARY KEY, orders INTEGE
 INSERT INTO order_totals(customer, orders, amount)
   SELECT customer, count(*), sum(amount) FROM orders WHERE id > @last AND id <= @max GROUP BY customer
   ON CONFLICT(customer) DO UPDATE SET orders = orders + excluded.orders, amount = amount + excluded.amount;
+-- reset
+DELETE FROM order_totals;

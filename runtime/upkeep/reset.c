@@ -86,7 +86,7 @@ static int find_target(struct reset *r, struct catchup_error *error)
 		return cu_error_set(error, CATCHUP_CONFIG, 0,
 			"it says nothing of how its results are cleared (section 'reset'), so rows up to "
 			"id %lld would be applied a second time; add the section, or keep the results "
-			"on purpose",
+			"on purpose with --keep-results (CATCHUP_RESET_KEEP_RESULTS)",
 			(long long)r->result->from);
 	return CATCHUP_OK;
 }

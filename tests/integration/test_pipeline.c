@@ -155,7 +155,7 @@ static void each_message_is_counted_as_applied_or_passed_over(void **state)
 		"10000 10000");
 }
 
-static void ten_lines_of_sql_are_a_consumer(void **state)
+static void a_dozen_lines_of_sql_are_a_consumer(void **state)
 {
 	(void)state;
 	assert_runs(FEED " demo.db --rows 10000");
@@ -168,6 +168,30 @@ static void ten_lines_of_sql_are_a_consumer(void **state)
 	assert_string_equal(query("SELECT (SELECT count(*) FROM open_doors) ="
 				  " (SELECT count(DISTINCT sensor) FROM honeywell5800_updates)"),
 		"1");
+}
+
+/* What stands beside the source comes again to what it was. */
+static void results_are_rebuilt_after_a_reset(void **state)
+{
+	static const char trips[] = "SELECT group_concat(sensor || loop || trippedBy || '-' ||"
+				    " coalesce(clearedBy, ''), ' ')"
+				    " FROM (SELECT * FROM honeywell5800_trips ORDER BY id)";
+	static const char doors[] = "SELECT group_concat(sensor || since || open, ' ')"
+				    " FROM (SELECT * FROM open_doors ORDER BY sensor)";
+	char trips_before[4096], doors_before[4096];
+
+	(void)state;
+	assert_runs(FEED " demo.db --rows 1000");
+	assert_runs(RUN RECEIVE " " TRIPS " " DOORS);
+	strcpy(trips_before, query(trips));
+	strcpy(doors_before, query(doors));
+	assert_runs(CATCHUP " reset demo.db " TRIPS);
+	assert_runs(CATCHUP " reset demo.db open_doors");
+	assert_string_equal(query("SELECT (SELECT count(*) FROM honeywell5800_trips) +"
+				  " (SELECT count(*) FROM open_doors)"), "0");
+	assert_runs(RUN TRIPS " " DOORS);
+	assert_string_equal(query(trips), trips_before);
+	assert_string_equal(query(doors), doors_before);
 }
 
 static void options_come_from_the_command_line(void **state)
@@ -268,6 +292,8 @@ static void a_program_embeds_the_library(void **state)
 		query("SELECT group_concat(customer || ' ' || orders || ' ' || amount, ', ')"
 		      " FROM order_totals"),
 		"ann 2 5300, bob 1 1200");
+	assert_runs(CATCHUP " reset demo.db order_totals");
+	assert_string_equal(query("SELECT count(*) FROM order_totals"), "0");
 	assert_int_equal(sh("'%s'", EMBED), 2);
 	assert_int_equal(sh("'%s' demo.db no.sql", EMBED), 2);
 	assert_non_null(strstr(output, "no.sql"));
@@ -298,7 +324,8 @@ int main(void)
 		T(built_in_consumers_find_what_a_plain_query_finds),
 		T(consumers_work_as_modules),
 		T(each_message_is_counted_as_applied_or_passed_over),
-		T(ten_lines_of_sql_are_a_consumer),
+		T(a_dozen_lines_of_sql_are_a_consumer),
+		T(results_are_rebuilt_after_a_reset),
 		T(options_come_from_the_command_line),
 		T(a_database_of_another_program_is_taken_over),
 		T(checking_changes_nothing),

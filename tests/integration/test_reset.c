@@ -264,6 +264,7 @@ static void what_would_apply_rows_twice_is_refused_unless_it_is_meant(void **sta
 	scene_file(s, "sums.sql", HEAD SETUP APPLY);
 	run(s, "sums.sql");
 	refused(s, 2, "section 'reset'", "sums", NULL, NULL);
+	refused(s, 2, "with --keep-results", "sums", NULL, NULL);
 	reset(s, 0, "watermark 200 -> 0, results kept\n", "sums", "--keep-results", NULL);
 	run(s, "sums.sql");
 	assert_int_equal(scene_number(s, "SELECT sum(rows) FROM sums"), 400);
