@@ -51,6 +51,11 @@ extern const struct catchup_consumer *const catchup_builtin_consumers[];
 /* Prints the error on standard error. Returns its exit code. */
 int cli_fail(const struct catchup_error *error);
 
+/* The same for what was asked about consumers by their names. One that the database does not know comes with
+ * the nearest that it does. n 0: about all of them. */
+int cli_fail_about(const struct catchup_error *error, const char *database, const char *const *names,
+	size_t n);
+
 /* Prints a usage error that the tables cannot know and where to read on. Returns CLI_EXIT_USAGE. */
 int cli_usage(const struct cli_command *command, const char *message);
 

@@ -25,6 +25,13 @@ static int64_t id_of(const struct cli_args *args)
 	return args->values[OPT_ID].given ? args->values[OPT_ID].integer : 0;
 }
 
+static int fail(const struct cli_args *args, const struct catchup_error *error)
+{
+	const char *consumer = consumer_of(args);
+
+	return cli_fail_about(error, args->words[0], &consumer, consumer ? 1 : 0);
+}
+
 static int print(struct cli_text *text)
 {
 	int rc = cli_process_print(text) == 0 ? CLI_EXIT_OK : CLI_EXIT_FAILED;
@@ -146,7 +153,7 @@ static int read_and_print(const struct cli_args *args,
 
 	if (catchup_dead_read(args->words[0], consumer_of(args), id_of(args), &letters, &error) !=
 		CATCHUP_OK)
-		return cli_fail(&error);
+		return fail(args, &error);
 	(args->values[OPT_JSON].given ? put_json : put)(&text, letters);
 	catchup_dead_free(letters);
 	return print(&text);
@@ -210,7 +217,7 @@ static int retry(const struct cli_args *args)
 	code = catchup_dead_retry(&options, consumer_of(args), id_of(args), &result, &error);
 	/* What was done with others' letters is told, too. */
 	if (code != CATCHUP_OK && result.tried + result.behind + result.unkept == 0)
-		return cli_fail(&error);
+		return fail(args, &error);
 	if (args->values[OPT_JSON].given) {
 		cli_json_object(&json, NULL);
 		cli_json_int64(&json, "tried", result.tried);
@@ -226,7 +233,7 @@ static int retry(const struct cli_args *args)
 	}
 	rc = print(&text);
 	if (code != CATCHUP_OK)
-		return cli_fail(&error);
+		return fail(args, &error);
 	/* Who asked for all of them to be processed must not take what is left for done. */
 	return rc == CLI_EXIT_OK && result.failed + result.behind + result.unkept > 0
 		       ? catchup_code_exit(CATCHUP_CONSUMER)
@@ -245,7 +252,7 @@ static int drop(const struct cli_args *args)
 		return rc;
 	if (catchup_dead_drop(args->words[0], consumer_of(args), id_of(args), &dropped, &error) !=
 		CATCHUP_OK)
-		return cli_fail(&error);
+		return fail(args, &error);
 	if (args->values[OPT_JSON].given) {
 		cli_json_object(&json, NULL);
 		cli_json_int64(&json, "dropped", dropped);

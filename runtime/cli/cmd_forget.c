@@ -12,7 +12,7 @@ static int forget(const struct cli_args *args)
 	int code;
 
 	if (catchup_forget(args->words[0], args->words[1], &error) != CATCHUP_OK)
-		return cli_fail(&error);
+		return cli_fail_about(&error, args->words[0], args->words + 1, 1);
 	cli_text_puts(&text, "consumer ");
 	cli_text_quote(&text, args->words[1]);
 	cli_text_puts(&text, " is forgotten; its results are still there\n");

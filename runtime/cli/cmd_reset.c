@@ -51,6 +51,7 @@ static int reset(const struct cli_args *args)
 	unsigned flags = args->values[OPT_KEEP_RESULTS].given ? CATCHUP_RESET_KEEP_RESULTS : 0;
 	struct catchup_reset_result done;
 	struct catchup_error error = {0};
+	struct catchup_description *description;
 	struct cli_text text = {0};
 	int code;
 
@@ -64,8 +65,12 @@ static int reset(const struct cli_args *args)
 	code = catchup_reset(&options, args->words[1], to, flags, &done, &error);
 	cli_term_finish(&term);
 	if (code != CATCHUP_OK)
-		return cli_fail(&error);
-	tell(&text, args->words[1], &done);
+		return cli_fail_about(&error, args->words[0], args->words + 1, 1);
+	/* A name that is only known to the database describes nothing. */
+	if (catchup_describe(args->words[1], NULL, catchup_builtin_consumers, &description, NULL) != CATCHUP_OK)
+		description = NULL;
+	tell(&text, description ? description->name : args->words[1], &done);
+	catchup_description_free(description);
 	code = cli_process_print(&text);
 	cli_text_free(&text);
 	return code;

@@ -163,7 +163,7 @@ static int verify(const struct cli_args *args)
 
 	if (catchup_verify(&options, args->words + 1, args->n_words - 1, flags, &all, &error) !=
 		CATCHUP_OK)
-		return cli_fail(&error);
+		return cli_fail_about(&error, args->words[0], args->words + 1, args->n_words - 1);
 	(args->values[OPT_JSON].given ? put_json : put_text)(&text, all);
 	code = cli_process_print(&text);
 	cli_text_free(&text);

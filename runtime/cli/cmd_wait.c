@@ -16,7 +16,9 @@ static int wait_for(const struct cli_args *args)
 	int code = catchup_wait_watermark(args->words[0], values[OPT_CONSUMER].text,
 		values[OPT_UNTIL].integer, timeout_ms, NULL, &error);
 
-	return code == CATCHUP_OK ? CLI_EXIT_OK : cli_fail(&error);
+	return code == CATCHUP_OK
+		       ? CLI_EXIT_OK
+		       : cli_fail_about(&error, args->words[0], &values[OPT_CONSUMER].text, 1);
 }
 
 static const struct cli_word words[] = {

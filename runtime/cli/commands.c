@@ -127,6 +127,36 @@ int cli_fail(const struct catchup_error *error)
 	return catchup_code_exit(error->code);
 }
 
+static void offer_consumers(struct cli_suggest *suggest, const struct catchup_status *status)
+{
+	for (size_t i = 0; i < status->n_consumers; i++)
+		cli_suggest_offer(suggest, status->consumers[i].name);
+	/* A name that is known is not what was wrong. */
+	if (suggest->nearest && suggest->distance == 0)
+		suggest->nearest = NULL;
+}
+
+int cli_fail_about(const struct catchup_error *error, const char *database, const char *const *names,
+	size_t n)
+{
+	struct cli_suggest suggest = {0};
+	struct catchup_status *status = NULL;
+	struct catchup_error whole = *error;
+	size_t used = strlen(whole.message);
+
+	if (error->code == CATCHUP_USAGE && n > 0 &&
+		catchup_status_read(database, &status, NULL) == CATCHUP_OK)
+		for (size_t i = 0; i < n && !suggest.nearest; i++) {
+			suggest = (struct cli_suggest){.typed = names[i]};
+			offer_consumers(&suggest, status);
+		}
+	if (suggest.nearest)
+		snprintf(whole.message + used, sizeof(whole.message) - used, "; did you mean '%s'?",
+			suggest.nearest);
+	catchup_status_free(status);
+	return cli_fail(&whole);
+}
+
 int cli_usage(const struct cli_command *command, const char *message)
 {
 	struct cli_text text = {0};

@@ -128,7 +128,7 @@ static void going_forward_skips_rows_and_says_how_many(void **state)
 	run(s, "sums.sql");
 	set_up_rows(s, 100);
 	scene_sql(s, "DELETE FROM numbers WHERE id = 210");
-	reset(s, 0, "watermark 200 -> 250, 49 rows skipped\n", "./sums.sql", "--to", "250");
+	reset(s, 0, "consumer 'sums': watermark 200 -> 250, 49 rows skipped\n", "./sums.sql", "--to", "250");
 	run(s, "sums.sql");
 	assert_int_equal(scene_number(s, "SELECT sum(rows) FROM sums"), 250);
 	set_up_rows(s, 10);
@@ -346,6 +346,33 @@ static void check_tries_it_and_changes_nothing(void **state)
 	assert_int_equal(scene_number(s, SUMS_OF(0, 200)), 1);
 }
 
+static void a_name_that_was_mistyped_comes_with_the_nearest(void **state)
+{
+	struct scene *s = *state;
+	const char *const commands[][7] = {
+		{"reset", s->database, "smus"},
+		{"forget", s->database, "smus"},
+		{"verify", s->database, "sums", "smus"},
+		{"dead", "list", s->database, "--consumer", "smus"},
+		{"wait", s->database, "--until", "1", "--consumer", "smus"},
+	};
+
+	set_up_rows(s, ROWS);
+	scene_file(s, "sums.sql", HEAD SETUP APPLY);
+	run(s, "sums.sql");
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		struct program p = {.folder = s->folder};
+
+		program_start_with(&p, commands[i]);
+		assert_int_equal(program_finish(&p), 2);
+		help_expect(p.err.text, "smus");
+		help_expect(p.err.text, "; did you mean 'sums'?");
+		program_free(&p);
+	}
+	/* What is wrong is not its name. */
+	refused(s, 2, "the highest that its source has given\n", "sums", "--to", "201");
+}
+
 /* ---- forget ----------------------------------------------------------------------------------- */
 
 static void forget(struct scene *s, int exit_code, const char *said, const char *consumer)
@@ -433,6 +460,7 @@ int main(void)
 		SCENE_TEST(what_is_running_is_left_alone),
 		SCENE_TEST(a_database_that_cannot_be_asked_is_not_taken_for_an_unknown_name),
 		SCENE_TEST(check_tries_it_and_changes_nothing),
+		SCENE_TEST(a_name_that_was_mistyped_comes_with_the_nearest),
 		SCENE_TEST(what_is_forgotten_is_off_the_books_and_its_results_stay),
 		SCENE_TEST(what_is_running_is_not_forgotten),
 	};
