@@ -55,8 +55,9 @@ const struct cli_command cli_command_guard = {
 		"The guard is a set of triggers that refuse such a row, whoever inserts it: the id must be\n"
 		"above every id that the table has held and every consumer's watermark. Changing an id to\n"
 		"such a one is refused too. Deleting old rows is not. The statement fails with an error that\n"
-		"begins with 'catchup guard:'; its transaction can go on. An insert costs two look-ups more.\n"
-		"'catchup status --json' tells which sources are guarded.\n",
+		"begins with 'catchup guard:'; its transaction can go on. An insert costs two look-ups more,\n"
+		"an update too. 'catchup status --json' tells which sources are guarded; 'catchup verify' says\n"
+		"where a guard lacks a trigger. Guarding the table again renews it.\n",
 	.examples = "  catchup guard app.db orders\n"
 		    "  catchup guard app.db events --id sequence\n"
 		    "  catchup guard app.db orders --remove\n",

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * `verify` finds what was planted, and nothing where nothing is wrong; `guard` refuses what readers
- * would never see. Through the program, on real files.
+ * `verify` finds what was planted, and nothing where nothing is wrong. Through the program, on real files.
  */
 #include "help.h"
 
@@ -284,132 +283,6 @@ static void recomputing_while_it_runs_sees_one_moment(void **state)
 	program_free(&run);
 }
 
-/* ---- guard ----------------------------------------------------------------------------------------- */
-
-/* The statement fails, or it does not. */
-static void refused(struct scene *s, const char *sql, bool expected)
-{
-	sqlite3 *db = help_connect(s->database);
-	char *message = NULL;
-	int rc = sqlite3_exec(db, sql, NULL, NULL, &message);
-
-	if ((rc != SQLITE_OK) != expected)
-		fail_msg("%s: %s", sql, message ? message : "was not refused");
-	if (expected)
-		help_expect(message, "catchup guard: an id of 'numbers' that is not above its newest"
-				     " was refused");
-	sqlite3_free(message);
-	sqlite3_close(db);
-}
-
-static void a_guarded_source_only_grows(void **state)
-{
-	struct scene *s = *state;
-	struct program p = {0};
-
-	set_up_run(s);
-	assert_int_equal(program_run(&p, "guard", s->database, "NUMBERS"), 0);
-	help_expect(p.out.text, "is guarded");
-	program_free(&p);
-	refused(s, "DELETE FROM numbers WHERE id = 300", false);
-	refused(s, "INSERT INTO numbers(id, n) VALUES(300, 0)", true);
-	refused(s, "INSERT OR IGNORE INTO numbers(id, n) VALUES(300, 0)", true);
-	refused(s, "INSERT OR REPLACE INTO numbers(id, n) VALUES(500, 0)", true);
-	refused(s, "INSERT INTO numbers(id, n) VALUES(0, 0)", true);
-	refused(s, "INSERT INTO numbers(id, n) VALUES(-1, 0)", true);
-	refused(s, "UPDATE numbers SET id = 300 WHERE id = 301", true);
-	refused(s, "UPDATE numbers SET rowid = 300 WHERE id = 301", true);
-	refused(s, "UPDATE numbers SET n = 0 WHERE id = 301", false);
-	refused(s, "INSERT INTO numbers(n) VALUES(1), (2), (3)", false);
-	refused(s, "INSERT INTO numbers(id, n) VALUES(1000, 0)", false);
-	/* Ids of rows that are gone are not given again. */
-	refused(s, "DELETE FROM numbers WHERE id > 400", false);
-	refused(s, "INSERT INTO numbers(id, n) VALUES(999, 0)", true);
-	refused(s, "INSERT INTO numbers(id, n) VALUES(1000, 0)", true);
-	refused(s, "INSERT INTO numbers(n) VALUES(0)", false);
-	assert_int_equal(scene_number(s, "SELECT max(id) FROM numbers"), 1001);
-	program_run(&p, "status", s->database, "--json");
-	test_json_is(p.out.text, "$.sources[0].guarded", "1");
-	program_free(&p);
-	assert_int_equal(program_run(&p, "guard", s->database, "numbers", "--remove"), 0);
-	program_free(&p);
-	refused(s, "INSERT INTO numbers(id, n) VALUES(999, 0)", false);
-	assert_int_equal(scene_number(s, "SELECT count(*) FROM sqlite_schema WHERE type = 'trigger'"), 0);
-	assert_int_equal(program_run(&p, "guard", s->database, "numbers", "--remove"), 2);
-	help_expect(p.err.text, "'numbers' is not guarded");
-	program_free(&p);
-}
-
-static void without_autoincrement_old_ids_are_refused_too(void **state)
-{
-	struct scene *s = *state;
-	struct program p = {.folder = s->folder};
-
-	scene_sql(s, "CREATE TABLE numbers(id INTEGER PRIMARY KEY, n INTEGER)");
-	insert_rows(s, 10);
-	scene_file(s, "picky.sql", picky);
-	assert_int_equal(program_run(&p, "run", s->database, "picky.sql", "--until-caught-up"), 0);
-	program_free(&p);
-	/* Only the watermark, in another file, remembers rows 9 and 10. */
-	scene_sql(s, "DELETE FROM numbers WHERE id > 8");
-	assert_int_equal(program_run(&p, "guard", s->database, "numbers"), 0);
-	program_free(&p);
-	refused(s, "INSERT INTO numbers(n) VALUES(0)", true);
-	refused(s, "INSERT INTO numbers(id, n) VALUES(10, 0)", true);
-	refused(s, "INSERT INTO numbers(id, n) VALUES(11, 0)", false);
-	refused(s, "DELETE FROM numbers", false);
-	refused(s, "INSERT INTO numbers(n) VALUES(0)", true);
-	refused(s, "INSERT INTO numbers(id, n) VALUES(11, 0)", true);
-	refused(s, "INSERT INTO numbers(id, n) VALUES(12, 0)", false);
-}
-
-static void what_cannot_be_guarded_is_refused(void **state)
-{
-	struct scene *s = *state;
-	struct program p = {0};
-
-	scene_sql(s, "CREATE TABLE numbers(id INTEGER PRIMARY KEY, n INTEGER);"
-		     "CREATE TABLE texts(id TEXT PRIMARY KEY);"
-		     "CREATE TABLE others(\"the \"\"id\" INTEGER PRIMARY KEY);"
-		     "CREATE VIEW seen AS SELECT * FROM numbers");
-	assert_int_equal(program_run(&p, "guard", s->database, "nowhere"), 2);
-	help_expect(p.err.text, "no such table");
-	program_free(&p);
-	assert_int_equal(program_run(&p, "guard", s->database, "seen"), 2);
-	help_expect(p.err.text, "view");
-	program_free(&p);
-	assert_int_equal(program_run(&p, "guard", s->database, "texts"), 2);
-	program_free(&p);
-	assert_int_equal(program_run(&p, "guard", s->database, "others"), 2);
-	help_expect(p.err.text, "no column 'id'");
-	program_free(&p);
-	assert_int_equal(program_run(&p, "guard", s->database, "others", "--id", "the \"id"), 0);
-	program_free(&p);
-	scene_sql(s, "INSERT INTO others VALUES(1), (2), (5)");
-	assert_int_equal(program_run(&p, "guard", scene_path(s, "none.db"), "numbers"), 2);
-	program_free(&p);
-	assert_int_equal(scene_number(s, "SELECT count(*) FROM catchup_guard"), 1);
-}
-
-/* A table that one consumer fills and another follows may be guarded like any other. */
-static void a_table_in_the_middle_of_a_chain_can_be_guarded(void **state)
-{
-	struct scene *s = *state;
-	struct program p = {.folder = s->folder};
-
-	set_up_run(s);
-	scene_file(s, "pruned.sql", "-- name: pruned\n-- source: numbers\n-- row\n"
-				    "INSERT INTO twice VALUES(@id + 10000, 0);\n"
-				    "DELETE FROM twice WHERE id = @id + 10000 AND @id % 2 = 0;\n");
-	assert_int_equal(program_run(&p, "guard", s->database, "twice"), 0);
-	program_free(&p);
-	p.folder = s->folder;
-	assert_int_equal(program_run(&p, "run", s->database, "pruned.sql", "--until-caught-up"), 0);
-	program_free(&p);
-	assert_int_equal(scene_number(s, "SELECT count(*) FROM twice WHERE id > 10000"), ROWS / 2);
-	assert_int_equal(scene_number(s, "SELECT newest FROM catchup_guard"), 10000 + ROWS);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -422,11 +295,7 @@ int main(void)
 		SCENE_TEST(recomputing_compares_each_table_of_a_consumer),
 		SCENE_TEST(recomputing_takes_the_consumer_that_is_named),
 		SCENE_TEST(recomputing_while_it_runs_sees_one_moment),
-		SCENE_TEST(a_guarded_source_only_grows),
-		SCENE_TEST(without_autoincrement_old_ids_are_refused_too),
-		SCENE_TEST(what_cannot_be_guarded_is_refused),
-		SCENE_TEST(a_table_in_the_middle_of_a_chain_can_be_guarded),
 	};
 
-	return cmocka_run_group_tests_name("verify and guard", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("verify", tests, NULL, NULL);
 }

@@ -562,13 +562,15 @@ CATCHUP_API void catchup_verification_free(struct catchup_verification *verifica
  * ever held and every consumer's watermark. Such a row would never be processed: whoever reads the
  * source takes what is at or below the newest id as known. The statement ends with an error
  * (RAISE(ABORT)), its transaction goes on. Rows may be deleted; that their ids are not given again is
- * remembered in table catchup_guard. An insert costs two look-ups more and writes nothing more.
+ * remembered in table catchup_guard. An insert costs two look-ups more and writes nothing more; so does
+ * an update of a row, but the first after an insert writes that table.
  *
- * A connection's INSERT OR REPLACE, OR IGNORE and PRAGMA recursive_triggers make no difference; PRAGMA
- * ignore_check_constraints does not either. A restored copy of the file, or one who drops the triggers,
- * is not kept from anything.
+ * INSERT and UPDATE OR REPLACE, OR IGNORE and a connection's PRAGMA recursive_triggers make no
+ * difference; PRAGMA ignore_check_constraints does not either. A restored copy of the file, or one who
+ * drops the triggers, is not kept from anything.
  *
- * id_column: NULL for "id". Installing again is allowed, and renews it after the table was renamed.
+ * id_column: NULL for "id". Installing again is allowed, and renews it after the table was renamed, or
+ * where it lacks a trigger (catchup_verify says so).
  * Returns: CATCHUP_OK; CATCHUP_CONFIG when the table cannot be a source; CATCHUP_USAGE where the guard
  *          to be removed is not there. Threads: any.
  */

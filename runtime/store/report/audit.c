@@ -150,6 +150,9 @@ static int check_newest(struct audit *a, struct catchup_error *error)
 	v->guarded = guard.installed;
 	if (guard.installed && guard.newest > v->highest)
 		v->highest = guard.newest;
+	if (guard.installed && !guard.whole)
+		cu_verification_note(a->verification, "the guard of its source lacks some of its triggers, "
+			"and may let an id through that was given before: 'catchup guard' renews it");
 	/* Nobody remembers the ids of a table that was pruned to nothing. */
 	if (v->watermark > v->highest && !(empty && a->entry->source && v->highest == 0))
 		cu_verification_wrong(a->verification,

@@ -4,13 +4,20 @@
  *
  * A reader asks for the newest id and takes what is at or below it as known. So a row whose id is not
  * above every id that was ever given is lost on all who have read so far. No reader has to say how far
- * it is for that: the highest id of the table is at least as high, and what is above it was deleted,
+ * it is for that: the highest id of the table is at least as high, and what is above it is gone,
  * which the guard writes down in table catchup_guard. An insert therefore costs two look-ups and
  * writes nothing.
  *
  * Two triggers see an insert. The one before it knows the ids that the statement gives, and stops a
  * REPLACE that would put another row in the place of the newest. The one after it knows those that
  * SQLite gives, which come again where the id is not AUTOINCREMENT.
+ *
+ * A row that REPLACE removes fires no trigger of its own, unless the connection asks for that (PRAGMA
+ * recursive_triggers). An insert that removes rows so has an id above theirs, because SQLite chooses it
+ * while they are still there; where it can choose none above, after the highest of all, the insert is
+ * refused before it. An update leaves nothing above a newest row that it removes, and whether it is
+ * going to remove one is not known before it: each writes the newest id down, which costs two look-ups
+ * and, for the first after an insert, a write.
  */
 #include "store/source/source_guard.h"
 
@@ -29,13 +36,17 @@
 	" COLLATE NOCASE, newest INTEGER NOT NULL, since INTEGER NOT NULL,"                        \
 	" since_ms INTEGER NOT NULL) WITHOUT ROWID"
 
-static const char *const kinds[] = {"before_insert", "after_insert", "update", "delete"};
+static const char *const kinds[] = {"before_insert", "after_insert", "update", "update_keeps",
+	"delete"};
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
 /* $T: the table's name inside double quotes; $Q: the same as a string; $I: the id column, quoted; $M: the
  * message. */
 static const char *const triggers[N_KINDS] = {
-	"BEFORE INSERT ON \"$T\" WHEN NEW.$I BETWEEN 1 AND (SELECT max($I) FROM \"$T\")"
+	/* SQLite gives -1 here for an id that it is going to choose. A NULL may yet become the column's
+	 * default, which is not known here. */
+	"BEFORE INSERT ON \"$T\" WHEN NEW.$I IS NULL OR (SELECT max($I) FROM \"$T\")"
+	" >= iif(NEW.$I < 1, 9223372036854775807, NEW.$I)"
 	" BEGIN SELECT RAISE(ABORT, $M); END",
 
 	"AFTER INSERT ON \"$T\" WHEN typeof(NEW.$I) <> 'integer' OR NEW.$I < 1"
@@ -47,6 +58,10 @@ static const char *const triggers[N_KINDS] = {
 	" OR NEW.$I < 1 OR NEW.$I <= (SELECT max($I) FROM \"$T\")"
 	" OR NEW.$I <= (SELECT newest FROM catchup_guard WHERE source = $Q))"
 	" BEGIN SELECT RAISE(ABORT, $M); END",
+
+	"BEFORE UPDATE ON \"$T\" WHEN (SELECT max($I) FROM \"$T\")"
+	" > (SELECT newest FROM catchup_guard WHERE source = $Q)"
+	" BEGIN UPDATE catchup_guard SET newest = (SELECT max($I) FROM \"$T\") WHERE source = $Q; END",
 
 	"AFTER DELETE ON \"$T\" WHEN OLD.$I > (SELECT coalesce(max($I), 0) FROM \"$T\")"
 	" AND OLD.$I > (SELECT newest FROM catchup_guard WHERE source = $Q)"
@@ -75,10 +90,11 @@ int cu_source_guard_read(struct cu_conn *conn, const char *table, struct cu_sour
 		return rc;
 	/* A table that was dropped took its triggers along, whatever the record says. */
 	rc = sqlite3_prepare_v2(conn->db,
-		"SELECT g.newest, g.since FROM main.catchup_guard AS g WHERE g.source = ?1"
-		" AND EXISTS (SELECT 1 FROM main.sqlite_schema AS s WHERE s.type = 'trigger'"
-		" AND lower(s.tbl_name) = lower(?1) AND s.name LIKE 'catchup~_guard~_after~_insert~_%'"
-		" ESCAPE '~')", -1, &stmt, NULL);
+		"SELECT g.newest, g.since, count(*), max(s.name LIKE 'catchup~_guard~_after~_insert~_%'"
+		" ESCAPE '~') AS after FROM main.catchup_guard AS g JOIN main.sqlite_schema AS s"
+		" ON s.type = 'trigger' AND lower(s.tbl_name) = lower(?1)"
+		" AND s.name LIKE 'catchup~_guard~_%' ESCAPE '~' WHERE g.source = ?1"
+		" GROUP BY g.source HAVING after", -1, &stmt, NULL);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_bind_text(stmt, 1, table, -1, SQLITE_STATIC);
 	if (rc == SQLITE_OK)
@@ -87,6 +103,7 @@ int cu_source_guard_read(struct cu_conn *conn, const char *table, struct cu_sour
 		guard->installed = true;
 		guard->newest = sqlite3_column_int64(stmt, 0);
 		guard->since = sqlite3_column_int64(stmt, 1);
+		guard->whole = sqlite3_column_int64(stmt, 2) == (sqlite3_int64)N_KINDS;
 	}
 	rc = rc == SQLITE_ROW || rc == SQLITE_DONE ? CATCHUP_OK : failed(conn, table, error);
 	sqlite3_finalize(stmt);

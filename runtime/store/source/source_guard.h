@@ -9,6 +9,7 @@
 
 struct cu_source_guard {
 	bool installed;
+	bool whole;     /* it has all its triggers; one that another version installed may lack some */
 	int64_t newest; /* ids up to here were given before, whether their rows are there or not */
 	int64_t since;  /* the newest id when it was installed */
 };
