@@ -164,7 +164,7 @@ int cu_file_stat_path(const char *path, struct cu_file_stat *out); /* follows li
 int cu_file_lock(int fd);
 int cu_file_rename(const char *from, const char *to);
 int cu_file_remove(const char *path);
-/* Makes a new name durable. */
+/* Makes a new name durable, where the file system knows how to sync a folder. */
 int cu_file_sync_folder(const char *path_in_folder);
 /* Absolute path without links. -ENOENT when there is no such file, -ENOLINK for a link that leads
  * nowhere; otherwise a negative errno. */

@@ -139,7 +139,7 @@ int cu_file_sync_folder(const char *path_in_folder)
 	if (fd < 0)
 		return -errno;
 	RETRY(rc, fsync(fd));
-	rc = rc < 0 ? -errno : 0;
+	rc = rc < 0 && errno != EINVAL ? -errno : 0;
 	close(fd);
 	return rc;
 }

@@ -9,6 +9,10 @@
  * Rotation puts the whole batch into a new file beside, and then moves it over the name: the file
  * under the name is never empty, so its end always says where the sequence stands. Files that are
  * kept move up first, PATH.1 to PATH.2 and so on.
+ *
+ * A sync that fails is not tried again: the kernel may have dropped what it could not write, and would
+ * then call the next sync of the same file a success. Only a file that nobody has seen yet, the one to
+ * rotate to, is thrown away and written anew.
  */
 #include "changelog/writer_inside.h"
 
@@ -183,6 +187,24 @@ static size_t write_all(int fd, const char *bytes, size_t n, int *rc)
 	return done;
 }
 
+/* Every flush fails from now on: whether the lines in the file will stay there is not known. */
+static int fail_sync(struct catchup_changelog_writer *w, int rc, struct catchup_error *error)
+{
+	w->sync_failed = rc;
+	return cu_writer_fail(w, rc, "a sync has failed, so it has to be opened again", error);
+}
+
+/* Makes durable what went into the file, before that is answered for or the file is left. */
+static int sync_lines(struct catchup_changelog_writer *w, struct catchup_error *error)
+{
+	int rc = w->sync && w->unsynced ? cu_file_sync(w->fd) : 0;
+
+	if (rc != 0)
+		return fail_sync(w, rc, error);
+	w->unsynced = false;
+	return CATCHUP_OK;
+}
+
 /* Whether a file ends within a line. */
 static bool ends_torn(int fd, int64_t size)
 {
@@ -211,7 +233,9 @@ static int look(struct catchup_changelog_writer *w, struct catchup_error *error)
 		return rc;
 	}
 	if (rc != CATCHUP_OK || !cu_file_same(&named.id, &ours.id)) {
-		rc = cu_writer_take_name(w, &fd, error);
+		rc = sync_lines(w, error);
+		if (rc == CATCHUP_OK)
+			rc = cu_writer_take_name(w, &fd, error);
 		if (rc != CATCHUP_OK)
 			return rc;
 		cu_file_close(w->fd);
@@ -252,6 +276,9 @@ static int rotate(struct catchup_changelog_writer *w, struct catchup_error *erro
 
 	if (!name)
 		return cu_error_nomem(error);
+	rc = sync_lines(w, error);
+	if (rc != CATCHUP_OK)
+		goto out;
 	/* What a crash left is not in any reader's hands. */
 	cu_file_remove(name);
 	fd = cu_file_open(name, CU_OPEN_APPEND | CU_OPEN_CREATE_NEW);
@@ -277,14 +304,18 @@ static int rotate(struct catchup_changelog_writer *w, struct catchup_error *erro
 		cu_file_close(fd);
 		goto out;
 	}
-	if (w->sync)
-		cu_file_sync_folder(w->path);
 	cu_file_close(w->fd);
 	w->fd = fd;
 	w->size = (int64_t)w->batch_bytes;
 	w->torn = false;
 	w->batch_bytes = 0;
 	w->written = w->last;
+	if (w->sync) {
+		int synced = cu_file_sync_folder(w->path);
+
+		if (synced != 0)
+			rc = fail_sync(w, synced, error);
+	}
 out:
 	free(name);
 	return rc;
@@ -320,10 +351,9 @@ static int append_batch(struct catchup_changelog_writer *w, struct catchup_error
 		w->torn = false;
 	}
 	done = write_all(w->fd, w->batch, w->batch_bytes, &rc);
+	w->unsynced = w->unsynced || done > 0;
 	keep_rest(w, done);
-	if (rc == 0 && w->sync)
-		rc = cu_file_sync(w->fd);
-	return rc == 0 ? CATCHUP_OK : cu_writer_fail(w, rc, "writing", error);
+	return rc == 0 ? sync_lines(w, error) : cu_writer_fail(w, rc, "writing", error);
 }
 
 int catchup_changelog_writer_flush(struct catchup_changelog_writer *w, struct catchup_error *error)
@@ -332,8 +362,10 @@ int catchup_changelog_writer_flush(struct catchup_changelog_writer *w, struct ca
 
 	if (!w)
 		return cu_error_null(error, __func__, "writer");
+	if (w->sync_failed != 0)
+		return fail_sync(w, w->sync_failed, error);
 	if (w->batch_bytes == 0)
-		return CATCHUP_OK;
+		return sync_lines(w, error);
 	rc = look(w, error);
 	if (rc != CATCHUP_OK)
 		return rc;

@@ -23,6 +23,8 @@ struct catchup_changelog_writer {
 	bool torn;      /* its last line has no end: close it off first */
 	int64_t last;   /* the last sequence given */
 	int64_t written; /* the last sequence written */
+	bool unsynced;   /* lines went into the file since it was last synced */
+	int sync_failed; /* why a sync has failed, a negative errno, which is final; 0: none has */
 
 	char *batch; /* owned */
 	size_t batch_bytes, batch_capacity;
@@ -39,7 +41,8 @@ int cu_writer_fail(const struct catchup_changelog_writer *w, int rc, const char 
  * the file system knows no locks there is none. */
 int cu_writer_lock(const struct catchup_changelog_writer *w, int fd, struct catchup_error *error);
 
-/* Opens the file under the name, makes it when it is not there, and locks it. */
+/* Opens the file under the name, makes it when it is not there, and locks it. With `sync` the file and
+ * its name are synced. */
 int cu_writer_take_name(const struct catchup_changelog_writer *w, int *fd, struct catchup_error *error);
 
 #endif

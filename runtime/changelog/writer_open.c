@@ -62,6 +62,16 @@ int cu_writer_lock(const struct catchup_changelog_writer *w, int fd, struct catc
 	return CATCHUP_OK;
 }
 
+/* What stands in the file was perhaps never synced, and neither was its name. */
+static int sync_found(const struct catchup_changelog_writer *w, int fd, struct catchup_error *error)
+{
+	int rc = w->sync ? cu_file_sync(fd) : 0;
+
+	if (rc == 0 && w->sync)
+		rc = cu_file_sync_folder(w->path);
+	return rc == 0 ? CATCHUP_OK : cu_writer_fail(w, rc, "syncing what is there", error);
+}
+
 int cu_writer_take_name(const struct catchup_changelog_writer *w, int *out, struct catchup_error *error)
 {
 	for (int i = 0; i < NAME_TRIES; i++) {
@@ -75,8 +85,11 @@ int cu_writer_take_name(const struct catchup_changelog_writer *w, int *out, stru
 		if (rc == CATCHUP_OK && cu_file_stat_fd(fd, &ours) == 0 &&
 			cu_file_stat_path(w->path, &named) == 0 &&
 			cu_file_same(&named.id, &ours.id)) {
-			*out = fd;
-			return CATCHUP_OK;
+			rc = sync_found(w, fd, error);
+			if (rc == CATCHUP_OK) {
+				*out = fd;
+				return CATCHUP_OK;
+			}
 		}
 		cu_file_close(fd);
 		if (rc != CATCHUP_OK)

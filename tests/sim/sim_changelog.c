@@ -64,17 +64,31 @@ static void append(struct catchup_changelog_writer *writer, int64_t id, bool oth
 	note_event(sequence, id, other);
 }
 
+/* Opens the file once more, since a sync that failed is final, and appends what was not answered for. */
+static void begin_again(struct catchup_changelog_writer **writer)
+{
+	catchup_changelog_writer_close(*writer);
+	*writer = open_writer((int64_t)story.n_events - 1);
+	for (size_t i = 0; i < story.n_changed; i++)
+		append(*writer, story.changed[i], false);
+	/* Events that changed nothing are only missed where another follows. */
+	if (story.n_changed == 0)
+		append(*writer, 0, true);
+}
+
 /* Until all of the batch is in the file. */
-static void flush(struct catchup_changelog_writer *writer)
+static void flush(struct catchup_changelog_writer **writer)
 {
 	struct catchup_error error;
 
-	while (catchup_changelog_writer_flush(writer, &error) != CATCHUP_OK) {
+	while (catchup_changelog_writer_flush(*writer, &error) != CATCHUP_OK) {
 		SIM_TRACE("the writer: %s", error.message);
 		sim_sleep(sim_between(1, 50) * CU_NS_PER_MS, "the writer, to try again");
+		if (sim_below(2))
+			begin_again(writer);
 	}
 	story.n_changed = 0;
-	story.flushed = catchup_changelog_writer_sequence(writer);
+	story.flushed = catchup_changelog_writer_sequence(*writer);
 	SIM_TRACE("written up to event %lld", (long long)story.flushed);
 }
 
@@ -164,7 +178,7 @@ void story_writer(void *unused)
 	/* Events that went with it, and changed nothing, are only missed where another follows. */
 	if (story.n_events > (size_t)story.flushed + 1 && story.n_changed == 0 && story.events_wanted <= 0)
 		story.events_wanted = 1;
-	flush(writer);
+	flush(&writer);
 	while (story.events_wanted > 0) {
 		for (uint64_t n = 1 + sim_below(FLUSH_MOST); n > 0; n--) {
 			bool other = sim_below(5) == 0;
@@ -175,7 +189,7 @@ void story_writer(void *unused)
 			story.events_wanted--;
 		}
 		cu_os_point();
-		flush(writer);
+		flush(&writer);
 		/* The last that is written stays, or nobody could know of it. */
 		if (rotated) {
 			sim_sleep(GENTLE_NS, "the writer, gentle");

@@ -228,7 +228,8 @@ struct catchup_changelog_writer_options {
 	int64_t rotate_bytes;   /* rotate before the file grows beyond this, at least 4,096; 0: never */
 	uint32_t keep;          /* rotated files that are kept, as PATH.1 (newest) to PATH.N, up to
 	                           1,000; 0: none */
-	uint32_t sync;          /* other than 0: make each flush durable before it returns */
+	uint32_t sync;          /* other than 0: make each flush durable before it returns; opening
+	                           syncs the file that is there, and its name */
 	int64_t after_sequence; /* what a database remembers as the last sequence written, 0 for none;
 	                           the writer goes on after this or the file's newest, whichever is
 	                           greater */
@@ -263,6 +264,12 @@ CATCHUP_API int catchup_changelog_writer_append(struct catchup_changelog_writer 
 
 /*
  * Writes the batch with one write of whole lines, rotating first when it is time.
+ *
+ * With `sync`, a sync that fails is final for the writer: the kernel may have dropped what it could not
+ * write, and would call a second sync a success. Every later flush fails with the same reason. Readers
+ * may have these lines already, and a power cut may take them. So close the writer, open it again, and
+ * append again every event that no flush has answered CATCHUP_OK for: they come as new events, twice
+ * perhaps, never not at all. That is also right after any other failure that stays.
  *
  * Returns: CATCHUP_OK; CATCHUP_FULL when the disk is full, CATCHUP_IO: whole lines that went stay in
  *          the file, since a reader may have them; the others are kept and may be flushed again;
