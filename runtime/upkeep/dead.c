@@ -142,26 +142,21 @@ static int try_letter(struct retry *r, const struct catchup_dead_letter *letter,
 									   : f->fault.code;
 }
 
-/* The letter says what happened this time. */
-static int keep_failure(struct cu_follower *f, const struct catchup_dead_letter *letter)
+/* In a transaction of its own: between the one that failed and this one another process may have dealt with
+ * the letter, and a row that was processed there must not get a letter again. */
+static int keep_failure(struct cu_follower *f, int64_t id, enum outcome *outcome)
 {
-	const struct cu_dead_letter again = {
-		.id = letter->id,
-		.key = letter->key,
-		.key_bytes = letter->key_bytes,
-		.code = f->row_fault.detail,
-		.message = f->row_fault.message,
-		.attempts = 1,
-		.event = letter->event,
-		.event_bytes = letter->event_bytes,
-	};
+	bool kept = false;
 	int rc = cu_conn_begin(f->writer, &f->fault);
 
 	if (rc == CATCHUP_OK)
-		rc = cu_ledger_add_dead(&f->ledger, &again, &f->fault);
+		rc = cu_letters_failed_again(
+			f->writer, f->definition->name, id, &f->row_fault, &kept, &f->fault);
 	if (rc == CATCHUP_OK)
 		rc = cu_conn_commit(f->writer, &f->fault);
 	cu_conn_rollback(f->writer);
+	if (rc == CATCHUP_OK && !kept)
+		*outcome = TAKEN;
 	return rc;
 }
 
@@ -185,6 +180,8 @@ static int retry_letter(struct retry *r, const struct catchup_dead_letter *lette
 		}
 	}
 	cu_conn_rollback(f->writer);
+	if (rc == CATCHUP_OK && outcome == FAILED)
+		rc = keep_failure(f, letter->id, &outcome);
 	r->result->behind += rc == CATCHUP_OK && outcome == BEHIND;
 	if (rc != CATCHUP_OK || outcome == TAKEN || outcome == BEHIND)
 		return rc;
@@ -192,7 +189,7 @@ static int retry_letter(struct retry *r, const struct catchup_dead_letter *lette
 	r->result->done += outcome == DONE;
 	r->result->gone += outcome == GONE;
 	r->result->failed += outcome == FAILED;
-	return outcome == FAILED ? keep_failure(f, letter) : CATCHUP_OK;
+	return CATCHUP_OK;
 }
 
 static int retry_all(struct retry *r, int64_t id)

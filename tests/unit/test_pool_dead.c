@@ -346,6 +346,84 @@ static void a_key_that_the_rows_do_not_have_is_refused(void **state)
 	catchup_close(c);
 }
 
+/* ---- somebody else at the same time ------------------------------------------------------------- */
+
+/* What another one does when the transaction of a failed row has been rolled back, and the failure is not
+ * kept yet. */
+static struct {
+	const struct catchup_options *options; /* NULL: there is no other one */
+	enum { RETRIES, DROPS, RESETS } does;
+	int times;
+} other;
+
+static void other_comes(void *unused)
+{
+	struct catchup_reset_result reset;
+	struct catchup_dead_result r;
+	struct catchup_error error = {0};
+
+	(void)unused;
+	if (other.times++ > 0)
+		return;
+	switch (other.does) {
+	case RETRIES:
+		assert_ok(catchup_dead_retry(other.options, "raced", 8, &r, &error));
+		expect_counts(&r, 1, 0, 0, 0);
+		break;
+	case DROPS:
+		assert_ok(catchup_dead_drop(other.options->database, "raced", 8, NULL, &error));
+		break;
+	case RESETS:
+		assert_ok(catchup_reset(
+			other.options, "raced", 7, CATCHUP_RESET_KEEP_RESULTS, &reset, &error));
+		break;
+	}
+}
+
+/* Row 8 fails when it is tried again, and would not fail any more after that. */
+static int raced_row(struct catchup_context *ctx, void *state, sqlite3_stmt *row)
+{
+	(void)state;
+	if (other.options && other.times == 0) {
+		sqlite3_rollback_hook(ctx->db, other_comes, NULL);
+		return catchup_fail(ctx, 0, "not yet");
+	}
+	if (!other.options && sqlite3_column_int64(row, 2) < 0)
+		return catchup_fail(ctx, 0, "negative");
+	return write_done(ctx, sqlite3_column_int64(row, 0), sqlite3_column_int64(row, 2));
+}
+
+static void a_letter_that_others_took_is_not_made_again(void **state)
+{
+	static const struct catchup_consumer raced = {CATCHUP_CONSUMER_ABI, .name = "raced",
+		.summary = "meets another one", .source = "orders", .setup = DONE_TABLE,
+		.row = raced_row, .on_error = "park"};
+	static const struct catchup_consumer *const known[] = {&raced, NULL};
+	struct scratch *s = *state;
+	const struct catchup_options options = {.size = sizeof(options), .database = s->database,
+		.builtins = known};
+	struct catchup_dead_result r;
+	struct catchup_error error = {0};
+
+	sql_run(s->database, ORDERS);
+	for (int does = RETRIES; does <= RESETS; does++) {
+		other.options = NULL;
+		runtime_catch_up(runtime_open(&options, "raced", NULL));
+		assert_int_equal(sql_int(s->database, "SELECT count(*) FROM catchup_dead WHERE id = 8"), 1);
+		other.options = &options;
+		other.times = 0;
+		other.does = does;
+		/* What became of the letter is told by whoever took it. */
+		assert_ok(catchup_dead_retry(&options, "raced", 8, &r, &error));
+		other.options = NULL;
+		expect_counts(&r, 0, 0, 0, 0);
+		assert_int_equal(sql_int(s->database, "SELECT count(*) FROM catchup_dead WHERE id = 8"), 0);
+		assert_int_equal(sql_int(s->database, "SELECT count(*) FROM done WHERE id = 8"),
+			does == RETRIES);
+		sql_run(s->database, "DELETE FROM done; DELETE FROM catchup_dead; UPDATE catchup SET last = 0");
+	}
+}
+
 /* ---- what can go wrong ------------------------------------------------------------------------- */
 
 static void functions_round_the_batch_may_fail(void **state)
@@ -477,6 +555,7 @@ int main(void)
 		DEAD_TEST(mapped_rows_with_results_elsewhere_are_tried_again),
 		DEAD_TEST(later_rows_wait_behind_the_first_of_their_key),
 		DEAD_TEST(a_key_that_the_rows_do_not_have_is_refused),
+		DEAD_TEST(a_letter_that_others_took_is_not_made_again),
 		DEAD_TEST(functions_round_the_batch_may_fail),
 		DEAD_TEST(a_row_that_rolls_back_everything_keeps_its_letter),
 		DEAD_TEST(the_machines_errors_are_no_rows_failure),

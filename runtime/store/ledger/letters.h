@@ -22,6 +22,11 @@ int cu_letters_waits(struct cu_conn *conn, const char *consumer, int64_t id, boo
 int cu_letters_remove(struct cu_conn *conn, const char *consumer, int64_t id, bool *removed,
 	struct catchup_error *error);
 
+/* Inside the transaction in hand: a letter that was tried again says what happened this time. *kept false:
+ * it is gone, since somebody else has dealt with it, and is not made again. */
+int cu_letters_failed_again(struct cu_conn *conn, const char *consumer, int64_t id,
+	const struct catchup_error *why, bool *kept, struct catchup_error *error);
+
 /* The consumers that a database knows, or the one called `consumer`: CATCHUP_USAGE when there is none
  * of that name. *path: the database's absolute path, freed by the caller, also on failure. */
 int cu_letters_consumers(const char *database, const char *consumer, char **path,
