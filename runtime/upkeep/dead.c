@@ -117,7 +117,7 @@ static int try_letter(struct retry *r, const struct catchup_dead_letter *letter,
 {
 	struct cu_follower *f = r->f;
 	struct cu_event event = {0};
-	bool waits, removed;
+	bool waits, removed, there;
 	int rc;
 
 	/* Order within a key is kept, whichever letters are asked for. */
@@ -129,7 +129,11 @@ static int try_letter(struct retry *r, const struct catchup_dead_letter *letter,
 	rc = cu_letters_remove(f->writer, f->definition->name, letter->id, &removed, &f->fault);
 	if (rc != CATCHUP_OK || !removed)
 		return rc;
-	if (!process_batch(r, letter, &event)) {
+	/* Others wait for the write lock: a statement that never ends has failed, as in a batch. */
+	cu_conn_limit(f->writer, f->plan.config.batch_ns + CU_PERFORM_LIMIT_NS);
+	there = process_batch(r, letter, &event);
+	cu_conn_limit(f->writer, CU_FOREVER);
+	if (!there) {
 		*outcome = GONE;
 		return CATCHUP_OK;
 	}
@@ -230,6 +234,8 @@ static int retry_follower(struct cu_follower *f, int64_t id, struct catchup_dead
 	}
 	/* Letters are tried because their keys are parked: that must not park them again. */
 	f->policy.key[0] = '\0';
+	/* There is no plan; a row that is tried alone may take as long as one in a batch. */
+	f->plan.config.batch_ns = (int64_t)f->runtime->options.batch_ms * CU_NS_PER_MS;
 	/* It may have run last under a version that made less of them. */
 	rc = cu_ledger_create_tables(f->writer, &f->fault);
 	if (rc == CATCHUP_OK)

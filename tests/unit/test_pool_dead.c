@@ -20,6 +20,7 @@
 /* How the consumers' other functions misbehave; set between runs only. */
 static struct {
 	int begin_fails, end_fails, machine_fails, rolls_back;
+	enum { NOWHERE, IN_BEGIN, IN_ROW, IN_END } endless;
 } fault;
 
 static atomic_int results_made, results_discarded;
@@ -42,6 +43,14 @@ static int write_done(struct catchup_context *ctx, int64_t id, int64_t amount)
 		? CATCHUP_ROW_APPLIED : catchup_fail_db(ctx, "done");
 }
 
+/* A statement that never ends. */
+static int endless(struct catchup_context *ctx)
+{
+	sqlite3_exec(ctx->db, "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c)"
+		" INSERT INTO done SELECT count(*), 0 FROM c", NULL, NULL, NULL);
+	return catchup_fail_db(ctx, "done");
+}
+
 static int one_row(struct catchup_context *ctx, void *state, sqlite3_stmt *row)
 {
 	int64_t amount = sqlite3_column_int64(row, 2);
@@ -49,6 +58,8 @@ static int one_row(struct catchup_context *ctx, void *state, sqlite3_stmt *row)
 	(void)state;
 	if (fault.machine_fails)
 		return catchup_fail(ctx, SQLITE_FULL, "no room");
+	if (fault.endless == IN_ROW)
+		return endless(ctx);
 	if (fault.rolls_back)
 		sqlite3_exec(ctx->db, "INSERT OR ROLLBACK INTO done VALUES (1, 1)", NULL, NULL, NULL);
 	else if (amount < 0)
@@ -60,12 +71,16 @@ static int one_row(struct catchup_context *ctx, void *state, sqlite3_stmt *row)
 static int begins(struct catchup_context *ctx, void *state)
 {
 	(void)state;
+	if (fault.endless == IN_BEGIN)
+		return endless(ctx);
 	return fault.begin_fails ? catchup_fail(ctx, 0, "cannot begin") : CATCHUP_ROW_APPLIED;
 }
 
 static int ends(struct catchup_context *ctx, void *state)
 {
 	(void)state;
+	if (fault.endless == IN_END)
+		return endless(ctx);
 	return fault.end_fails ? catchup_fail(ctx, 0, "cannot end") : CATCHUP_ROW_APPLIED;
 }
 
@@ -448,6 +463,32 @@ static void functions_round_the_batch_may_fail(void **state)
 	expect_counts(&r, 1, 0, 0, 0);
 }
 
+/* Who waits for the write lock gets it, and the letter says why. */
+static void what_never_ends_has_failed_again(void **state)
+{
+	struct scratch *s = *state;
+	struct catchup_dead_letters *letters;
+	struct catchup_dead_result r;
+	struct catchup_error error = {0};
+
+	park_three(s, "rows");
+	sql_run(s->database, "UPDATE orders SET amount = 1 WHERE id = 5");
+	for (int at = IN_BEGIN; at <= IN_END; at++) {
+		fault.endless = at;
+		r = retry(s, "rows", 5);
+		expect_counts(&r, 0, 1, 0, 0);
+		assert_ok(catchup_dead_read(s->database, "rows", 5, &letters, &error));
+		assert_int_equal(letters->letters[0].attempts, 1 + at);
+		assert_string_equal(letters->letters[0].message,
+			"done: interrupted: a transaction may take 5020 ms of processor time");
+		catchup_dead_free(letters);
+	}
+	fault.endless = NOWHERE;
+	r = retry(s, "rows", 5);
+	expect_counts(&r, 1, 0, 0, 0);
+	assert_int_equal(sql_int(s->database, "SELECT count(*) FROM done"), 18);
+}
+
 static void a_row_that_rolls_back_everything_keeps_its_letter(void **state)
 {
 	struct scratch *s = *state;
@@ -557,6 +598,7 @@ int main(void)
 		DEAD_TEST(a_key_that_the_rows_do_not_have_is_refused),
 		DEAD_TEST(a_letter_that_others_took_is_not_made_again),
 		DEAD_TEST(functions_round_the_batch_may_fail),
+		DEAD_TEST(what_never_ends_has_failed_again),
 		DEAD_TEST(a_row_that_rolls_back_everything_keeps_its_letter),
 		DEAD_TEST(the_machines_errors_are_no_rows_failure),
 		DEAD_TEST(what_cannot_be_made_here_is_said),
