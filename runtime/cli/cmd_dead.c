@@ -150,13 +150,16 @@ static int read_and_print(const struct cli_args *args,
 	struct catchup_dead_letters *letters;
 	struct catchup_error error = {0};
 	struct cli_text text = {0};
+	int code = catchup_dead_read(args->words[0], consumer_of(args), id_of(args), &letters, &error);
+	int rc = CLI_EXIT_OK;
 
-	if (catchup_dead_read(args->words[0], consumer_of(args), id_of(args), &letters, &error) !=
-		CATCHUP_OK)
-		return fail(args, &error);
-	(args->values[OPT_JSON].given ? put_json : put)(&text, letters);
+	/* Those of the others are shown, too. */
+	if (code == CATCHUP_OK || (letters && letters->n > 0)) {
+		(args->values[OPT_JSON].given ? put_json : put)(&text, letters);
+		rc = print(&text);
+	}
 	catchup_dead_free(letters);
-	return print(&text);
+	return code == CATCHUP_OK ? rc : fail(args, &error);
 }
 
 static int list(const struct cli_args *args)
@@ -246,12 +249,12 @@ static int drop(const struct cli_args *args)
 	struct cli_text text = {0};
 	struct cli_json json = {.to = &text, .indent = true};
 	int64_t dropped;
-	int rc = check_which(args);
+	int rc = check_which(args), code;
 
 	if (rc != CLI_EXIT_OK)
 		return rc;
-	if (catchup_dead_drop(args->words[0], consumer_of(args), id_of(args), &dropped, &error) !=
-		CATCHUP_OK)
+	code = catchup_dead_drop(args->words[0], consumer_of(args), id_of(args), &dropped, &error);
+	if (code != CATCHUP_OK && dropped == 0)
 		return fail(args, &error);
 	if (args->values[OPT_JSON].given) {
 		cli_json_object(&json, NULL);
@@ -261,7 +264,8 @@ static int drop(const struct cli_args *args)
 	} else {
 		cli_text_printf(&text, "%" PRId64 " dropped\n", dropped);
 	}
-	return print(&text);
+	rc = print(&text);
+	return code == CATCHUP_OK ? rc : fail(args, &error);
 }
 
 /* ---- tables --------------------------------------------------------------------------------- */

@@ -276,8 +276,7 @@ static int has_letters(const char *database, const struct cu_entry *entry, int64
 	int rc = catchup_dead_read(database, entry->name, id, &letters, error);
 
 	*has = rc == CATCHUP_OK && letters->n > 0;
-	if (rc == CATCHUP_OK)
-		catchup_dead_free(letters);
+	catchup_dead_free(letters);
 	return rc;
 }
 

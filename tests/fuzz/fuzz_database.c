@@ -101,8 +101,8 @@ static void look(const struct catchup_options *options)
 
 	if (told(catchup_status_read(database, &status, &error), &error))
 		catchup_status_free(status);
-	if (told(catchup_dead_read(database, NULL, 0, &letters, &error), &error))
-		catchup_dead_free(letters);
+	told(catchup_dead_read(database, NULL, 0, &letters, &error), &error);
+	catchup_dead_free(letters);
 	if (told(catchup_verify(options, NULL, 0, 0, &verification, &error), &error))
 		catchup_verification_free(verification);
 }

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -109,6 +110,61 @@ static void letters_are_tried_again_and_dropped(void **state)
 					 " id)"), 12345);
 }
 
+/* Its name comes before the others', and its results are in a file of their own. */
+static const char away[] = "-- name: away\n-- source: numbers\n-- into: away.db\n-- on-error: park\n-- setup\n"
+			   "CREATE TABLE IF NOT EXISTS summed(id INTEGER PRIMARY KEY, n CHECK(n <> 2));\n"
+			   "-- row\nINSERT INTO summed VALUES(@id, @n);\n";
+
+/* Ends with 2, and says why: then what it printed is left. */
+static char *fails_for_one(struct scene *s, const char *what, const char *option, const char *second)
+{
+	struct program p = {0};
+	char *printed;
+
+	if (program_run(&p, "dead", what, s->database, option, second) != 2)
+		fail_msg("dead %s: %d: %s%s", what, p.exit_code, p.out.text, p.err.text);
+	help_expect(p.err.text, "consumer 'away': ");
+	help_expect(p.err.text, "away.db");
+	printed = strdup(p.out.text ? p.out.text : "");
+	assert_non_null(printed);
+	program_free(&p);
+	return printed;
+}
+
+static void a_file_that_is_gone_does_not_hide_the_others(void **state)
+{
+	struct scene *s = *state;
+	struct program p = {0};
+	char *printed;
+
+	park_some(s);
+	assert_int_equal(program_run(&p, "run", s->database, scene_file(s, "away.sql", away),
+				 "--until-caught-up"), 0);
+	program_free(&p);
+	assert_int_equal(unlink(scene_path(s, "away.db")), 0);
+	unlink(scene_path(s, "away.db-wal"));
+	unlink(scene_path(s, "away.db-shm"));
+	printed = fails_for_one(s, "list", NULL, NULL);
+	help_expect(printed, "CHECK constraint failed: n <> 2");
+	help_expect(printed, "sets");
+	free(printed);
+	printed = fails_for_one(s, "list", "--json", NULL);
+	test_json_is(printed, "$[3].consumer", "sets");
+	test_json_is(printed, "$[4]", NULL);
+	free(printed);
+	/* Nothing was read: that is not said to be nothing. */
+	printed = fails_for_one(s, "show", "--consumer", "away");
+	assert_string_equal(printed, "");
+	free(printed);
+	printed = fails_for_one(s, "drop", "--all", "--json");
+	test_json_is(printed, "$.dropped", "4");
+	free(printed);
+	printed = fails_for_one(s, "drop", "--all", NULL);
+	assert_string_equal(printed, "");
+	free(printed);
+	assert_int_equal(scene_number(s, "SELECT count(*) FROM catchup_dead"), 0);
+}
+
 /* Hostile texts of another program's are shown, and nothing else. */
 static void odd_letters_are_escaped(void **state)
 {
@@ -158,6 +214,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SCENE_TEST(letters_are_listed_and_shown),
 		SCENE_TEST(letters_are_tried_again_and_dropped),
+		SCENE_TEST(a_file_that_is_gone_does_not_hide_the_others),
 		SCENE_TEST(odd_letters_are_escaped),
 		SCENE_TEST(what_cannot_be_written_is_a_failure_of_every_command),
 	};

@@ -87,9 +87,9 @@ static int read_letters(struct story *story, struct catchup_error *error)
 	struct catchup_dead_letters *letters;
 	int rc = catchup_dead_read(story->s->database, NULL, 0, &letters, error);
 
-	if (rc != CATCHUP_OK)
-		return rc;
-	assert_int_equal(letters->n, 4);
+	/* Of those that could be read, all. */
+	if (rc == CATCHUP_OK)
+		assert_int_equal(letters->n, 4);
 	catchup_dead_free(letters);
 	return rc;
 }

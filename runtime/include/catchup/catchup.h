@@ -407,15 +407,17 @@ struct catchup_dead_letters {
 /*
  * Reads the dead letters of a database's consumers, also of those whose results are in other files.
  * consumer: NULL for all; id: 0 for all.
- * Returns: CATCHUP_OK and *out; CATCHUP_USAGE when there is no such consumer.
- * Ownership: catchup_dead_free(*out). Threads: any.
+ * Returns: CATCHUP_OK and *out; CATCHUP_USAGE when there is no such consumer. When one consumer's results
+ *          database is missing or broken: its code, and the letters of the others in *out, which is NULL
+ *          after any other failure.
+ * Ownership: catchup_dead_free(*out), also after a failure. Threads: any.
  */
 CATCHUP_API int catchup_dead_read(const char *database, const char *consumer, int64_t id,
 	struct catchup_dead_letters **out, struct catchup_error *error);
 CATCHUP_API void catchup_dead_free(struct catchup_dead_letters *letters);
 
-/* Forgets dead letters: the rows stay unprocessed. *dropped (may be NULL): how many. Otherwise as
- * catchup_dead_read. */
+/* Forgets dead letters: the rows stay unprocessed. *dropped (may be NULL): how many, also when those of one
+ * consumer could not be. Otherwise as catchup_dead_read. */
 CATCHUP_API int catchup_dead_drop(const char *database, const char *consumer, int64_t id,
 	int64_t *dropped, struct catchup_error *error);
 

@@ -225,12 +225,36 @@ int cu_letters_consumers(const char *database, const char *consumer, char **path
 	return rc;
 }
 
+/* The first failure is the one that is told. */
+static void note(int one, const struct catchup_error *why, int *rc, struct catchup_error *error)
+{
+	if (one == CATCHUP_OK || *rc != CATCHUP_OK)
+		return;
+	*rc = one;
+	if (error)
+		*error = *why;
+}
+
+static int read_entry(struct catchup_dead_letters *letters, const char *database,
+	const struct cu_entry *entry, int64_t id, struct catchup_error *error)
+{
+	struct cu_conn conn = {0};
+	int rc = open_results(&conn, database, entry, CU_ROLE_STATUS, error);
+
+	if (rc == CATCHUP_OK)
+		rc = cu_letters_read(letters, &conn, entry->name, id, error);
+	cu_conn_close(&conn);
+	return rc == CATCHUP_OK ? rc : cu_error_prefix(error, "consumer '%.200s': ", entry->name);
+}
+
 int catchup_dead_read(const char *database, const char *consumer, int64_t id,
 	struct catchup_dead_letters **out, struct catchup_error *error)
 {
 	struct catchup_dead_letters *letters;
 	struct cu_entries entries = {0};
+	struct catchup_error why;
 	char *path = NULL;
+	bool listed;
 	int rc;
 
 	if (!out)
@@ -240,17 +264,13 @@ int catchup_dead_read(const char *database, const char *consumer, int64_t id,
 	if (!letters)
 		return cu_error_nomem(error);
 	rc = cu_letters_consumers(database, consumer, &path, &entries, error);
-	for (size_t i = 0; i < entries.n && rc == CATCHUP_OK; i++) {
-		struct cu_conn conn = {0};
-
-		rc = open_results(&conn, path, &entries.items[i], CU_ROLE_STATUS, error);
-		if (rc == CATCHUP_OK)
-			rc = cu_letters_read(letters, &conn, entries.items[i].name, id, error);
-		cu_conn_close(&conn);
-	}
+	listed = rc == CATCHUP_OK;
+	/* One results file that is missing or broken does not hide what is in the others. */
+	for (size_t i = 0; listed && i < entries.n && rc != CATCHUP_NOMEM; i++)
+		note(read_entry(letters, path, &entries.items[i], id, &why), &why, &rc, error);
 	cu_entries_finish(&entries);
 	free(path);
-	if (rc == CATCHUP_OK)
+	if (listed && rc != CATCHUP_NOMEM)
 		*out = letters;
 	else
 		catchup_dead_free(letters);
@@ -277,27 +297,35 @@ static int drop_all(struct cu_conn *conn, const struct catchup_dead_letters *let
 	return rc;
 }
 
+static int drop_entry(const char *database, const struct cu_entry *entry, int64_t id, int64_t *dropped,
+	struct catchup_error *error)
+{
+	struct catchup_dead_letters *letters = cu_letters_create();
+	struct cu_conn conn = {0};
+	int rc = letters ? open_results(&conn, database, entry, CU_ROLE_WRITER, error)
+			 : cu_error_nomem(error);
+
+	if (rc == CATCHUP_OK)
+		rc = cu_letters_read(letters, &conn, entry->name, id, error);
+	if (rc == CATCHUP_OK && letters->n > 0)
+		rc = drop_all(&conn, letters, dropped, error);
+	cu_conn_close(&conn);
+	catchup_dead_free(letters);
+	return rc == CATCHUP_OK ? rc : cu_error_prefix(error, "consumer '%.200s': ", entry->name);
+}
+
 int catchup_dead_drop(const char *database, const char *consumer, int64_t id, int64_t *dropped,
 	struct catchup_error *error)
 {
 	struct cu_entries entries = {0};
+	struct catchup_error why;
 	char *path = NULL;
 	int64_t n = 0;
 	int rc = cu_letters_consumers(database, consumer, &path, &entries, error);
+	bool listed = rc == CATCHUP_OK;
 
-	for (size_t i = 0; i < entries.n && rc == CATCHUP_OK; i++) {
-		struct catchup_dead_letters *letters = cu_letters_create();
-		struct cu_conn conn = {0};
-
-		rc = letters ? open_results(&conn, path, &entries.items[i], CU_ROLE_WRITER, error)
-			     : cu_error_nomem(error);
-		if (rc == CATCHUP_OK)
-			rc = cu_letters_read(letters, &conn, entries.items[i].name, id, error);
-		if (rc == CATCHUP_OK && letters->n > 0)
-			rc = drop_all(&conn, letters, &n, error);
-		cu_conn_close(&conn);
-		catchup_dead_free(letters);
-	}
+	for (size_t i = 0; listed && i < entries.n && rc != CATCHUP_NOMEM; i++)
+		note(drop_entry(path, &entries.items[i], id, &n, &why), &why, &rc, error);
 	cu_entries_finish(&entries);
 	free(path);
 	if (dropped)
