@@ -70,28 +70,37 @@ static bool deliver_kept(struct retry *r, const struct catchup_dead_letter *lett
 	return told;
 }
 
+/* Whether the row is still there; then it is in hand. False also for a fault, which the event then is. */
+static bool fetch_row(struct cu_follower *f, int64_t id, struct cu_event *event)
+{
+	struct cu_source *rows = cu_perform_rows(f);
+
+	cu_source_fetch_end(rows);
+	cu_source_fetch_begin(rows, id - 1, id);
+	if (cu_source_fetch_next(rows, &event->id, &f->fault) == CATCHUP_OK)
+		return event->id != 0;
+	cu_perform_fault(f, event, false, 0);
+	return false;
+}
+
 /* Calls the consumer's function for one row. False: the row is no longer there. */
 static bool process(struct retry *r, const struct catchup_dead_letter *letter, struct cu_event *event)
 {
 	struct cu_follower *f = r->f;
 	int64_t id = letter->id;
 	const struct cu_action one = {.lo = id - 1, .hi = id};
+	bool set = f->definition->table.range != NULL;
 
 	f->plan.row = id;
 	if (f->definition->table.event)
 		return deliver_kept(r, letter, event);
-	if (f->definition->table.range)
-		return cu_perform_apply(f, &one, event);
-	cu_source_fetch_end(&f->rows);
-	cu_source_fetch_begin(&f->rows, id - 1, id);
-	if (cu_source_fetch_next(&f->rows, &event->id, &f->fault) != CATCHUP_OK)
-		return cu_perform_fault(f, event, false, 0);
-	if (event->id == 0)
-		return false;
-	if (!f->mapper)
+	/* Where the ids of a set come from a query of the consumer's own, nobody can look for one. */
+	if ((!set || cu_perform_has_table(f)) && !fetch_row(f, id, event))
+		return event->kind == CU_EVENT_FAULT;
+	if (!f->mapper && !set)
 		return cu_perform_deliver(f, event);
-	cu_source_fetch_end(&f->rows);
-	return deliver_mapped(f, id, event);
+	cu_source_fetch_end(cu_perform_rows(f));
+	return set ? cu_perform_apply(f, &one, event) : deliver_mapped(f, id, event);
 }
 
 /* The row and the functions round a batch of one. False: the row is no longer there. */
@@ -173,7 +182,7 @@ static int retry_letter(struct retry *r, const struct catchup_dead_letter *lette
 	if (rc != CATCHUP_OK)
 		return rc;
 	rc = try_letter(r, letter, &outcome);
-	cu_source_fetch_end(&f->rows);
+	cu_source_fetch_end(cu_perform_rows(f));
 	if (rc == CATCHUP_OK && (outcome == DONE || outcome == GONE)) {
 		rc = cu_conn_commit(f->writer, &f->fault);
 		/* A constraint that is checked at the commit is the row's. */
