@@ -223,6 +223,7 @@ static void it_is_not_kept_near_the_logs_bound(void **state)
 	cu_turn_take(x->all[0]);
 	x->worker.turn_since_ns = CU_FOREVER / 2;
 	x->conn.log_bytes = INT64_C(64) << 20;
+	x->conn.logged = true;
 	atomic_store(&x->files[0].checkpoint_busy, 1);
 	cu_turn_give(x->all[0], 1);
 	assert_true(is_free(&x->files[0]));
@@ -330,6 +331,31 @@ static void a_batch_that_would_cross_the_bound_waits(void **state)
 	assert_int_equal(waits_at(x, 60), 60);
 }
 
+/* What is committed beside batches, a lease that is renewed say, fills the log as well. */
+static void every_commit_is_noted(void **state)
+{
+	struct fixture *x = *state;
+	struct cu_file *file = &x->files[0];
+
+	atomic_store(&file->checkpoint_at_bytes, INT64_C(2) << 20);
+	cu_turn_take(x->all[0]);
+	x->conn.log_bytes = INT64_C(1) << 20;
+	x->conn.logged = true;
+	cu_turn_give(x->all[0], 0);
+	assert_int_equal(atomic_load(&file->log_bytes), INT64_C(1) << 20);
+	assert_int_equal(atomic_load(&file->checkpoint_due), 0);
+	/* Without a commit what the connection knows is of long ago. */
+	atomic_store(&file->log_bytes, INT64_C(3) << 20);
+	cu_turn_take(x->all[0]);
+	cu_turn_give(x->all[0], 0);
+	assert_int_equal(atomic_load(&file->log_bytes), INT64_C(3) << 20);
+	cu_turn_take(x->all[0]);
+	x->conn.log_bytes = INT64_C(4) << 20;
+	x->conn.logged = true;
+	cu_turn_give(x->all[0], 0);
+	assert_int_equal(atomic_load(&file->checkpoint_due), 1);
+}
+
 /* A checkpoint that is asked for while the one before it ends is not taken for done with that. */
 static void a_checkpoint_that_is_due_is_waited_for(void **state)
 {
@@ -382,6 +408,7 @@ int main(void)
 		TEST(who_waits_has_none),
 		TEST(who_comes_from_the_line_looks_again),
 		TEST(a_batch_that_would_cross_the_bound_waits),
+		TEST(every_commit_is_noted),
 		TEST(a_checkpoint_that_is_due_is_waited_for),
 		TEST(while_others_commit_the_log_is_kept_small),
 	};

@@ -165,6 +165,16 @@ static struct cu_follower *heir_of(const struct cu_follower *f)
 	return next;
 }
 
+/* Also a lease that is renewed fills the log, and where no data comes nothing else does. After an abort
+ * what is known of the log is old. */
+static void note_log(struct cu_follower *f)
+{
+	if (!f->writer || !f->writer->logged)
+		return;
+	f->writer->logged = false;
+	cu_checkpoint_note(f->file, f->writer->log_bytes);
+}
+
 void cu_turn_give(struct cu_follower *f, int64_t held_ns)
 {
 	struct cu_file *file = f->file;
@@ -179,8 +189,8 @@ void cu_turn_give(struct cu_follower *f, int64_t held_ns)
 		bool fills_it = file->manners.met && more && held_ns >= BACKLOG_NS;
 
 		cu_checkpoint_share(file, fills_it ? f->writer->page_bytes : 0);
-		cu_checkpoint_note(file, f->writer->log_bytes);
 	}
+	note_log(f);
 	if (more)
 		rest_ns = cu_manners_rest_ns(&file->manners, cu_os_now_ns(), held_ns,
 			cu_manners_asks(&file->manners, held_ns) && others_open(file));

@@ -108,8 +108,10 @@ static int on_logged(void *context, sqlite3 *db, const char *schema, int frames)
 	struct cu_conn *conn = context;
 
 	(void)db;
-	if (strcmp(schema, "main") == 0)
+	if (strcmp(schema, "main") == 0) {
 		conn->log_bytes = (int64_t)frames * conn->page_bytes;
+		conn->logged = true;
+	}
 	return SQLITE_OK;
 }
 

@@ -108,6 +108,7 @@ struct cu_conn {
 	int page_bytes;          /* of main; writers only */
 	int64_t log_bytes;       /* in use of main's write-ahead log after our last commit; what lies
 	                            behind that in the file is left from before */
+	bool logged;             /* a commit has set that; for who makes use of it to take back */
 	struct cu_file_id main_id; /* the main file when it was opened */
 	struct cu_file_beside {
 		char *path;      /* owned; NULL: there is none */
