@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The write-ahead log of a results database where little is ever written.
+ * The write-ahead log of a results database where little is ever written, or where a checkpoint cannot be
+ * done. The linker puts this file between the runtime and the turn for it.
  */
 #include "runtime_help.h"
+
+#include "pool/runtime.h"
 
 /* Large pages: what a lease takes to be renewed fills the log quickly. */
 #define LARGE_PAGES                                                                                \
@@ -60,11 +63,127 @@ static void with_nothing_to_do_the_log_begins_anew(void **state)
 	catchup_close(c);
 }
 
+/* ---- code that does not return ------------------------------------------------------------------- */
+
+/* More files than there are threads for checkpoints, of which there are four. */
+#define OTHERS 4
+#define ROWS 40
+#define TWO_TABLES                                                                                 \
+	"PRAGMA journal_mode=WAL; CREATE TABLE early(id INTEGER PRIMARY KEY AUTOINCREMENT, n);"    \
+	"CREATE TABLE late(id INTEGER PRIMARY KEY AUTOINCREMENT, n);"                              \
+	"INSERT INTO early(n) VALUES (1), (2), (3), (4), (5), (6), (7);"
+
+/* Rows that take the log past the half of its bound, but not so far that writers wait for a checkpoint. */
+#define FILLING 6
+
+static _Atomic int held;      /* the row after these is kept in hand */
+static _Atomic int in_hand;
+static _Atomic int left;      /* without a turn */
+static _Atomic int entered;   /* turns for checkpoints of its file after that */
+
+bool __real_cu_gate_enter_until(struct cu_gate *, int64_t);
+bool __wrap_cu_gate_enter_until(struct cu_gate *gate, int64_t deadline_ns);
+
+/* Checkpoints come for a turn when the one that will not come back has been taken. */
+bool __wrap_cu_gate_enter_until(struct cu_gate *gate, int64_t deadline_ns)
+{
+	const struct cu_file *file =
+		(const void *)((const char *)gate - offsetof(struct cu_file, gate));
+	bool got;
+
+	while (atomic_load(&held) && !atomic_load(&in_hand))
+		cu_os_sleep_ns(CU_NS_PER_MS);
+	got = __real_cu_gate_enter_until(gate, deadline_ns);
+	atomic_fetch_add(&left, !got);
+	if (got && !atomic_load(&held) && strstr(file->path, "/stuck.db"))
+		atomic_fetch_add(&entered, 1);
+	return got;
+}
+
+static int write_and_stay(struct catchup_context *ctx, void *state, sqlite3_stmt *row)
+{
+	(void)state;
+	if (sqlite3_exec(ctx->db, "INSERT INTO fat VALUES(randomblob(80000))", NULL, NULL, NULL))
+		return catchup_fail_db(ctx, "writing");
+	if (sqlite3_column_int64(row, 0) <= FILLING)
+		return CATCHUP_ROW_APPLIED;
+	atomic_store(&in_hand, 1);
+	while (atomic_load(&held))
+		cu_os_sleep_ns(CU_NS_PER_MS);
+	return CATCHUP_ROW_APPLIED;
+}
+
+static int write_much(struct catchup_context *ctx, void *state, sqlite3_stmt *row)
+{
+	(void)state;
+	(void)row;
+	if (sqlite3_exec(ctx->db, "INSERT INTO fat VALUES(randomblob(100000))", NULL, NULL, NULL))
+		return catchup_fail_db(ctx, "writing");
+	return CATCHUP_ROW_APPLIED;
+}
+
+static void code_that_stays_holds_up_nobody_elsewhere(void **state)
+{
+	static const char *const names[OTHERS] = {"one", "two", "three", "four"};
+	static const char *const files[OTHERS] = {"one.db", "two.db", "three.db", "four.db"};
+	struct catchup_consumer stuck = {CATCHUP_CONSUMER_ABI, .name = "stuck", .source = "early",
+		.into = "stuck.db", .setup = "CREATE TABLE IF NOT EXISTS fat(b)",
+		.row = write_and_stay};
+	struct catchup_consumer other = {CATCHUP_CONSUMER_ABI, .source = "late",
+		.setup = "CREATE TABLE IF NOT EXISTS fat(b)", .row = write_much};
+	struct scratch *s = *state;
+	struct kept_log log;
+	const struct catchup_options options = {.size = sizeof(options), .database = s->database,
+		.lease_ms = 1000, .wal_mib = 1, .batch_rows = 1, .log = keep_line, .log_context = &log,
+		.log_level = CATCHUP_LOG_INFO};
+	struct catchup_error error = {0};
+	struct catchup *c;
+	sqlite3 *reader;
+	char path[400];
+
+	keep_log(&log);
+	atomic_store(&held, 1);
+	atomic_store(&in_hand, 0);
+	atomic_store(&left, 0);
+	atomic_store(&entered, 0);
+	sql_run(s->database, TWO_TABLES);
+	/* One who reads keeps the log from beginning anew before it has come so far. */
+	snprintf(path, sizeof(path), "%s/stuck.db", s->folder);
+	sql_run(path, "PRAGMA journal_mode=WAL; CREATE TABLE t(n)");
+	assert_int_equal(sqlite3_open(path, &reader), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(reader, "BEGIN; SELECT * FROM t", NULL, NULL, NULL), SQLITE_OK);
+	c = runtime_open(&options, NULL, &stuck);
+	for (int i = 0; i < OTHERS; i++) {
+		other.name = names[i];
+		other.into = files[i];
+		assert_ok(catchup_add_table(c, &other, NULL, &error));
+	}
+	assert_ok(catchup_start(c, &error));
+	UNTIL(atomic_load(&left) > 0);
+	expect_logged(&log, "stuck: its code has not returned for");
+	for (int i = 0; i < ROWS; i++)
+		sql_run(s->database, "INSERT INTO late(n) VALUES (1)");
+	for (int i = 0; i < OTHERS; i++) {
+		snprintf(path, sizeof(path), "%s/%s", s->folder, files[i]);
+		UNTIL(sql_int(path, "SELECT last FROM catchup") == ROWS);
+	}
+	assert_int_equal(atomic_load(&held), 1);
+	atomic_store(&held, 0);
+	assert_ok(catchup_wait(c, -1, &error));
+	/* What could not be done is done then. */
+	UNTIL(atomic_load(&entered) > 0);
+	assert_int_equal(sqlite3_close(reader), SQLITE_OK);
+	assert_ok(catchup_stop(c, &error));
+	catchup_close(c);
+	cu_mutex_finish(&log.mu);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_make, scratch_remove)
 	const struct CMUnitTest tests[] = {
 		TEST(with_nothing_to_do_the_log_begins_anew),
+		TEST(code_that_stays_holds_up_nobody_elsewhere),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

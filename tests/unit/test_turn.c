@@ -256,6 +256,83 @@ static void who_waits_has_none(void **state)
 	assert_true(is_free(&x->files[1]));
 }
 
+/* ---- the line ----------------------------------------------------------------------------------- */
+
+#define LINE 3
+
+struct waiter {
+	struct cu_thread thread;
+	struct cu_gate *gate;
+	bool leaves;
+	_Atomic int *comes;  /* who has had the turn so far */
+	int place;           /* among these; -1: has left the line */
+	_Atomic int ended;
+};
+
+static void waiter_main(void *argument)
+{
+	struct waiter *w = argument;
+	int64_t deadline_ns =
+		w->leaves ? cu_deadline(cu_os_now_ns(), 20 * CU_NS_PER_MS) : CU_FOREVER;
+
+	w->place = -1;
+	if (cu_gate_enter_until(w->gate, deadline_ns)) {
+		w->place = atomic_fetch_add(w->comes, 1);
+		cu_gate_leave(w->gate);
+	}
+	atomic_store(&w->ended, 1);
+}
+
+static const void *last_in_line(struct cu_gate *gate)
+{
+	const void *last;
+
+	cu_mutex_lock(&gate->mu);
+	last = gate->last;
+	cu_mutex_unlock(&gate->mu);
+	return last;
+}
+
+/* Of three that stand in line, those leave it who are in the set; the others have their turns in order. */
+static void some_leave_the_line(struct cu_gate *gate, unsigned set)
+{
+	struct waiter waiters[LINE];
+	_Atomic int comes = 0;
+	int expected = 0;
+
+	cu_gate_enter(gate);
+	for (unsigned i = 0; i < LINE; i++) {
+		struct waiter *w = &waiters[i];
+		const void *last = last_in_line(gate);
+
+		*w = (struct waiter){.gate = gate, .leaves = set >> i & 1, .comes = &comes};
+		assert_int_equal(cu_thread_start(&w->thread, "waiter", waiter_main, w), 0);
+		while (!atomic_load(&w->ended) && last_in_line(gate) == last)
+			cu_os_sleep_ns(CU_NS_PER_MS / 10);
+	}
+	for (unsigned i = 0; i < LINE; i++)
+		while (waiters[i].leaves && !atomic_load(&waiters[i].ended))
+			cu_os_sleep_ns(CU_NS_PER_MS);
+	assert_int_equal(atomic_load(&comes), 0);
+	assert_int_equal(cu_gate_has_line(gate), set != (1u << LINE) - 1);
+	cu_gate_leave(gate);
+	for (unsigned i = 0; i < LINE; i++) {
+		cu_thread_join(&waiters[i].thread);
+		assert_int_equal(waiters[i].place, waiters[i].leaves ? -1 : expected++);
+	}
+	assert_false(cu_gate_has_line(gate));
+	assert_true(cu_gate_enter_until(gate, 0));
+	cu_gate_leave(gate);
+}
+
+static void who_leaves_the_line_keeps_nobody_from_the_turn(void **state)
+{
+	struct fixture *x = *state;
+
+	for (unsigned set = 0; set < 1u << LINE; set++)
+		some_leave_the_line(&x->files[0].gate, set);
+}
+
 /* ---- room in the log ---------------------------------------------------------------------------- */
 
 static void fill_log(struct fixture *x, int64_t mib)
@@ -406,6 +483,7 @@ int main(void)
 		TEST(it_is_not_kept_near_the_logs_bound),
 		TEST(it_is_not_kept_before_the_run_is_over),
 		TEST(who_waits_has_none),
+		TEST(who_leaves_the_line_keeps_nobody_from_the_turn),
 		TEST(who_comes_from_the_line_looks_again),
 		TEST(a_batch_that_would_cross_the_bound_waits),
 		TEST(every_commit_is_noted),

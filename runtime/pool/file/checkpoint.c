@@ -18,6 +18,9 @@
  * for a long time keeps the log from beginning anew: there, writers wait for it too, up to a second. One
  * that stays longer cannot be overcome: the log says who it is, and grows.
  *
+ * A consumer's code may keep the turn for long, or for ever. Nobody can write to that file meanwhile, but the
+ * thread has other files, and the watchdog: it leaves the line, and comes again after the next commit.
+ *
  * An application's connection checkpoints by itself, in each of its commits, as long as the log has a
  * thousand pages or more: with two syncs that takes longer than all the rest of a small transaction. So
  * while others commit and we work off a backlog, the log is kept below that, where this can be had: nobody
@@ -46,6 +49,7 @@
 #define READERS_NS CU_NS_PER_S
 #define MOMENT_NS (10 * CU_NS_PER_MS)
 #define LOOK_AGAIN_NS (3 * CU_NS_PER_MS)
+#define TURN_NS (100 * CU_NS_PER_MS) /* is waited for so long */
 #define LOOK_FOR_STOP_NS (20 * CU_NS_PER_MS)
 
 static int64_t bound_of(const struct cu_file *file)
@@ -176,17 +180,24 @@ static bool copy(struct cu_conn *conn, bool full)
 		(full || frames == done);
 }
 
+enum outcome {
+	WHOLE,
+	HELD_BACK, /* by who reads from the log */
+	NO_TURN,   /* somebody keeps it */
+};
+
 /*
  * In a turn, so that no commit of ours comes between. full: also cuts the log, and waits so long for
  * those who read from it. One who comes when everything is copied does not read from the log, so it is
  * enough that those who are there end, one after the other.
  */
-static bool copy_alone(struct cu_file *file, struct cu_conn *conn, bool full, int64_t wait_ns)
+static enum outcome copy_alone(struct cu_file *file, struct cu_conn *conn, bool full, int64_t wait_ns)
 {
 	int64_t until_ns;
 	bool whole;
 
-	cu_gate_enter(&file->gate);
+	if (!cu_gate_enter_until(&file->gate, cu_deadline(cu_os_now_ns(), TURN_NS)))
+		return NO_TURN;
 	until_ns = cu_deadline(cu_os_now_ns(), wait_ns);
 	for (;;) {
 		/* A full one keeps other processes from writing while it tries: only when it may
@@ -202,7 +213,7 @@ static bool copy_alone(struct cu_file *file, struct cu_conn *conn, bool full, in
 	if (cu_file_stat_path(file->wal_path, &file->wal) != 0)
 		file->wal = (struct cu_file_stat){0};
 	cu_gate_leave(&file->gate);
-	return whole;
+	return whole ? WHOLE : HELD_BACK;
 }
 
 /* Beside the writers, until little is left to be done in a turn. */
@@ -220,35 +231,37 @@ static void copy_beside(struct cu_file *file, struct cu_conn *conn)
 	}
 }
 
-/* Cuts the log. Returns whether it could. */
-static bool cut(struct cu_file *file, struct cu_conn *conn, int64_t bytes)
+static enum outcome cut(struct cu_file *file, struct cu_conn *conn, int64_t bytes)
 {
-	bool whole;
+	enum outcome outcome;
 
 	if (bytes < near(file, bound_of(file)))
 		return copy_alone(file, conn, true, MOMENT_NS);
-	whole = copy_alone(file, conn, true, file->checkpoint_in_vain ? 0 : READERS_NS);
-	file->checkpoint_in_vain = !whole;
-	return whole;
+	outcome = copy_alone(file, conn, true, file->checkpoint_in_vain ? 0 : READERS_NS);
+	if (outcome != NO_TURN)
+		file->checkpoint_in_vain = outcome != WHOLE;
+	return outcome;
 }
 
-void cu_checkpoint_run(struct cu_file *file, struct cu_conn *conn)
+bool cu_checkpoint_run(struct cu_file *file, struct cu_conn *conn)
 {
 	bool bug = catchup_sqlite_has_wal_reset_bug() != 0;
-	bool whole = false;
+	enum outcome outcome = HELD_BACK;
 	int64_t bytes;
 
 	if (!bug)
 		copy_beside(file, conn);
 	bytes = atomic_load(&file->log_bytes);
 	if (bytes >= near_aim(file))
-		whole = cut(file, conn, bytes);
+		outcome = cut(file, conn, bytes);
 	else if (bug || bytes >= begins_anew_at(file))
-		copy_alone(file, conn, bug, 0);
-	if (!whole && bytes >= bound_of(file))
+		outcome = copy_alone(file, conn, bug, 0);
+	if (outcome == HELD_BACK && bytes >= bound_of(file))
 		warn(file, bytes);
 	/* When the log begins anew, what is noted then is less than this, and counts from there. */
-	atomic_store(&file->checkpoint_at_bytes, bytes + next_size(file, bytes));
+	atomic_store(&file->checkpoint_at_bytes,
+		outcome == NO_TURN ? 0 : bytes + next_size(file, bytes));
+	return outcome != NO_TURN;
 }
 
 struct cu_conn_options cu_checkpoint_connection(const struct cu_file *file)
@@ -266,5 +279,6 @@ struct cu_conn_options cu_checkpoint_connection(const struct cu_file *file)
 
 void cu_checkpoint_begin(struct cu_file *file)
 {
+	file->checkpoint_again_ns = CU_FOREVER;
 	atomic_store(&file->checkpoint_at_bytes, first_size(file));
 }

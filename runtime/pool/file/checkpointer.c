@@ -15,6 +15,9 @@
 /* Two files may wait for their disk at the same time; more would do no good. */
 #define MOST 4
 
+/* When nothing was committed meanwhile. */
+#define AGAIN_NS CU_NS_PER_S
+
 /* ---- the thread --------------------------------------------------------------------------------- */
 
 /* A file that cannot be opened now is its followers' trouble; they say so. */
@@ -37,18 +40,38 @@ static bool is_due(const struct cu_checkpointer *k)
 	return false;
 }
 
+/* When one that could not be done is tried again, if nobody asks for it before. */
+static int64_t again_ns(const struct cu_checkpointer *k)
+{
+	int64_t first_ns = CU_FOREVER;
+
+	for (const struct cu_file *file = k->runtime->files; file; file = file->next)
+		if (file->checkpointer == k && file->checkpoint_again_ns < first_ns)
+			first_ns = file->checkpoint_again_ns;
+	return first_ns;
+}
+
+static void run(struct cu_checkpointer *k, struct cu_file *file)
+{
+	bool done = true;
+
+	atomic_store(&file->checkpoint_busy, 1);
+	atomic_store(&file->checkpoint_due, 0);
+	if (open_file(k, file))
+		done = cu_checkpoint_run(file, &k->conn);
+	file->checkpoint_again_ns = done ? CU_FOREVER : cu_deadline(cu_os_now_ns(), AGAIN_NS);
+	atomic_store(&file->checkpoint_busy, 0);
+	cu_park_wake(&file->room_park);
+}
+
 static void run_due(struct cu_checkpointer *k)
 {
-	for (struct cu_file *file = k->runtime->files; file; file = file->next) {
-		if (file->checkpointer != k || !atomic_load(&file->checkpoint_due))
-			continue;
-		atomic_store(&file->checkpoint_busy, 1);
-		atomic_store(&file->checkpoint_due, 0);
-		if (open_file(k, file))
-			cu_checkpoint_run(file, &k->conn);
-		atomic_store(&file->checkpoint_busy, 0);
-		cu_park_wake(&file->room_park);
-	}
+	int64_t now_ns = cu_os_now_ns();
+
+	for (struct cu_file *file = k->runtime->files; file; file = file->next)
+		if (file->checkpointer == k && (atomic_load(&file->checkpoint_due) ||
+				file->checkpoint_again_ns <= now_ns))
+			run(k, file);
 }
 
 /*
@@ -98,12 +121,14 @@ static void checkpointer_main(void *argument)
 
 	while (atomic_load(stopping) == 0) {
 		int64_t look_at_ns = cu_watchdog_look(k, cu_os_now_ns());
+		int64_t run_at_ns = again_ns(k);
 		uint32_t ticket = cu_park_prepare(&k->park);
 
 		if (atomic_load(stopping) || is_due(k))
 			cu_park_cancel(&k->park);
 		else
-			cu_park_wait(&k->park, ticket, look_at_ns);
+			cu_park_wait(&k->park, ticket,
+				run_at_ns < look_at_ns ? run_at_ns : look_at_ns);
 		if (atomic_load(stopping) == 0)
 			run_due(k);
 	}

@@ -22,7 +22,22 @@ void cu_gate_finish(struct cu_gate *gate)
 	cu_mutex_finish(&gate->mu);
 }
 
-static void wait_in_line(struct cu_gate *gate)
+/* Wherever in it this one stands. */
+static void leave_line(struct cu_gate *gate, const struct cu_gate_waiter *self)
+{
+	struct cu_gate_waiter **at = &gate->first, *before = NULL;
+
+	while (*at != self) {
+		before = *at;
+		at = &before->next;
+	}
+	*at = self->next;
+	if (gate->last == self)
+		gate->last = before;
+}
+
+/* Who gets the turn at the very deadline has it. */
+static bool wait_in_line(struct cu_gate *gate, int64_t deadline_ns)
 {
 	struct cu_gate_waiter self = {.thread = cu_thread_self()};
 
@@ -32,22 +47,33 @@ static void wait_in_line(struct cu_gate *gate)
 	else
 		gate->first = &self;
 	gate->last = &self;
-	while (!self.turn)
-		cu_cond_wait(&self.cond, &gate->mu, CU_FOREVER);
+	while (!self.turn && cu_cond_wait(&self.cond, &gate->mu, deadline_ns))
+		;
+	if (!self.turn)
+		leave_line(gate, &self);
 	cu_cond_finish(&self.cond);
+	return self.turn;
 }
 
-void cu_gate_enter(struct cu_gate *gate)
+bool cu_gate_enter_until(struct cu_gate *gate, int64_t deadline_ns)
 {
+	bool got = true;
+
 	cu_mutex_lock(&gate->mu);
 	CU_CHECK(gate->holder != cu_thread_self());
 	if (gate->taken) {
-		wait_in_line(gate);
+		got = wait_in_line(gate, deadline_ns);
 	} else {
 		gate->taken = true;
 		gate->holder = cu_thread_self();
 	}
 	cu_mutex_unlock(&gate->mu);
+	return got;
+}
+
+void cu_gate_enter(struct cu_gate *gate)
+{
+	CU_CHECK(cu_gate_enter_until(gate, CU_FOREVER));
 }
 
 bool cu_gate_try(struct cu_gate *gate)

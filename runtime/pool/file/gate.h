@@ -29,6 +29,8 @@ void cu_gate_finish(struct cu_gate *gate);
 
 /* Waits for the turn. */
 void cu_gate_enter(struct cu_gate *gate);
+/* The same, and leaves the line when the deadline has come; true when taken. */
+bool cu_gate_enter_until(struct cu_gate *gate, int64_t deadline_ns);
 
 /* Takes the turn if nobody has it; true when taken. */
 bool cu_gate_try(struct cu_gate *gate);
