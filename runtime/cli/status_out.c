@@ -184,6 +184,9 @@ static void add_advice(struct cli_text *text, const struct catchup_consumer_stat
 			" --on-error ");
 		cli_text_show(text, c->name, strlen(c->name), NAME_COLUMNS);
 		cli_text_puts(text, "=park\n");
+	} else if (c->state == CATCHUP_STATE_STOPPED && c->error_code == CATCHUP_BACKWARDS) {
+		cli_text_puts(text, "  look at the source; then 'catchup reset' does all rows again, with"
+			" --to-newest it goes on with the next one\n");
 	}
 }
 

@@ -174,15 +174,20 @@ int catchup_add(struct catchup *c, const char *consumer,
 	return rc == CATCHUP_OK ? add_definition(c, definition, error) : rc;
 }
 
-int cu_runtime_add_known(struct catchup *c, const char *spec, const char *into,
-	const struct catchup_consumer_config *config, struct catchup_error *error)
+int cu_runtime_add_known(struct catchup *c, const char *name, const char *spec, const char *into,
+	struct catchup_error *error)
 {
 	struct cu_definition *definition;
-	int rc = cu_definition_make(&definition, spec, config, c->options.builtins, error);
+	int rc = cu_definition_make(&definition, spec, NULL, c->options.builtins, error);
 
 	if (rc != CATCHUP_OK)
 		return rc;
-	rc = cu_definition_place(definition, into, error);
+	if (strcmp(definition->name, name) != 0)
+		rc = cu_error_set(error, CATCHUP_CONFIG, 0,
+			"'%.200s' makes a consumer named '%.200s' now, not '%.200s': name that one, or forget "
+			"the old one", spec, definition->name, name);
+	if (rc == CATCHUP_OK)
+		rc = cu_definition_place(definition, into, error);
 	if (rc == CATCHUP_OK)
 		return add_definition(c, definition, error);
 	cu_definition_free(definition);

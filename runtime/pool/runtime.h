@@ -324,6 +324,9 @@ int cu_setup_script(struct cu_follower *f, struct cu_conn *conn, const char *sec
 	int line, struct catchup_error *error);
 /* How the results database is opened where no worker runs yet. */
 struct cu_conn_options cu_setup_connection(const struct cu_follower *f);
+/* Writes down what the consumer is, where its results are in its source's file; else that is done when it is
+ * set up. */
+int cu_setup_register(struct cu_follower *f, struct cu_conn *results, struct catchup_error *error);
 void cu_setup_spec(const struct cu_follower *f, struct cu_source_spec *spec);
 
 /* ---- follower (follower.c) ----------------------------------------------------------------- */
@@ -455,10 +458,10 @@ void cu_threads_reader_closed(struct catchup *c);
 
 /* ---- runtime (runtime.c) ------------------------------------------------------------------- */
 
-/* catchup_add for a consumer that the runtime's database knows, with its results in `into`, "" for the
- * database itself; see cu_definition_place. */
-int cu_runtime_add_known(struct catchup *c, const char *spec, const char *into,
-	const struct catchup_consumer_config *config, struct catchup_error *error);
+/* catchup_add for a consumer that a database knows by this name, with its results in `into`, "" for the
+ * database itself; see cu_definition_place. CATCHUP_CONFIG where what made it makes another one now. */
+int cu_runtime_add_known(struct catchup *c, const char *name, const char *spec, const char *into,
+	struct catchup_error *error);
 /* A follower has committed, and its watermark is stored: wakes who waits for it (wait.c). */
 void cu_wait_tell(struct cu_follower *f, int64_t watermark);
 /* A follower stopped by itself with an error. */

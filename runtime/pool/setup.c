@@ -201,14 +201,33 @@ struct cu_conn_options cu_setup_connection(const struct cu_follower *f)
 	};
 }
 
+int cu_setup_register(struct cu_follower *f, struct cu_conn *results, struct catchup_error *error)
+{
+	const struct cu_registration registration = registration_of(f);
+
+	return f->separate ? CATCHUP_OK : cu_ledger_register(results, &registration, error);
+}
+
 /* In the transaction of `setup`, where there is one. */
 static int check_and_register(struct cu_follower *f, struct cu_conn *results, struct catchup_error *error)
 {
-	const struct cu_registration registration = registration_of(f);
 	int rc = check_queries(f, results, error);
 
-	if (rc == CATCHUP_OK && !f->separate)
-		rc = cu_ledger_register(results, &registration, error);
+	return rc == CATCHUP_OK ? cu_setup_register(f, results, error) : rc;
+}
+
+/* A watermark says nothing of another table's rows. Where results are in another file, the row that was
+ * processed last is compared when the watermark is loaded. */
+static int check_source(const struct cu_follower *f, struct cu_conn *results, struct catchup_error *error)
+{
+	const struct cu_registration registration = registration_of(f);
+	int rc;
+
+	if (f->separate || !registration.source)
+		return CATCHUP_OK;
+	rc = cu_ledger_check_source(results, &registration, error);
+	if (rc != CATCHUP_OK)
+		cu_error_prefix(error, "consumer '%.200s': ", f->definition->name);
 	return rc;
 }
 
@@ -235,6 +254,9 @@ static int setup_one(struct connections *open, struct cu_follower *f, struct cat
 {
 	int rc = open_results(open, f, error);
 
+	if (rc != CATCHUP_OK)
+		return rc;
+	rc = check_source(f, &open->results, error);
 	if (rc != CATCHUP_OK)
 		return rc;
 	cu_setup_guard(f, &open->results);

@@ -267,7 +267,7 @@ static int retry_entry(const struct catchup_options *options, const struct cu_en
 			entry->name);
 	rc = catchup_open(options, &c, error);
 	if (rc == CATCHUP_OK)
-		rc = cu_runtime_add_known(c, entry->spec, entry->into, NULL, error);
+		rc = cu_runtime_add_known(c, entry->name, entry->spec, entry->into, error);
 	if (rc == CATCHUP_OK)
 		rc = cu_layout_files(c, error);
 	if (rc == CATCHUP_OK)

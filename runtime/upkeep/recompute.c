@@ -89,12 +89,11 @@ static int open_runtime(struct recompute *r, struct catchup **out, struct catchu
 		.synchronous = CATCHUP_SYNCHRONOUS_OFF,
 		.flags = CATCHUP_FLAG_NO_LEASE | CATCHUP_FLAG_NETWORK_FS | CATCHUP_FLAG_ALONE,
 	};
-	const struct catchup_consumer_config config = {.size = sizeof(config), .name = r->entry->name};
 	int rc = catchup_open(&options, out, error);
 
 	if (rc == CATCHUP_OK)
-		rc = cu_runtime_add_known(
-			*out, r->spec, r->entry->into[0] ? r->results : "", &config, error);
+		rc = cu_runtime_add_known(*out, r->entry->name, r->spec,
+			r->entry->into[0] ? r->results : "", error);
 	if (rc == CATCHUP_OK)
 		(*out)->followers[0]->policy = (struct cu_policy){0};
 	return rc;

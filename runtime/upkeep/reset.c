@@ -22,7 +22,8 @@ struct reset {
 	struct cu_ledger ledger;
 	int64_t fence; /* 0: no lease */
 	int64_t to;
-	unsigned flags;
+	bool newest; /* it goes on behind all rows, so none is done again */
+	bool keeps;  /* the results, wherever it goes */
 	size_t n_cleared; /* of the tables that the guard knows */
 	struct catchup_reset_result *result;
 };
@@ -82,7 +83,7 @@ static int find_target(struct reset *r, struct catchup_error *error)
 	/* From zero, `resync` rebuilds everything by itself. */
 	if (d->table.event && r->to == 0)
 		return CATCHUP_OK;
-	if (r->to < r->result->from && !d->reset && !(r->flags & CATCHUP_RESET_KEEP_RESULTS))
+	if (r->to < r->result->from && !d->reset && !r->keeps)
 		return cu_error_set(error, CATCHUP_CONFIG, 0,
 			"it says nothing of how its results are cleared (section 'reset'), so rows up to "
 			"id %lld would be applied a second time; add the section, or keep the results "
@@ -98,7 +99,7 @@ static int clear_results(struct reset *r, struct catchup_error *error)
 	const struct cu_definition *d = r->f->definition;
 	int rc;
 
-	if (r->to >= r->result->from || (r->flags & CATCHUP_RESET_KEEP_RESULTS))
+	if (r->to >= r->result->from || r->keeps)
 		return CATCHUP_OK;
 	rc = cu_setup_script(r->f, &r->conn, "reset", d->reset, d->reset_line, error);
 	r->n_cleared = r->conn.guard.n_writes;
@@ -119,6 +120,8 @@ static int move(struct reset *r, struct catchup_error *error)
 	rc = find_target(r, error);
 	if (rc == CATCHUP_OK)
 		rc = clear_results(r, error);
+	if (rc == CATCHUP_OK)
+		rc = cu_setup_register(r->f, &r->conn, error);
 	if (rc == CATCHUP_OK)
 		rc = cu_ledger_reset(
 			&r->ledger, r->to, r->fence, &r->result->dropped, &lost, error);
@@ -145,7 +148,7 @@ static int reset_follower(struct reset *r, struct catchup_error *error)
 		rc = cu_ledger_borrow_lease(&r->ledger, &r->fence, error);
 	if (rc == CATCHUP_OK)
 		rc = move(r, error);
-	if (rc == CATCHUP_OK && r->result->to < r->result->from)
+	if (rc == CATCHUP_OK && r->result->to < r->result->from && !r->newest)
 		cu_chain_warn(f, &r->conn, r->n_cleared);
 	if (r->fence != 0)
 		cu_ledger_drop_lease(&r->ledger, r->fence, NULL);
@@ -162,7 +165,7 @@ static int add(struct catchup *c, const char *consumer, const struct cu_entry *k
 	int rc;
 
 	if (known)
-		return cu_runtime_add_known(c, known->spec, known->into, NULL, error);
+		return cu_runtime_add_known(c, known->name, known->spec, known->into, error);
 	rc = catchup_add(c, consumer, NULL, error);
 	if (rc == CATCHUP_USAGE)
 		cu_error_prefix(error, "no such name in the database; ");
@@ -192,7 +195,11 @@ static int reset_consumer(const struct catchup_options *options, const char *con
 int catchup_reset(const struct catchup_options *options, const char *consumer, int64_t to,
 	unsigned flags, struct catchup_reset_result *result, struct catchup_error *error)
 {
-	struct reset r = {.to = to, .flags = flags, .result = result};
+	/* Who only wants to go on with what comes next has lost rows, but not what was made of them. */
+	struct reset r = {.to = to,
+		.newest = to == CATCHUP_RESET_NEWEST,
+		.keeps = (flags & CATCHUP_RESET_KEEP_RESULTS) != 0 || to == CATCHUP_RESET_NEWEST,
+		.result = result};
 	struct cu_entries entries = {0};
 	struct catchup_error why = {0};
 	const struct cu_entry *known = NULL;

@@ -139,6 +139,67 @@ static void going_forward_skips_rows_and_says_how_many(void **state)
 	verify(s);
 }
 
+/* What was made of rows that are gone can be made by nothing any more. */
+static void on_to_the_newest_keeps_results_also_where_it_goes_back(void **state)
+{
+	struct scene *s = *state;
+
+	scene_sql(s, "CREATE TABLE numbers(id INTEGER PRIMARY KEY, n INTEGER)");
+	scene_insert(s, ROWS);
+	scene_file(s, "sums.sql", HEAD SETUP APPLY "-- reset\nDELETE FROM sums;\n");
+	run(s, "sums.sql");
+	scene_sql(s, "DELETE FROM numbers WHERE id > 150");
+	reset(s, 0, "watermark 200 -> 150, results kept\n", "sums", "--to-newest", NULL);
+	scene_insert(s, 1);
+	run(s, "sums.sql");
+	assert_int_equal(scene_number(s, "SELECT sum(rows) FROM sums"), ROWS + 1);
+}
+
+/* Rows of the other table up to the watermark were never offered. */
+static void another_source_under_the_same_name_is_refused(void **state)
+{
+	static const char others[] = "-- name: sums\n-- source: others\n" SETUP
+		"-- apply\nINSERT INTO sums SELECT -id, 1, n FROM others WHERE id > @last AND id <= @max;\n";
+	struct scene *s = *state;
+	struct program p = {.folder = s->folder};
+
+	set_up_rows(s, ROWS);
+	scene_sql(s, "CREATE TABLE others(id INTEGER PRIMARY KEY AUTOINCREMENT, n INTEGER);"
+		     "INSERT INTO others(n) SELECT n FROM numbers LIMIT 30");
+	scene_file(s, "sums.sql", HEAD SETUP APPLY);
+	run(s, "sums.sql");
+	scene_file(s, "sums.sql", others);
+	assert_int_equal(program_run(&p, "run", s->database, "sums.sql", "--until-caught-up"), 2);
+	help_expect(p.err.text, "has followed 'numbers' up to id 200");
+	program_free(&p);
+	assert_int_equal(scene_number(s, SUMS_OF(0, 200)), 1);
+	/* Where it is to begin is said by who knows. */
+	reset(s, 0, "watermark 200 -> 10, results kept\n", "sums", "--to=10", "--keep-results");
+	run(s, "sums.sql");
+	assert_int_equal(scene_number(s, "SELECT count(*) FROM sums WHERE k < -10"), 20);
+	assert_int_equal(scene_number(s, "SELECT count(*) FROM sums WHERE k BETWEEN -10 AND -1"), 0);
+}
+
+/* The results of another consumer are not those that were meant. */
+static void a_file_that_makes_another_consumer_now_is_not_taken_for_the_old_one(void **state)
+{
+	struct scene *s = *state;
+
+	set_up_rows(s, ROWS);
+	scene_file(s, "sums.sql", HEAD SETUP APPLY "-- reset\nDELETE FROM sums;\n");
+	run(s, "sums.sql");
+	scene_file(s, "sums.sql", "-- name: others\n-- source: numbers\n-- setup\n"
+				  "CREATE TABLE IF NOT EXISTS others(id);\n-- row\nINSERT INTO others VALUES(@id);\n"
+				  "-- reset\nDELETE FROM others;\n");
+	run(s, "sums.sql");
+	reset(s, 2, "a consumer named 'others' now, not 'sums'", "sums", NULL, NULL);
+	assert_int_equal(scene_number(s, SUMS_OF(0, 200)), 1);
+	assert_int_equal(scene_number(s, "SELECT count(*) FROM others"), ROWS);
+	assert_int_equal(help_watermark(s->database, "others"), ROWS);
+	reset(s, 0, "consumer 'others': watermark 200 -> 0", "others", NULL, NULL);
+	assert_int_equal(scene_number(s, SUMS_OF(0, 200)), 1);
+}
+
 static void dead_letters_above_it_go(void **state)
 {
 	struct scene *s = *state;
@@ -450,6 +511,9 @@ int main(void)
 		SCENE_TEST(tables_are_made_anew_for_a_file_that_has_changed),
 		SCENE_TEST(results_in_another_file_are_cleared_there),
 		SCENE_TEST(going_forward_skips_rows_and_says_how_many),
+		SCENE_TEST(on_to_the_newest_keeps_results_also_where_it_goes_back),
+		SCENE_TEST(another_source_under_the_same_name_is_refused),
+		SCENE_TEST(a_file_that_makes_another_consumer_now_is_not_taken_for_the_old_one),
 		SCENE_TEST(dead_letters_above_it_go),
 		SCENE_TEST(who_follows_a_cleared_table_is_named),
 		SCENE_TEST(a_table_that_is_dropped_is_cleared),

@@ -224,10 +224,13 @@ static void a_source_restored_from_a_copy_is_noticed(void **state)
 	/* Longer again, with other rows. */
 	scene_sql(s, "INSERT INTO numbers(n) SELECT n + 100 FROM numbers");
 	assert_int_equal(program_run(&p, "run", s->database, path, "--until-caught-up"), 6);
-	help_expect(p.err.text, "row 15 of source 'numbers' is not the row that was processed");
+	help_expect(p.err.text, "stopped (watermark 15): row 15 of source 'numbers' is not the row that was processed");
 	program_free(&p);
 	assert_int_equal(help_watermark(results, "copies"), 15);
 	assert_int_equal(test_number(results, "SELECT count(*) FROM copy"), 15);
+	assert_int_equal(program_run(&p, "status", s->database), 0);
+	help_expect(p.out.text, "with --to-newest it goes on with the next one");
+	program_free(&p);
 	assert_int_equal(program_run(&p, "status", s->database, "--json"), 0);
 	test_json_is(p.out.text, "$.consumers[0].state", "stopped");
 	program_free(&p);

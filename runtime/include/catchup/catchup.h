@@ -461,7 +461,9 @@ struct catchup_reset_result {
  * Moves a consumer's watermark to an id, while nobody runs it. Going back, its `reset` script clears the
  * results and its `setup` makes its tables anew, in the transaction that moves the watermark; a consumer
  * without `reset` is refused unless CATCHUP_RESET_KEEP_RESULTS says that rows are meant to be applied to
- * what is there. Going forward the results are left alone. Counters begin anew.
+ * what is there. Going forward the results are left alone, and so they are on the way to
+ * CATCHUP_RESET_NEWEST, which is back where rows of the source are gone. A consumer that has followed
+ * another source is taken to follow the one that it says now. Counters begin anew.
  *
  * Others that follow a table of this consumer's are not moved, and rows that are written to it again count
  * twice there: going back, a log line of level WARN names each that has read some of it, so that it can be
@@ -470,7 +472,8 @@ struct catchup_reset_result {
  * options: database, builtins, the log, busy_ms. consumer: a name that the database knows, or what
  * catchup_add takes. to: 0 or more, or CATCHUP_RESET_NEWEST.
  * Returns: CATCHUP_OK and *result; CATCHUP_LOCKED while another process runs it; CATCHUP_USAGE for an
- *          id that the source has not given yet; CATCHUP_CONFIG when it cannot be cleared. Nothing is
+ *          id that the source has not given yet; CATCHUP_CONFIG when it cannot be cleared, or when what
+ *          made it makes a consumer of another name now. Nothing is
  *          changed unless CATCHUP_OK. Threads: any.
  */
 CATCHUP_API int catchup_reset(const struct catchup_options *options, const char *consumer, int64_t to,

@@ -297,10 +297,10 @@ static void perform_stop(struct cu_follower *f, const struct cu_action *action)
 		if (action->id)
 			cu_error_prefix(&told, "consumer '%.200s' stopped at row %lld (watermark "
 				"%lld): ", f->definition->name, (long long)action->id,
-				(long long)f->plan.watermark);
+				(long long)atomic_load(&f->watermark));
 		else
 			cu_error_prefix(&told, "consumer '%.200s' stopped (watermark %lld): ",
-				f->definition->name, (long long)f->plan.watermark);
+				f->definition->name, (long long)atomic_load(&f->watermark));
 		cu_runtime_note_error(f->runtime, &told);
 	} else {
 		cu_trouble_leave(f);

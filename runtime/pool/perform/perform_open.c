@@ -313,9 +313,9 @@ static int check_mark(struct cu_follower *f, struct catchup_error *error)
 		return rc;
 	return cu_error_set(error, CATCHUP_BACKWARDS, 0,
 		"row %lld of source '%.200s' is not the row that was processed: the source was "
-		"restored from a copy or lost its newest rows; results in '%.100s' may hold rows "
-		"that no longer exist",
-		(long long)id, f->definition->source, f->file->path);
+		"restored from a copy or lost its newest rows, and results in '%.100s' may hold rows "
+		"that no longer exist; or it was changed since, and a reset to %lld goes on behind it",
+		(long long)id, f->definition->source, f->file->path, (long long)id);
 }
 
 static void say_begin(struct cu_follower *f, int64_t watermark)
@@ -331,13 +331,14 @@ bool cu_perform_load(struct cu_follower *f, struct cu_event *event)
 {
 	int rc = cu_ledger_load(&f->ledger, &event->watermark, &f->fault);
 
-	if (rc == CATCHUP_OK)
+	if (rc == CATCHUP_OK) {
+		atomic_store(&f->watermark, event->watermark);
 		rc = check_mark(f, &f->fault);
+	}
 	if (rc == CATCHUP_OK)
 		rc = cu_trouble_begin(f);
 	if (rc != CATCHUP_OK)
 		return cu_perform_fault(f, event, false, 0);
-	atomic_store(&f->watermark, event->watermark);
 	cu_mutex_lock(&f->mu);
 	f->progress.watermark = event->watermark;
 	if (!f->started)

@@ -167,5 +167,9 @@ struct cu_registration {
 };
 int cu_ledger_register(struct cu_conn *conn, const struct cu_registration *registration,
 	struct catchup_error *error);
+/* Whether the source of a consumer whose results are here, too, was another one when it got to the watermark
+ * that it has: CATCHUP_CONFIG, and says which. */
+int cu_ledger_check_source(struct cu_conn *conn, const struct cu_registration *registration,
+	struct catchup_error *error);
 
 #endif

@@ -73,3 +73,28 @@ int cu_ledger_register(struct cu_conn *conn, const struct cu_registration *regis
 		rc = failed(conn, error);
 	return cu_own_end(&t, rc, error);
 }
+
+int cu_ledger_check_source(struct cu_conn *conn, const struct cu_registration *registration,
+	struct catchup_error *error)
+{
+	sqlite3_stmt *stmt;
+	int rc = cu_conn_prepare(conn, &stmt, error,
+		"SELECT source, last FROM main.catchup_consumer JOIN main.catchup USING(name)"
+		" WHERE name = ?1 AND \"into\" = '' AND last > 0 AND source <> ?2 COLLATE NOCASE");
+
+	if (rc != CATCHUP_OK)
+		return rc;
+	sqlite3_bind_text(stmt, 1, registration->name, -1, SQLITE_STATIC);
+	sqlite3_bind_text(stmt, 2, registration->source, -1, SQLITE_STATIC);
+	rc = sqlite3_step(stmt);
+	if (rc == SQLITE_ROW)
+		rc = cu_error_set(error, CATCHUP_CONFIG, 0,
+			"it has followed '%.200s' up to id %lld, and would pass over the rows of '%.200s' "
+			"up to there: reset it to where it is to begin, or give it another name",
+			(const char *)sqlite3_column_text(stmt, 0), (long long)sqlite3_column_int64(stmt, 1),
+			registration->source);
+	else
+		rc = rc == SQLITE_DONE ? CATCHUP_OK : failed(conn, error);
+	sqlite3_finalize(stmt);
+	return rc;
+}
