@@ -115,8 +115,8 @@ static int add_definition(struct catchup *c, struct cu_definition *definition,
 		if (strcmp(c->followers[i]->definition->name, definition->name) != 0)
 			continue;
 		rc = cu_error_set(error, CATCHUP_USAGE, 0,
-			"consumer '%.200s' is given twice; run the second under another name "
-			"(:name=OTHER)", definition->name);
+			"consumer '%.200s' is given twice; the second needs another name and results of its "
+			"own (:name=OTHER,into=FILE)", definition->name);
 		cu_definition_free(definition);
 		return rc;
 	}
