@@ -21,16 +21,6 @@ static int init_locks(struct cu_follower *f, struct catchup_error *error)
 		       : cu_error_errno(error, CATCHUP_THREAD, rc, "cannot make a lock");
 }
 
-/* What can be found wrong about a policy before anything runs. */
-static int check_policy(const struct cu_follower *f, struct catchup_error *error)
-{
-	if (f->policy.careful && (f->runtime->options.flags & CATCHUP_FLAG_NO_LEASE))
-		return cu_error_set(error, CATCHUP_CONFIG, 0,
-			"on-error careful needs a lease: what one process has in hand would be taken for "
-			"another's");
-	return CATCHUP_OK;
-}
-
 int cu_follower_init(struct cu_follower *f, struct catchup *c, struct cu_definition *definition,
 	struct catchup_error *error)
 {
@@ -47,8 +37,6 @@ int cu_follower_init(struct cu_follower *f, struct catchup *c, struct cu_definit
 	if (rc != CATCHUP_OK)
 		return rc;
 	rc = cu_policy_parse(&f->policy, definition->on_error, error);
-	if (rc == CATCHUP_OK)
-		rc = check_policy(f, error);
 	if (rc == CATCHUP_OK && definition->from)
 		rc = cu_path_resolve(definition->from, base, &f->source_path, error);
 	else if (rc == CATCHUP_OK && !(f->source_path = strdup(base)))

@@ -104,7 +104,18 @@ int cu_runtime_check_process(const struct catchup *c, struct catchup_error *erro
 
 /* ---- adding --------------------------------------------------------------------------------- */
 
-static int add_definition(struct catchup *c, struct cu_definition *definition,
+/* What can be found wrong about a policy before anything runs. */
+static int check_policy(const struct cu_follower *f, struct catchup_error *error)
+{
+	if (f->policy.careful && (f->runtime->options.flags & CATCHUP_FLAG_NO_LEASE))
+		return cu_error_set(error, CATCHUP_CONFIG, 0,
+			"on-error careful needs a lease: what one process has in hand would be taken for "
+			"another's");
+	return CATCHUP_OK;
+}
+
+/* known: by the database. Who works on such a one puts another policy in the place of its own. */
+static int add_definition(struct catchup *c, struct cu_definition *definition, bool known,
 	struct catchup_error *error)
 {
 	struct cu_follower **grown;
@@ -130,6 +141,8 @@ static int add_definition(struct catchup *c, struct cu_definition *definition,
 		return cu_error_nomem(error);
 	}
 	rc = cu_follower_init(f, c, definition, error);
+	if (rc == CATCHUP_OK && !known)
+		rc = check_policy(f, error);
 	if (rc != CATCHUP_OK) {
 		cu_error_prefix(error, "consumer '%.200s': ", definition->name);
 		cu_follower_finish(f);
@@ -171,7 +184,7 @@ int catchup_add(struct catchup *c, const char *consumer,
 		rc = cu_error_null(error, __func__, "consumer");
 	if (rc == CATCHUP_OK)
 		rc = cu_definition_make(&definition, consumer, config, c->options.builtins, error);
-	return rc == CATCHUP_OK ? add_definition(c, definition, error) : rc;
+	return rc == CATCHUP_OK ? add_definition(c, definition, false, error) : rc;
 }
 
 int cu_runtime_add_known(struct catchup *c, const char *name, const char *spec, const char *into,
@@ -189,7 +202,7 @@ int cu_runtime_add_known(struct catchup *c, const char *name, const char *spec, 
 	if (rc == CATCHUP_OK)
 		rc = cu_definition_place(definition, into, error);
 	if (rc == CATCHUP_OK)
-		return add_definition(c, definition, error);
+		return add_definition(c, definition, true, error);
 	cu_definition_free(definition);
 	return rc;
 }
@@ -204,7 +217,7 @@ int catchup_add_table(struct catchup *c, const struct catchup_consumer *table,
 		rc = cu_error_null(error, __func__, "table");
 	if (rc == CATCHUP_OK)
 		rc = cu_definition_make_table(&definition, table, config, error);
-	return rc == CATCHUP_OK ? add_definition(c, definition, error) : rc;
+	return rc == CATCHUP_OK ? add_definition(c, definition, false, error) : rc;
 }
 
 /* ---- starting ------------------------------------------------------------------------------- */
