@@ -61,8 +61,7 @@ static int prepare_all(const struct cli_args *args)
 		.database = values[OPT_DATABASE].text,
 		.changelog = values[OPT_CHANGELOG].given ? values[OPT_CHANGELOG].text : NULL,
 		.builtins = catchup_builtin_consumers,
-		.flags = CATCHUP_FLAG_NO_LEASE |
-			 (values[OPT_FORCE].given ? CATCHUP_FLAG_NETWORK_FS : 0),
+		.flags = values[OPT_FORCE].given ? CATCHUP_FLAG_NETWORK_FS : 0,
 		.log = cli_term_log,
 		.log_level = CATCHUP_LOG_WARN,
 	};

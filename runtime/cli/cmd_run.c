@@ -86,9 +86,12 @@ static int add_one(struct run *run, struct catchup *c, size_t word, struct catch
 	struct catchup_description *description;
 	int code;
 
-	/* The name may stand in the consumer's file, so options by name need a look at it first. */
+	/* The name may stand in the consumer's file, so options by name need a look at it first. Its own
+	 * error policy may be what one of them is about to replace. */
 	if (run->args->n_named > 0) {
-		code = catchup_describe(consumer, NULL, run->options.builtins, &description, error);
+		const struct catchup_consumer_config look = {.size = sizeof(look), .on_error = "stop"};
+
+		code = catchup_describe(consumer, &look, run->options.builtins, &description, error);
 		if (code != CATCHUP_OK)
 			return code;
 		run->names[word] = strdup(description->name);

@@ -55,7 +55,8 @@ struct cu_definition {
 /*
  * Makes a definition from what a command line says ("file.sql", "./module.so", "NAME", each with
  * ":key=value,..."), or from a linked table. config may be NULL. builtins: NULL-terminated, may be
- * NULL. Everything that can be found wrong without a database is found here.
+ * NULL. Everything that can be found wrong without a database is found here, but for the error policy,
+ * which is the pool's to read.
  * Returns CATCHUP_OK and *out; or CATCHUP_USAGE / CATCHUP_CONFIG.
  */
 int cu_definition_make(struct cu_definition **out, const char *consumer,

@@ -206,6 +206,46 @@ static void check_tells_every_bad_consumer(void **state)
 	test_folder_remove(folder);
 }
 
+/* What `run` refuses of an error policy, wherever it is written, and nothing that it takes. */
+static void check_reads_error_policies(void **state)
+{
+	static const char careful[] = "-- name: anxious\n-- source: numbers\n-- on-error: careful park\n"
+				      "-- setup\nCREATE TABLE IF NOT EXISTS taken(n);\n"
+				      "-- row\nINSERT INTO taken VALUES(@n);\n";
+	struct program p = {0};
+	char *folder = test_folder_make();
+	char *file = test_path(folder, "anxious.sql");
+	char *database = test_path(folder, "a.db");
+	char with_option[600];
+
+	(void)state;
+	test_write_file(file, careful);
+	test_sql(database, "CREATE TABLE numbers(id INTEGER PRIMARY KEY AUTOINCREMENT, n)");
+	snprintf(with_option, sizeof(with_option), "%s:on-error=nonsense", file);
+	assert_int_equal(program_run(&p, "check", file), 0);
+	program_free(&p);
+	assert_int_equal(program_run(&p, "check", file, "--database", database), 0);
+	assert_begins(p.out.text, "anxious: ok, prepared (row consumer, ");
+	program_free(&p);
+	assert_int_equal(program_run(&p, "check", with_option), 2);
+	assert_string_equal(p.out.text, "");
+	assert_non_null(strstr(p.err.text, "consumer 'anxious': on-error 'nonsense': must be stop, park"));
+	program_free(&p);
+	test_write_file(file, "-- name: kk\n-- source: numbers\n-- on-error: retry 3\n-- setup\n"
+			      "CREATE TABLE IF NOT EXISTS taken(n);\n-- row\n"
+			      "INSERT INTO taken VALUES(@n);\n");
+	assert_int_equal(program_run(&p, "check", file), 2);
+	assert_non_null(strstr(p.err.text, "consumer 'kk': on-error 'retry 3': must be stop, park"));
+	program_free(&p);
+	/* One that is replaced is never read. */
+	assert_int_equal(program_run(&p, "run", database, file, "--on-error", "kk=park",
+				 "--until-caught-up"), 0);
+	program_free(&p);
+	free(file);
+	free(database);
+	test_folder_remove(folder);
+}
+
 static void check_prepares_against_a_database_and_changes_nothing(void **state)
 {
 	struct program p = {0};
@@ -244,6 +284,7 @@ int main(void)
 		cmocka_unit_test(closed_descriptors_do_no_harm),
 		cmocka_unit_test(an_output_that_cannot_be_written_is_a_failure),
 		cmocka_unit_test(check_tells_every_bad_consumer),
+		cmocka_unit_test(check_reads_error_policies),
 		cmocka_unit_test(check_prepares_against_a_database_and_changes_nothing),
 	};
 

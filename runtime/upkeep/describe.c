@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * describe.c - catchup_describe: a definition, shown to the outside.
+ * describe.c - catchup_describe: a definition, shown to the outside, and what a runtime would refuse of it.
  */
 #include "base/error.h"
 #include "consumer/definition.h"
+#include "pool/plan/policy.h"
 
 #include <stdlib.h>
 
@@ -20,6 +21,16 @@ static const char *text(const char *value)
 static const char *way_of(const struct catchup_consumer *table)
 {
 	return table->row ? "row" : table->range ? "range" : table->map ? "map" : "event";
+}
+
+static int check_policy(const struct cu_definition *d, struct catchup_error *error)
+{
+	struct cu_policy policy;
+	int code = cu_policy_parse(&policy, d->on_error, error);
+
+	if (code != CATCHUP_OK)
+		cu_error_prefix(error, "consumer '%.200s': ", d->name);
+	return code;
 }
 
 int catchup_describe(const char *consumer, const struct catchup_consumer_config *config,
@@ -39,6 +50,8 @@ int catchup_describe(const char *consumer, const struct catchup_consumer_config 
 	if (!described)
 		return cu_error_nomem(error);
 	code = cu_definition_make(&d, consumer, config, builtins, error);
+	if (code == CATCHUP_OK && (code = check_policy(d, error)) != CATCHUP_OK)
+		cu_definition_free(d);
 	if (code != CATCHUP_OK) {
 		free(described);
 		return code;
