@@ -197,7 +197,9 @@ const struct cli_command cli_command_verify = {
 		"Exit code 0 when nothing is wrong, 1 when something is, with the evidence. It may be done\n"
 		"while consumers run. --recompute needs room for copies of the databases, and runs the\n"
 		"consumers' code again: what it does outside the database happens again. Results that\n"
-		"depend on time, on chance, or on rows that were deleted since, differ.\n",
+		"depend on time, on chance, or on rows that were deleted since, differ. Ids of results that\n"
+		"SQLite counts up (AUTOINCREMENT) are higher after a reset that deletes the rows: where all\n"
+		"else is the same that is a note, but other tables that hold such ids differ.\n",
 	.examples = "  catchup verify app.db\n"
 		    "  catchup verify app.db totals --recompute\n"
 		    "  catchup verify app.db --json | jq .ok\n",

@@ -545,7 +545,9 @@ struct catchup_verification {
  * CATCHUP_VERIFY_RECOMPUTE: each consumer runs once more, from zero to its watermark and without the
  * rows in its dead letters, on copies of the databases in $TMPDIR (or /tmp), which need room there; the
  * tables that it writes must then hold the same rows. Its code runs: effects outside the database
- * happen again. Results that depend on time, chance, or rows that were deleted since differ.
+ * happen again. Results that depend on time, chance, or rows that were deleted since differ. Where only a
+ * table's own AUTOINCREMENT ids are all higher by the same number, as SQLite counts them after a reset that
+ * deleted the rows, that is a note; other tables that hold such ids differ.
  *
  * options: database, builtins (to recompute those that are linked in), flags.
  * consumers: names, or what catchup_add takes; NULL or n_consumers 0: all that the database knows.

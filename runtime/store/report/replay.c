@@ -83,34 +83,55 @@ static int ask(struct cu_conn *conn, char **out, struct catchup_error *error, ch
 /* ---- tables -------------------------------------------------------------------------------------- */
 
 /* An expression that makes one text of a row of main.table: "" for what has no rows of its own (views,
- * and tables that belong to a virtual one). NULL in *out on failure. */
-static int line_of(struct cu_conn *conn, const char *table, char **out, struct catchup_error *error)
+ * and tables that belong to a virtual one). Where shift is not 0, the table has an id that counts up by
+ * itself, and so much is added to it. NULL in *out on failure. */
+static int line_of(
+	struct cu_conn *conn, const char *table, int64_t shift, char **out, struct catchup_error *error)
 {
 	return ask(conn, out, error, sqlite3_mprintf(
 		"SELECT CASE WHEN count(*) BETWEEN 1 AND %d THEN group_concat("
+		"CASE WHEN x.pk AND %lld <> 0 THEN printf('quote(\"%%w\" + %%lld)', x.name, %lld) ELSE "
 		"printf('CASE WHEN instr(\"%%w\", char(0)) THEN quote(CAST(\"%%w\" AS BLOB)) "
-		"ELSE quote(\"%%w\") END', x.name, x.name, x.name), ' || '', '' || ') ELSE '' END"
+		"ELSE quote(\"%%w\") END', x.name, x.name, x.name) END, ' || '', '' || ') ELSE '' END"
 		" FROM pragma_table_list(%Q) AS l, pragma_table_xinfo(%Q, 'main') AS x"
 		" WHERE l.schema = 'main' AND l.type IN ('table', 'virtual') AND x.hidden <> 1",
-		COLUMNS_MAX, table, table));
+		COLUMNS_MAX, (long long)shift, (long long)shift, table, table));
+}
+
+/* The column of a table that counts up by itself (AUTOINCREMENT); "" where there is none. Only a table
+ * that has had a row is known to SQLite as such a one. */
+static int counting_column(
+	struct cu_conn *conn, const char *table, char **out, struct catchup_error *error)
+{
+	int rc = ask(conn, out, error, sqlite3_mprintf(
+		"SELECT name FROM main.sqlite_schema WHERE name = 'sqlite_sequence'"));
+
+	if (rc != CATCHUP_OK || !**out)
+		return rc;
+	free(*out);
+	return ask(conn, out, error, sqlite3_mprintf(
+		"SELECT x.name FROM main.sqlite_sequence AS s, pragma_table_xinfo(%Q, 'main') AS x"
+		" WHERE lower(s.name) = lower(%Q) AND x.pk", table, table));
 }
 
 static int put_aside(struct cu_conn *conn, const char *table, size_t i, struct catchup_error *error)
 {
-	char *line = NULL, *counted = NULL;
-	int rc = line_of(conn, table, &line, error);
+	char *line = NULL, *counts = NULL;
+	int rc = line_of(conn, table, 0, &line, error);
 
+	if (rc == CATCHUP_OK)
+		rc = counting_column(conn, table, &counts, error);
+	if (rc == CATCHUP_OK && line[0] && counts[0])
+		rc = cu_conn_exec_owned(conn, sqlite3_mprintf("CREATE TABLE saved.ids%d AS SELECT"
+			" max(\"%w\") AS newest FROM main.\"%w\"", (int)i, counts, table), error);
 	if (rc == CATCHUP_OK && line[0])
 		rc = cu_conn_exec_owned(conn, sqlite3_mprintf("CREATE TABLE saved.t%d AS SELECT %s AS line FROM"
 			" main.\"%w\"; DELETE FROM main.\"%w\"", (int)i, line, table, table), error);
 	/* Ids that count up by themselves begin anew. */
-	if (rc == CATCHUP_OK)
-		rc = ask(conn, &counted, error, sqlite3_mprintf(
-			"SELECT name FROM main.sqlite_schema WHERE name = 'sqlite_sequence'"));
-	if (rc == CATCHUP_OK && counted[0])
+	if (rc == CATCHUP_OK && counts[0])
 		rc = cu_conn_exec_owned(conn, sqlite3_mprintf("DELETE FROM main.sqlite_sequence"
 			" WHERE lower(name) = lower(%Q)", table), error);
-	free(counted);
+	free(counts);
 	free(line);
 	return rc;
 }
@@ -188,33 +209,105 @@ static int differing(struct cu_conn *conn, const char *one, const char *other, i
 			one, other));
 }
 
-static int compare_sides(struct cu_conn *conn, const char *table, const char *was, const char *is,
+/* What two sides of a table have that the other has not. */
+struct difference {
+	int64_t lost, more;
+	char *first_lost, *first_more; /* owned */
+};
+
+static void free_difference(struct difference *d)
+{
+	free(d->first_lost);
+	free(d->first_more);
+}
+
+static int compare_sides(struct cu_conn *conn, const char *was, const char *is, struct difference *d,
+	struct catchup_error *error)
+{
+	int rc = differing(conn, is, was, &d->lost, &d->first_lost, error);
+
+	return rc == CATCHUP_OK ? differing(conn, was, is, &d->more, &d->first_more, error) : rc;
+}
+
+static char *rows_of(const char *line, const char *table)
+{
+	return sqlite3_mprintf("SELECT %s AS line FROM main.\"%w\"", line, table);
+}
+
+/*
+ * Whether the rows are the same but for ids that SQLite gave, all of them higher by the same number: so it
+ * is after a reset that deleted the rows, for SQLite goes on counting then. *shift: by how much; 0: they
+ * differ in other ways.
+ */
+static int find_shift(struct cu_conn *conn, const char *table, size_t i, const char *was, int64_t *shift,
+	struct catchup_error *error)
+{
+	struct difference d = {0};
+	char *counts = NULL, *saved = NULL, *line = NULL, *is = NULL;
+	int rc = counting_column(conn, table, &counts, error);
+
+	*shift = 0;
+	if (rc == CATCHUP_OK)
+		rc = ask(conn, &saved, error, sqlite3_mprintf(
+			"SELECT name FROM saved.sqlite_schema WHERE name = 'ids%d'", (int)i));
+	if (rc != CATCHUP_OK || !counts[0] || !saved[0])
+		goto out;
+	rc = ask_both(conn, &line, shift, error, sqlite3_mprintf(
+		"SELECT '', newest - (SELECT max(\"%w\") FROM main.\"%w\") FROM saved.ids%d", counts, table,
+		(int)i));
+	if (rc != CATCHUP_OK || *shift <= 0)
+		goto out;
+	free(line);
+	rc = line_of(conn, table, *shift, &line, error);
+	if (rc == CATCHUP_OK && !(is = rows_of(line, table)))
+		rc = cu_error_nomem(error);
+	if (rc == CATCHUP_OK)
+		rc = compare_sides(conn, was, is, &d, error);
+	if (d.lost > 0 || d.more > 0)
+		*shift = 0;
+out:
+	if (rc != CATCHUP_OK || *shift < 0)
+		*shift = 0;
+	free_difference(&d);
+	sqlite3_free(is);
+	free(line);
+	free(saved);
+	free(counts);
+	return rc;
+}
+
+static int judge_table(struct cu_conn *conn, const char *table, size_t i, const char *was, const char *is,
 	struct catchup_verification *verification, struct catchup_verdict *verdict,
 	struct catchup_error *error)
 {
-	int64_t lost = 0, more = 0;
-	char *count = NULL, *one = NULL, *other = NULL;
-	int rc = differing(conn, is, was, &lost, &one, error);
+	struct difference d = {0};
+	int64_t shift = 0, rows = 0;
+	char *unused = NULL;
+	int rc = compare_sides(conn, was, is, &d, error);
+	bool differ = d.lost > 0 || d.more > 0;
 
-	if (rc == CATCHUP_OK)
-		rc = differing(conn, was, is, &more, &other, error);
-	if (rc == CATCHUP_OK && lost > 0)
+	if (rc == CATCHUP_OK && differ)
+		rc = find_shift(conn, table, i, was, &shift, error);
+	if (rc == CATCHUP_OK && shift > 0)
+		cu_verification_note(verification, "table '%.100s': its own ids (AUTOINCREMENT) are higher by %"
+			PRId64 " than when they are counted from the beginning, as after a reset; all else is"
+			" the same", table, shift);
+	else if (rc == CATCHUP_OK && d.lost > 0)
 		cu_verification_wrong(verification, "table '%.100s': %" PRId64
-			" rows that it should have are not there, the first is (%.*s)", table, lost,
-			SHOWN_BYTES, one);
-	if (rc == CATCHUP_OK && more > 0)
+			" rows that it should have are not there, the first is (%.*s)", table, d.lost,
+			SHOWN_BYTES, d.first_lost);
+	if (rc == CATCHUP_OK && shift == 0 && d.more > 0)
 		cu_verification_wrong(verification, "table '%.100s': %" PRId64
-			" rows are there that it should not have, the first is (%.*s)", table, more,
-			SHOWN_BYTES, other);
+			" rows are there that it should not have, the first is (%.*s)", table, d.more,
+			SHOWN_BYTES, d.first_more);
 	if (rc == CATCHUP_OK)
-		rc = ask(conn, &count, error, sqlite3_mprintf("SELECT count(*) FROM (%s)", was));
-	if (rc == CATCHUP_OK && lost == 0 && more == 0) {
-		verdict->recomputed_rows += strtoll(count, NULL, 10);
+		rc = ask_both(conn, &unused, &rows, error, sqlite3_mprintf("SELECT '', count(*) FROM (%s)", was));
+	if (rc == CATCHUP_OK && (!differ || shift > 0)) {
+		verdict->recomputed_rows += rows;
 		verdict->recomputed_tables++;
 	}
-	free(count);
-	free(one);
-	free(other);
+	free_difference(&d);
+	free(unused);
 	return rc;
 }
 
@@ -223,15 +316,15 @@ static int compare_table(struct cu_conn *conn, const char *table, size_t i,
 	struct catchup_error *error)
 {
 	char *line = NULL, *was_there = NULL, *was = NULL, *is = NULL;
-	int rc = line_of(conn, table, &line, error);
+	int rc = line_of(conn, table, 0, &line, error);
 
 	if (rc == CATCHUP_OK)
 		rc = ask(conn, &was_there, error, sqlite3_mprintf(
 			"SELECT name FROM saved.sqlite_schema WHERE name = 't%d'", (int)i));
 	if (rc == CATCHUP_OK && line[0] && was_there[0]) {
 		was = sqlite3_mprintf("SELECT line FROM saved.t%d", (int)i);
-		is = sqlite3_mprintf("SELECT %s AS line FROM main.\"%w\"", line, table);
-		rc = was && is ? compare_sides(conn, table, was, is, verification, verdict, error)
+		is = rows_of(line, table);
+		rc = was && is ? judge_table(conn, table, i, was, is, verification, verdict, error)
 			       : cu_error_nomem(error);
 	} else if (rc == CATCHUP_OK && line[0]) {
 		cu_verification_wrong(verification, "table '%.100s', which it writes, was not there", table);
