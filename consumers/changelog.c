@@ -30,7 +30,7 @@ struct writer {
 	struct catchup_changelog_writer *file; /* owned; NULL while another writer has the file */
 	sqlite3_stmt *save;
 	const char *family, *table;
-	char *names;               /* owned; the option `key`, cut at its commas */
+	char *names;               /* owned; the option `key`, cut at its pluses */
 	const char *keys[KEYS_MAX];
 	int n_keys;
 	int columns[KEYS_MAX];     /* of the row; found at the first one */

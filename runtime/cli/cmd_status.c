@@ -55,7 +55,7 @@ const struct cli_command cli_command_status = {
 	.words = words,
 	.options = options,
 	.notes = "States: running has rows to do; caught-up waits for rows; paused waits for the machine\n"
-		 "(disk full, locked); stopped on an error; idle: no process runs it.\n"
+		 "(disk full, locked) or to try a row again; stopped on an error; idle: no process runs it.\n"
 		 "The write-ahead log's size stands in the first line, with the processes whose open reads\n"
 		 "hold it back, if there are any.\n",
 	.examples = "  catchup status app.db\n"
