@@ -13,6 +13,11 @@
 
 #include <catchup/catchup.h>
 
+/* What commands that write nothing say of the database, in their help. */
+#define CLI_READ_ONLY                                                                              \
+	"it is opened read-only; while no program has it open, SQLite still makes the files of its " \
+	"write-ahead log in its folder, and has to be allowed to"
+
 /* Every command, in the order in which help shows them. */
 #define CLI_COMMAND_MAP(X)                                                                         \
 	X(run)                                                                                     \

@@ -275,6 +275,11 @@ static const struct cli_word words[] = {
 	{0},
 };
 
+static const struct cli_word read_words[] = {
+	{.name = "DATABASE", .help = "the database that the consumers follow; " CLI_READ_ONLY},
+	{0},
+};
+
 static const struct cli_option options[] = {
 	[OPT_CONSUMER] = {"--consumer", CLI_TEXT, "NAME", .help = "only this consumer's"},
 	[OPT_ID] = {"--id", CLI_INT, "N", 1, INT64_MAX, .help = "only this row"},
@@ -286,7 +291,7 @@ static const struct cli_option options[] = {
 const struct cli_command cli_command_dead_list = {
 	.name = "dead list",
 	.summary = "list rows that consumers could not process",
-	.words = words,
+	.words = read_words,
 	.options = options,
 	.examples = "  catchup dead list app.db\n  catchup dead list app.db --consumer totals --json\n",
 	.run = list,
@@ -295,7 +300,7 @@ const struct cli_command cli_command_dead_list = {
 const struct cli_command cli_command_dead_show = {
 	.name = "dead show",
 	.summary = "show such rows with everything that is known",
-	.words = words,
+	.words = read_words,
 	.options = options,
 	.examples = "  catchup dead show app.db --consumer totals --id 1200\n",
 	.run = show,

@@ -39,7 +39,7 @@ static int status(const struct cli_args *args)
 }
 
 static const struct cli_word words[] = {
-	{.name = "DATABASE", .help = "the database that consumers follow; it is opened read-only"},
+	{.name = "DATABASE", .help = "the database that consumers follow; " CLI_READ_ONLY},
 	{0},
 };
 

@@ -174,7 +174,7 @@ static int verify(const struct cli_args *args)
 }
 
 static const struct cli_word words[] = {
-	{.name = "DATABASE", .help = "the database that consumers follow; it is opened read-only"},
+	{.name = "DATABASE", .help = "the database that consumers follow; " CLI_READ_ONLY},
 	{.name = "CONSUMER", .optional = true, .many = true,
 		.help = "a consumer's name, or what 'run' takes; without, all that the database knows"},
 	{0},

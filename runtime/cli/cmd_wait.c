@@ -22,7 +22,7 @@ static int wait_for(const struct cli_args *args)
 }
 
 static const struct cli_word words[] = {
-	{.name = "DATABASE", .help = "the database that the consumer follows"},
+	{.name = "DATABASE", .help = "the database that the consumer follows; " CLI_READ_ONLY},
 	{0},
 };
 

@@ -126,6 +126,21 @@ static void every_command_explains_itself(void **state)
 	program_free(&p);
 }
 
+/* What a user who may not write in the folder has to know. */
+static void commands_that_only_read_say_what_they_need(void **state)
+{
+	static const char *const commands[][2] = {
+		{"status"}, {"wait"}, {"verify"}, {"dead", "list"}, {"dead", "show"}};
+	struct program p = {0};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		assert_int_equal(program_run(&p, "help", commands[i][0], commands[i][1]), 0);
+		assert_non_null(strstr(p.out.text, "read-only;"));
+		program_free(&p);
+	}
+}
+
 static void tells_versions_and_built_in_consumers(void **state)
 {
 	struct program p = {0};
@@ -280,6 +295,7 @@ int main(void)
 		cmocka_unit_test(numbers_outside_their_range_are_refused),
 		cmocka_unit_test(missing_and_repeated_things_are_refused),
 		cmocka_unit_test(every_command_explains_itself),
+		cmocka_unit_test(commands_that_only_read_say_what_they_need),
 		cmocka_unit_test(tells_versions_and_built_in_consumers),
 		cmocka_unit_test(closed_descriptors_do_no_harm),
 		cmocka_unit_test(an_output_that_cannot_be_written_is_a_failure),

@@ -362,7 +362,8 @@ CATCHUP_API int catchup_status(
 
 /*
  * Reads the same from a database file, whoever runs its consumers, also those whose results are in
- * other files. The file is opened read-only.
+ * other files. The file is opened read-only; where it has a write-ahead log and no program has it open,
+ * SQLite makes that log's files in its folder all the same, and has to be allowed to.
  * Returns: CATCHUP_OK; CATCHUP_DATABASE, CATCHUP_IO, CATCHUP_LOCKED with a message.
  * Ownership: catchup_status_free(*out). Threads: any.
  */

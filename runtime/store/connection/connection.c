@@ -302,7 +302,7 @@ static int make_writable(struct cu_conn *conn, const struct cu_conn_options *opt
 	/* SQLite opens a file that it may not write for reading, without a word. */
 	if (sqlite3_db_readonly(conn->db, "main") != 0)
 		return cu_error_set(error, CATCHUP_DATABASE, SQLITE_READONLY,
-			"database '%s': read-only; results are written to it", conn->main_path);
+			"database '%s': read-only, but this has to write it", conn->main_path);
 	rc = switch_to_wal(conn, mode, sizeof(mode), error);
 	if (rc == CATCHUP_OK && strcmp(mode, "wal") != 0)
 		rc = cu_error_set(error, CATCHUP_DATABASE, 0,

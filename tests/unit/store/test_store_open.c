@@ -167,7 +167,8 @@ static void what_may_not_be_written_is_said_at_once(void **state)
 	assert_int_equal(chmod(s->folder, 0755), 0);
 	sql_run(s->database, "CREATE TABLE t(x)");
 	assert_int_equal(chmod(s->database, 0444), 0);
-	assert_int_equal(as_nobody(s, CU_ROLE_WRITER, CATCHUP_DATABASE, "read-only"), 0);
+	assert_int_equal(as_nobody(s, CU_ROLE_WRITER, CATCHUP_DATABASE,
+				 "read-only, but this has to write it"), 0);
 	assert_int_equal(as_nobody(s, CU_ROLE_READER, CATCHUP_OK, NULL), 0);
 	/* The file may be written, its folder not, so there can be no log beside it. */
 	assert_int_equal(chmod(s->database, 0666), 0);
