@@ -43,7 +43,8 @@ const struct cli_command cli_command_wait = {
 	.words = words,
 	.options = options,
 	.notes = "Exit codes: 0 the row is done, 3 it was not done in time, 4 the consumer has stopped\n"
-		 "on an error. The consumer runs in any process.\n",
+		 "on an error. The consumer runs in any process. With --timeout it may also start for the\n"
+		 "first time meanwhile; without, a name that the database does not know is an error (2).\n",
 	.examples = "  catchup wait app.db --consumer totals --until 1200 --timeout 2.5\n",
 	.run = wait_for,
 };

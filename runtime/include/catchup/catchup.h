@@ -376,8 +376,9 @@ CATCHUP_API void catchup_status_free(struct catchup_status *status);
  * Waits until a consumer's watermark, in a database that any process may be working on, is at least
  * `until`. timeout_ms: -1 waits without end. `cancel` may be NULL; the wait ends with
  * CATCHUP_CANCELED soon after *cancel becomes other than 0 (it may be set by a signal handler).
+ * A consumer that the database does not know yet is waited for, too, unless the wait has no end.
  * Returns: CATCHUP_OK; CATCHUP_TIMEOUT; CATCHUP_CONSUMER when the consumer has stopped on an error;
- * CATCHUP_USAGE when the database knows no such consumer. Threads: any.
+ * CATCHUP_USAGE when the database knows no such consumer and timeout_ms is -1. Threads: any.
  */
 CATCHUP_API int catchup_wait_watermark(const char *database, const char *consumer, int64_t until,
 	int64_t timeout_ms, const volatile int *cancel, struct catchup_error *error);

@@ -221,57 +221,121 @@ int catchup_status_read(const char *database, struct catchup_status **out, struc
 #define SETTLE_NS (CU_NS_PER_MS)
 #define SETTLE_LOOKS 5
 
-/* Absolute path of the file that has the consumer's watermark. */
-static int find_results(const char *database, const char *consumer, char **results,
-	struct catchup_error *error)
+/* Who waits, and for how long yet. */
+struct waiting {
+	const char *consumer;
+	int64_t deadline;
+	int64_t pause;              /* between two looks, when nothing is heard */
+	const volatile int *cancel; /* may be NULL */
+	struct cu_watch *watch;     /* owned; of the file that is looked at */
+	struct cu_conn conn;        /* the same */
+	int settle;
+};
+
+static void unwatch(struct waiting *w)
+{
+	cu_conn_close(&w->conn);
+	cu_watch_destroy(w->watch);
+	w->watch = NULL;
+}
+
+/* Watching begins before the first look, so that no commit falls between. */
+static int watch(struct waiting *w, const char *path, struct catchup_error *error)
+{
+	int rc = cu_watch_create(path, &w->watch);
+
+	return rc == 0 ? CATCHUP_OK : cu_error_os(error, rc, "watching '%.200s'", path);
+}
+
+/* Until it is worth looking again. CATCHUP_TIMEOUT comes without words: the caller knows for what. */
+static int await_news(struct waiting *w, struct catchup_error *error)
+{
+	int64_t now = cu_os_now_ns(), next;
+
+	if (w->cancel && *w->cancel)
+		return cu_error_set(error, CATCHUP_CANCELED, 0, "waiting was canceled");
+	if (now >= w->deadline)
+		return CATCHUP_TIMEOUT;
+	next = cu_deadline(now, w->settle > 0 ? SETTLE_NS : w->pause);
+	if (w->settle > 0)
+		w->settle--;
+	if (cu_watch_wait(w->watch, next < w->deadline ? next : w->deadline) != 0)
+		w->settle = SETTLE_LOOKS;
+	cu_watch_works(w->watch);
+	return CATCHUP_OK;
+}
+
+/* The connection stays open between two looks, for opening and closing one makes notices; but not when the
+ * file is another. Whether it is open. */
+static bool still_open(struct waiting *w)
+{
+	if (cu_conn_is_open(&w->conn) && cu_conn_moved(&w->conn))
+		cu_conn_close(&w->conn);
+	return cu_conn_is_open(&w->conn);
+}
+
+/* Absolute path of the file that has the consumer's watermark; NULL where nobody knows it. */
+static int find_results(struct waiting *w, const char *path, char **results, struct catchup_error *error)
 {
 	struct cu_entries entries = {0};
-	struct cu_conn conn;
+	int rc = still_open(w) ? CATCHUP_OK : open_to_look(&w->conn, path, error);
+
+	*results = NULL;
+	if (rc == CATCHUP_OK)
+		rc = cu_entries_read(&w->conn, w->consumer, &entries, error);
+	if (rc == CATCHUP_OK && entries.n > 0 && entries.items[0].into[0] == '\0') {
+		*results = strdup(path);
+		rc = *results ? CATCHUP_OK : cu_error_nomem(error);
+	} else if (rc == CATCHUP_OK && entries.n > 0) {
+		*results = entries.items[0].into;
+		entries.items[0].into = NULL;
+	}
+	cu_entries_finish(&entries);
+	return rc;
+}
+
+/* The same, of a consumer that may be about to start for the first time: where the wait has an end, it is
+ * waited for. Without one a name that is mistyped would be waited for without end. */
+static int await_results(struct waiting *w, const char *database, char **results, struct catchup_error *error)
+{
 	char *path;
 	int rc = cu_path_resolve(database, NULL, &path, error);
 
 	*results = NULL;
 	if (rc != CATCHUP_OK)
 		return rc;
-	rc = open_to_look(&conn, path, error);
-	if (rc == CATCHUP_OK) {
-		rc = cu_entries_read(&conn, consumer, &entries, error);
-		cu_conn_close(&conn);
+	rc = watch(w, path, error);
+	while (rc == CATCHUP_OK) {
+		rc = find_results(w, path, results, error);
+		if (rc != CATCHUP_OK || *results)
+			break;
+		rc = w->deadline == CU_FOREVER ? CATCHUP_USAGE : await_news(w, error);
+		if (rc == CATCHUP_USAGE || rc == CATCHUP_TIMEOUT)
+			cu_error_set(error, rc, 0, "database '%s' knows no consumer '%.200s'%s", path,
+				w->consumer, rc == CATCHUP_TIMEOUT ? " yet" : "");
 	}
-	if (rc == CATCHUP_OK && entries.n == 0)
-		rc = cu_error_set(error, CATCHUP_USAGE, 0, "database '%s' knows no consumer '%.200s'", path,
-			consumer);
-	if (rc == CATCHUP_OK && entries.items[0].into[0] == '\0') {
-		*results = path;
-		path = NULL;
-	} else if (rc == CATCHUP_OK) {
-		*results = entries.items[0].into;
-		entries.items[0].into = NULL;
-	}
-	cu_entries_finish(&entries);
+	unwatch(w);
 	free(path);
 	return rc;
 }
 
-/* Looks once, with a connection that is opened when it is not and closed when the file is another. A
- * results database that is missing or locked is no error: it is about to be made, or free again. */
-static int look_once(struct cu_conn *conn, const char *results, const char *consumer,
-	const struct cu_owner *self, struct cu_record *record, struct catchup_error *error)
+/* Looks once. A results database that is missing or locked is no error: it is about to be made, or free
+ * again. */
+static int look_once(struct waiting *w, const char *results, const struct cu_owner *self,
+	struct cu_record *record, struct catchup_error *error)
 {
 	struct catchup_error why = {0};
 	struct cu_file_stat st;
 	int rc = CATCHUP_OK;
 
 	memset(record, 0, sizeof(*record));
-	if (cu_conn_is_open(conn) && cu_conn_moved(conn))
-		cu_conn_close(conn);
-	if (!cu_conn_is_open(conn)) {
+	if (!still_open(w)) {
 		if (cu_file_stat_path(results, &st) != 0)
 			return CATCHUP_OK;
-		rc = open_to_look(conn, results, &why);
+		rc = open_to_look(&w->conn, results, &why);
 	}
 	if (rc == CATCHUP_OK)
-		rc = cu_record_read(conn, consumer, self, record, &why);
+		rc = cu_record_read(&w->conn, w->consumer, self, record, &why);
 	if (rc == CATCHUP_OK || cu_fault_of(why.detail) == CU_FAULT_BUSY)
 		return CATCHUP_OK;
 	if (error)
@@ -282,31 +346,27 @@ static int look_once(struct cu_conn *conn, const char *results, const char *cons
 int catchup_wait_watermark(const char *database, const char *consumer, int64_t until,
 	int64_t timeout_ms, const volatile int *cancel, struct catchup_error *error)
 {
-	int64_t deadline = timeout_ms < 0 ? CU_FOREVER : cu_deadline(cu_os_now_ns(),
-		timeout_ms > CU_FOREVER / CU_NS_PER_MS ? CU_FOREVER : timeout_ms * CU_NS_PER_MS);
-	int64_t pause = cancel ? CANCEL_NS : SAFETY_NS;
-	struct cu_watch *watch = NULL;
+	struct waiting w = {
+		.consumer = consumer,
+		.deadline = timeout_ms < 0 ? CU_FOREVER : cu_deadline(cu_os_now_ns(),
+			timeout_ms > CU_FOREVER / CU_NS_PER_MS ? CU_FOREVER : timeout_ms * CU_NS_PER_MS),
+		.pause = cancel ? CANCEL_NS : SAFETY_NS,
+		.cancel = cancel,
+	};
 	struct cu_record record = {0};
-	struct cu_conn conn = {0};
 	struct cu_owner self;
 	char *results = NULL;
-	int settle = 0;
 	int rc;
 
 	if (!consumer || consumer[0] == '\0')
 		return cu_error_set(error, CATCHUP_USAGE, 0, "the consumer's name is empty");
-	rc = find_results(database, consumer, &results, error);
+	rc = await_results(&w, database, &results, error);
 	if (rc != CATCHUP_OK)
 		return rc;
 	cu_owner_self(&self);
-	/* Watching begins before the first look, so that no commit falls between. */
-	rc = cu_watch_create(results, &watch);
-	if (rc != 0)
-		rc = cu_error_os(error, rc, "watching '%.200s'", results);
+	rc = watch(&w, results, error);
 	while (rc == CATCHUP_OK) {
-		int64_t now, next;
-
-		rc = look_once(&conn, results, consumer, &self, &record, error);
+		rc = look_once(&w, results, &self, &record, error);
 		if (rc != CATCHUP_OK || record.status.watermark >= until)
 			break;
 		/* Somebody may have taken it up again. */
@@ -316,24 +376,12 @@ int catchup_wait_watermark(const char *database, const char *consumer, int64_t u
 				(long long)record.status.watermark, record.message);
 			break;
 		}
-		now = cu_os_now_ns();
-		if (cancel && *cancel) {
-			rc = cu_error_set(error, CATCHUP_CANCELED, 0, "waiting was canceled");
-		} else if (now >= deadline) {
-			rc = cu_error_set(error, CATCHUP_TIMEOUT, 0,
-				"consumer '%.200s' is at id %lld, not yet at %lld", consumer,
-				(long long)record.status.watermark, (long long)until);
-		} else {
-			next = cu_deadline(now, settle > 0 ? SETTLE_NS : pause);
-			if (settle > 0)
-				settle--;
-			if (cu_watch_wait(watch, next < deadline ? next : deadline) != 0)
-				settle = SETTLE_LOOKS;
-			cu_watch_works(watch);
-		}
+		rc = await_news(&w, error);
+		if (rc == CATCHUP_TIMEOUT)
+			cu_error_set(error, rc, 0, "consumer '%.200s' is at id %lld, not yet at %lld",
+				consumer, (long long)record.status.watermark, (long long)until);
 	}
-	cu_conn_close(&conn);
-	cu_watch_destroy(watch);
+	unwatch(&w);
 	free(results);
 	return rc;
 }

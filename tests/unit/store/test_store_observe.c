@@ -265,6 +265,12 @@ static void waits_that_end_at_once(void **state)
 	expect_text(&error, "knows no consumer 'totals'");
 	assert_int_equal(wait_for(s->database, "", 1, -1, NULL, &error), CATCHUP_USAGE);
 	assert_int_equal(wait_for(s->results, "totals", 1, -1, NULL, &error), CATCHUP_USAGE);
+	/* One that has an end waits for a first start. */
+	assert_int_equal(wait_for(s->database, "totals", 1, 0, NULL, &error), CATCHUP_TIMEOUT);
+	expect_text(&error, "knows no consumer 'totals' yet");
+	assert_int_equal(wait_for(s->database, "totals", 1, 1, NULL, &error), CATCHUP_TIMEOUT);
+	assert_int_equal(wait_for(s->database, "totals", 1, 60000, &canceled, &error), CATCHUP_CANCELED);
+	assert_int_equal(wait_for(s->results, "totals", 1, 60000, NULL, &error), CATCHUP_USAGE);
 	put_consumer(s, "totals", NULL, 2, false, NULL);
 	assert_int_equal(wait_for(s->database, "totals", 2, -1, NULL, &error), CATCHUP_OK);
 	assert_int_equal(wait_for(s->database, "totals", 3, 0, NULL, &error), CATCHUP_TIMEOUT);
@@ -278,6 +284,7 @@ static void waits_that_end_at_once(void **state)
 
 struct waiter {
 	const char *database;
+	int64_t timeout_ms;
 	int rc;
 	struct catchup_error error;
 };
@@ -286,14 +293,14 @@ static void *wait_in_thread(void *argument)
 {
 	struct waiter *w = argument;
 
-	w->rc = catchup_wait_watermark(w->database, "totals", 9, -1, NULL, &w->error);
+	w->rc = catchup_wait_watermark(w->database, "totals", 9, w->timeout_ms, NULL, &w->error);
 	return NULL;
 }
 
 static void a_commit_ends_the_wait(void **state)
 {
 	struct scratch *s = *state;
-	struct waiter w = {.database = s->database};
+	struct waiter w = {.database = s->database, .timeout_ms = -1};
 	pthread_t thread;
 
 	sql_run(s->database, ORDERS);
@@ -308,7 +315,7 @@ static void a_commit_ends_the_wait(void **state)
 static void results_that_are_not_there_yet(void **state)
 {
 	struct scratch *s = *state;
-	struct waiter w = {.database = s->database};
+	struct waiter w = {.database = s->database, .timeout_ms = -1};
 	char made[400];
 	pthread_t thread;
 
@@ -319,6 +326,22 @@ static void results_that_are_not_there_yet(void **state)
 	assert_int_equal(rename(s->results, made), 0);
 	assert_int_equal(pthread_create(&thread, NULL, wait_in_thread, &w), 0);
 	assert_int_equal(rename(made, s->results), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(w.rc, CATCHUP_OK);
+}
+
+/* However far the thread has come when it is registered. The patience of one hour is never used up. */
+static void a_first_start_is_waited_for(void **state)
+{
+	struct scratch *s = *state;
+	struct waiter w = {.database = s->database, .timeout_ms = 3600 * 1000};
+	pthread_t thread;
+
+	sql_run(s->database, ORDERS);
+	assert_int_equal(pthread_create(&thread, NULL, wait_in_thread, &w), 0);
+	put_consumer(s, "others", NULL, 9, false, NULL);
+	put_consumer(s, "totals", s->results, 8, false, NULL);
+	sql_run(s->results, "UPDATE catchup SET last = 9");
 	assert_int_equal(pthread_join(thread, NULL), 0);
 	assert_int_equal(w.rc, CATCHUP_OK);
 }
@@ -355,6 +378,7 @@ int main(void)
 		SCRATCH_TEST(waits_that_end_at_once),
 		SCRATCH_TEST(a_commit_ends_the_wait),
 		SCRATCH_TEST(results_that_are_not_there_yet),
+		SCRATCH_TEST(a_first_start_is_waited_for),
 		cmocka_unit_test(statuses_are_built_of_copies),
 	};
 
