@@ -31,6 +31,15 @@ int cu_iterator_raise_sync(struct catchup_iterator *it, int reason, int64_t expe
 	return cu_iterator_tell_sync(it, &why);
 }
 
+bool cu_iterator_may_lock(struct catchup_iterator *it)
+{
+	if (cu_follow_is_ours(it->changelog))
+		return true;
+	cu_error_set(&it->next.error, CATCHUP_FORKED, 0, "changelog '%s': opened before the fork",
+		it->changelog->path);
+	return false;
+}
+
 /* ---- the feed -------------------------------------------------------------------------------- */
 
 static int take_record(struct catchup_iterator *it, const struct cu_record *record)
@@ -83,15 +92,19 @@ static int take_feed(struct catchup_iterator *it)
 {
 	const struct cu_record *record = cu_feed_take(&it->sub.feed);
 	struct catchup_out_of_sync why;
+	bool behind;
 
 	if (record)
 		return take_record(it, record);
-	if (atomic_load_explicit(&it->sub.behind, memory_order_acquire))
+	behind = atomic_load_explicit(&it->sub.behind, memory_order_acquire);
+	if (!behind && !atomic_load_explicit(&it->sub.overflowed, memory_order_acquire))
+		return CU_NEXT_NOTHING;
+	if (!cu_iterator_may_lock(it))
+		return CATCHUP_NEXT_ERROR;
+	if (behind)
 		return cu_feed_empty(&it->sub.feed) ? fall_behind(it) : CU_NEXT_AGAIN;
-	if (atomic_load_explicit(&it->sub.overflowed, memory_order_acquire) &&
-		cu_follow_take_overflow(it->changelog, &it->sub, &why))
-		return cu_iterator_tell_sync(it, &why);
-	return CU_NEXT_NOTHING;
+	return cu_follow_take_overflow(it->changelog, &it->sub, &why)
+		? cu_iterator_tell_sync(it, &why) : CU_NEXT_NOTHING;
 }
 
 /* ---- waiting --------------------------------------------------------------------------------- */
@@ -200,11 +213,8 @@ int catchup_iterator_next(
 		result = tell_once(it, it->own ? cu_own_read(it) : take_feed(it));
 		if (result > 0)
 			return result;
-		if (!cu_follow_is_ours(it->changelog)) {
-			cu_error_set(&it->next.error, CATCHUP_FORKED, 0,
-				"changelog '%s': opened before the fork", it->changelog->path);
+		if (!cu_iterator_may_lock(it))
 			return CATCHUP_NEXT_ERROR;
-		}
 		if (deadline == INT64_MIN)
 			deadline = deadline_of(timeout_ms);
 		if (result == CU_NEXT_AGAIN) {
@@ -236,7 +246,9 @@ void catchup_iterator_cancel(struct catchup_iterator *it)
 	if (!it)
 		return;
 	atomic_store(&it->canceled, true);
-	cu_park_wake(&it->sub.feed.park);
+	/* In a forked child nobody sleeps, and the lock may be held for good. */
+	if (cu_follow_is_ours(it->changelog))
+		cu_park_wake(&it->sub.feed.park);
 }
 
 void cu_iterator_poke(struct catchup_iterator *it)

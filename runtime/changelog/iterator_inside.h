@@ -62,6 +62,13 @@ struct catchup_iterator {
 int cu_iterator_tell_sync(struct catchup_iterator *it, const struct catchup_out_of_sync *why);
 int cu_iterator_raise_sync(struct catchup_iterator *it, int reason, int64_t expected, int64_t got);
 
+/*
+ * Whether the caller may lock what the reader thread locks: not in a forked child, which has no reader
+ * thread, but perhaps the lock as that had it at the fork. False: the error is in `next`. It is asked
+ * where there is no event in hand, since it costs a system call.
+ */
+bool cu_iterator_may_lock(struct catchup_iterator *it);
+
 /* Begins to read at `place`. Returns CU_NEXT_AGAIN, or CATCHUP_NEXT_ERROR: then it is tried again by
  * cu_own_read, and nothing is read elsewhere. */
 int cu_own_seek(struct catchup_iterator *it);

@@ -216,6 +216,8 @@ static int read_more(struct catchup_iterator *it)
 	int64_t at;
 	ssize_t n;
 
+	if (!cu_iterator_may_lock(it))
+		return CATCHUP_NEXT_ERROR;
 	if (it->split.read_to >= it->limit) {
 		/* A hole, or the end of a file that is over. */
 		if (cu_split_pending(&it->split) &&

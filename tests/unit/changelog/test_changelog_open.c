@@ -2,6 +2,8 @@
 /* Several iterators at once, from any thread, and what cannot be opened. */
 #include "changelog_story.h"
 
+#include "changelog/iterator_inside.h"
+
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,6 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -300,6 +303,73 @@ static void a_forked_child_is_refused(void **state)
 	catchup_iterator_close(it);
 }
 
+/* Forks while the reader thread's locks are held, as a fork may find them. The child is refused after
+ * what was in hand. */
+static void expect_child_refused(struct catchup_iterator *it)
+{
+	const struct catchup_next *next;
+	int status, result;
+	pid_t child;
+
+	cu_park_prepare(&it->sub.feed.park);
+	cu_mutex_lock(&it->changelog->mu);
+	cu_mutex_lock(&it->sub.feed.park.mutex);
+	child = fork();
+	if (child == 0) {
+		alarm(PATIENCE_S);
+		do
+			result = catchup_iterator_next(it, -1, &next);
+		while (result == CATCHUP_NEXT_EVENT);
+		if (result != CATCHUP_NEXT_ERROR || next->error.code != CATCHUP_FORKED)
+			_exit(1);
+		/* And again. */
+		result = catchup_iterator_next(it, -1, &next);
+		if (result != CATCHUP_NEXT_ERROR || next->error.code != CATCHUP_FORKED)
+			_exit(2);
+		catchup_iterator_cancel(it);
+		result = catchup_iterator_next(it, -1, &next);
+		catchup_iterator_close(it);
+		_exit(result == CATCHUP_NEXT_CANCELED ? 0 : 3);
+	}
+	cu_mutex_unlock(&it->sub.feed.park.mutex);
+	cu_mutex_unlock(&it->changelog->mu);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+
+static void a_forked_child_waits_for_no_lock(void **state)
+{
+	const struct timespec pause = {.tv_nsec = 1000000};
+	struct catchup_iterator *it;
+
+	(void)state;
+	put_file("log", "");
+	append_events("log", 1, 3, NULL);
+	/* It reads by itself, and would go on to the feed. */
+	for (int on_full = CATCHUP_ON_FULL_FLAG; on_full <= CATCHUP_ON_FULL_WAIT; on_full++) {
+		it = open_log(OPTIONS(.on_full = on_full));
+		expect_story(it, "1");
+		expect_child_refused(it);
+		expect_story(it, "2 3");
+		catchup_iterator_close(it);
+	}
+	/* It is behind, and would read by itself again. */
+	it = open_log(OPTIONS(.start = CATCHUP_START_END, .ring_slots = 2, WAITS));
+	append_events("log", 4, 20, NULL);
+	for (int i = 0; i < PATIENCE_MS && !atomic_load(&it->sub.behind); i++)
+		nanosleep(&pause, NULL);
+	assert_true(atomic_load(&it->sub.behind));
+	expect_child_refused(it);
+	expect_story(it, "4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20");
+	catchup_iterator_close(it);
+	/* Its feed has overflowed, and that would be told. */
+	it = open_log(OPTIONS(.start = CATCHUP_START_END, .ring_slots = 2));
+	append_events("log", 21, 40, NULL);
+	wait_for_flag(it);
+	expect_child_refused(it);
+	catchup_iterator_close(it);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -310,6 +380,7 @@ int main(void)
 		STORY(options_are_checked),
 		STORY(a_file_may_come_within_the_wait),
 		STORY(a_forked_child_is_refused),
+		STORY(a_forked_child_waits_for_no_lock),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
