@@ -139,7 +139,7 @@ static int try_letter(struct retry *r, const struct catchup_dead_letter *letter,
 	if (rc != CATCHUP_OK || !removed)
 		return rc;
 	/* Others wait for the write lock: a statement that never ends has failed, as in a batch. */
-	cu_conn_limit(f->writer, f->plan.config.batch_ns + CU_PERFORM_LIMIT_NS);
+	cu_conn_limit(f->writer, cu_perform_limit_ns(f));
 	there = process_batch(r, letter, &event);
 	cu_conn_limit(f->writer, CU_FOREVER);
 	if (!there) {

@@ -5,6 +5,8 @@
  */
 #include "help.h"
 
+#include <catchup/consumer.h>
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -146,6 +148,28 @@ static void files_that_make_no_consumer(void **state)
 	}
 }
 
+static int count_without_end(struct catchup_context *ctx, void *state, sqlite3_stmt *row, void **result)
+{
+	(void)state;
+	(void)result;
+	if (sqlite3_column_int64(row, 0) == 2 &&
+		sqlite3_exec(ctx->db, "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c)"
+				      " SELECT count(*) FROM c", NULL, NULL, NULL) != SQLITE_OK)
+		return catchup_fail_db(ctx, "counting");
+	return CATCHUP_ROW_APPLIED;
+}
+
+static int copy_id(struct catchup_context *ctx, void *state, int64_t id, void *result)
+{
+	char sql[64];
+
+	(void)state;
+	(void)result;
+	snprintf(sql, sizeof(sql), "INSERT INTO copy(id) VALUES(%lld)", (long long)id);
+	return sqlite3_exec(ctx->db, sql, NULL, NULL, NULL) == SQLITE_OK
+		? CATCHUP_ROW_APPLIED : catchup_fail_db(ctx, "copying");
+}
+
 /* "endless recursion or a cross join of millions: stopped after a deadline, watermark unmoved" */
 static void statements_without_an_end_are_interrupted(void **state)
 {
@@ -157,11 +181,17 @@ static void statements_without_an_end_are_interrupted(void **state)
 		" (WITH RECURSIVE m(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM m LIMIT 4000000)"
 		" SELECT sum(a.i * b.i) FROM m AS a, m AS b);\n",
 	};
+	static const struct catchup_consumer maps = {CATCHUP_CONSUMER_ABI, .name = "maps",
+		.source = "numbers", .map = count_without_end, .apply = copy_id, .on_error = "park"};
 	struct scene *s = *state;
 	struct program p[2] = {{0}, {0}};
-	char *databases[2] = {s->database, scene_path(s, "second.db")};
+	char *databases[2] = {scene_path(s, "first.db"), scene_path(s, "second.db")};
 
-	/* Each has seconds to wait for, so both wait at once. */
+	/* Each has seconds to wait for, so all wait at once. */
+	set_up_numbers(s);
+	scene_open(s, NULL);
+	scene_add_table(s, &maps);
+	scene_start(s);
 	for (int i = 0; i < 2; i++) {
 		char name[16];
 
@@ -178,6 +208,12 @@ static void statements_without_an_end_are_interrupted(void **state)
 		assert_true(help_watermark(databases[i], "bad") <= 0);
 		assert_int_equal(test_number(databases[i], "SELECT count(*) FROM copy"), 0);
 	}
+	scene_wait(s);
+	assert_int_equal(scene_close(s, NULL), CATCHUP_OK);
+	assert_int_equal(help_watermark(s->database, "maps"), 3);
+	assert_int_equal(scene_number(s, "SELECT count(*) FROM copy WHERE id <> 2"), 2);
+	assert_int_equal(scene_number(s, "SELECT count(*) FROM catchup_dead WHERE id = 2 AND message LIKE"
+		" '%%counting: interrupted: a transaction may take 5020 ms of processor time'"), 1);
 }
 
 /* "One bad consumer stops alone; the others go on, and the exit code is told at the end." Wrong at the

@@ -3,6 +3,7 @@
  * map_thread.c - one thread that runs `map`: takes a range, reads and maps its rows, hands it in.
  */
 #include "pool/perform/mapper_inside.h"
+#include "pool/perform/perform.h"
 
 #include "base/error.h"
 
@@ -57,6 +58,18 @@ static struct cu_mapped_row *add_row(struct cu_mapped_range *range, int64_t id)
 	return &range->rows[range->n_rows++];
 }
 
+/* The row that the source's statement stands on. The follower's plan was given its configuration before
+ * there were map threads, and keeps it. */
+static void map_row(struct cu_map_thread *t, struct cu_mapped_row *row)
+{
+	const struct cu_follower *f = t->mapper->f;
+
+	cu_conn_limit(&t->conn, cu_perform_limit_ns(f));
+	cu_map_thread_row(row, &f->definition->table, &t->context, &t->conn, t->state,
+		cu_source_row(&t->source));
+	cu_conn_limit(&t->conn, CU_FOREVER);
+}
+
 /* Maps all rows of a range. A query with a LIMIT is asked again until it returns nothing. */
 static void map_range(struct cu_map_thread *t, struct cu_mapped_range *range)
 {
@@ -82,8 +95,7 @@ static void map_range(struct cu_map_thread *t, struct cu_mapped_range *range)
 			row->unmapped = atomic_load_explicit(&t->mapper->careful,
 						memory_order_relaxed) != 0;
 			if (!row->unmapped)
-				cu_map_thread_row(row, &d->table, &t->context, &t->conn, t->state,
-					cu_source_row(&t->source));
+				map_row(t, row);
 			last = id;
 			if (atomic_load_explicit(&t->mapper->ending, memory_order_relaxed))
 				break;

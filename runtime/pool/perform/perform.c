@@ -60,7 +60,7 @@ static void say_why_interrupted(struct cu_follower *f)
 
 	cu_error_set(&f->fault, why.code, why.detail,
 		"%.420s: a transaction may take %lld ms of processor time", why.message,
-		(long long)((f->plan.config.batch_ns + CU_PERFORM_LIMIT_NS) / CU_NS_PER_MS));
+		(long long)(cu_perform_limit_ns(f) / CU_NS_PER_MS));
 }
 
 bool cu_perform_fault(struct cu_follower *f, struct cu_event *event, bool of_row, int64_t row)

@@ -12,8 +12,13 @@
 #include "pool/perform/trouble.h"
 
 /* No statement of a consumer runs longer than this beyond its batch's time under the write lock, in
- * processor time (struct cu_limit); a batch that does is undone and halved. */
+ * processor time (struct cu_limit); a batch that does is undone and halved. A row that is mapped by a
+ * thread of its own has as much for itself. */
 #define CU_PERFORM_LIMIT_NS (5 * CU_NS_PER_S)
+static inline int64_t cu_perform_limit_ns(const struct cu_follower *f)
+{
+	return f->plan.config.batch_ns + CU_PERFORM_LIMIT_NS;
+}
 
 /* Makes f->fault the event. row: the one that was being processed, 0 for none. Returns true. */
 bool cu_perform_fault(struct cu_follower *f, struct cu_event *event, bool of_row, int64_t row);

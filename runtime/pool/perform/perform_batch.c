@@ -136,7 +136,7 @@ bool cu_perform_begin(struct cu_follower *f, const struct cu_action *action,
 		return cu_perform_fault(f, event, false, 0);
 	event->now_ns = cu_os_now_ns();
 	event->hold_ns = cu_turn_hold_ns(f);
-	cu_conn_limit(f->writer, f->plan.config.batch_ns + CU_PERFORM_LIMIT_NS);
+	cu_conn_limit(f->writer, cu_perform_limit_ns(f));
 	event->kind = CU_EVENT_BEGUN;
 	if (event->watermark != f->plan.watermark || f->plan.park)
 		return true;
