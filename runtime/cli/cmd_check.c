@@ -7,6 +7,7 @@
  */
 #include "cli/cli.h"
 #include "cli/process.h"
+#include "cli/temporary.h"
 #include "cli/term.h"
 
 #include <string.h>
@@ -66,18 +67,21 @@ static int prepare_all(const struct cli_args *args)
 		.log_level = CATCHUP_LOG_WARN,
 	};
 	struct catchup_error error = {0};
+	struct cli_temporary temporary;
 	struct cli_term term;
 	struct catchup *c = NULL;
 	int code;
 
 	cli_term_init(&term, STDERR_FILENO, false, CATCHUP_LOG_WARN);
 	options.log_context = &term;
+	cli_temporary_start(&temporary);
 	code = catchup_open(&options, &c, &error);
 	for (size_t i = 0; code == CATCHUP_OK && i < args->n_words; i++)
 		code = catchup_add(c, args->words[i], NULL, &error);
 	if (code == CATCHUP_OK)
 		code = catchup_check(c, &error);
 	catchup_close(c);
+	cli_temporary_finish(&temporary);
 	cli_term_finish(&term);
 	return code == CATCHUP_OK ? CLI_EXIT_OK : cli_fail(&error);
 }

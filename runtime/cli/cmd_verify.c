@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 #include "cli/json_out.h"
 #include "cli/process.h"
+#include "cli/temporary.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -159,10 +160,15 @@ static int verify(const struct cli_args *args)
 	struct catchup_verification *all;
 	struct catchup_error error = {0};
 	struct cli_text text = {0};
+	struct cli_temporary temporary;
 	int code;
 
-	if (catchup_verify(&options, args->words + 1, args->n_words - 1, flags, &all, &error) !=
-		CATCHUP_OK)
+	if (flags)
+		cli_temporary_start(&temporary);
+	code = catchup_verify(&options, args->words + 1, args->n_words - 1, flags, &all, &error);
+	if (flags)
+		cli_temporary_finish(&temporary);
+	if (code != CATCHUP_OK)
 		return cli_fail_about(&error, args->words[0], args->words + 1, args->n_words - 1);
 	(args->values[OPT_JSON].given ? put_json : put_text)(&text, all);
 	code = cli_process_print(&text);

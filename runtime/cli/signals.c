@@ -81,6 +81,14 @@ static void *watch(void *argument)
 	}
 }
 
+void cli_signals_release(void)
+{
+	sigset_t set;
+
+	end_set(&set);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
 int cli_signals_start(struct cli_signals *signals)
 {
 	sigset_t set;

@@ -38,6 +38,9 @@ struct cli_signals {
 int cli_signals_start(struct cli_signals *signals);
 void cli_signals_finish(struct cli_signals *signals);
 
+/* Lets the signals end the process again; one that came since nobody watched does it here. */
+void cli_signals_release(void);
+
 /* "SIGTERM" */
 const char *cli_signals_name(int number);
 

@@ -4,6 +4,7 @@
  */
 #include "help.h"
 
+#include <ftw.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -11,7 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -156,6 +159,61 @@ static void an_ignored_hangup_stays_ignored(void **state)
 	program_free(&p);
 }
 
+static int is_file(const char *path, const struct stat *stat, int kind, struct FTW *at)
+{
+	(void)path;
+	(void)stat;
+	(void)at;
+	return kind == FTW_F;
+}
+
+/* A command that copies databases is ended while it works on the copies. */
+static void leaves_nothing(struct scene *s, int number, const char *const *arguments)
+{
+	char *folder = scene_path(s, "tmp");
+	char variable[4200];
+	struct program p = {.set = (const char *const[]){variable, NULL}};
+	int64_t deadline_ms = help_now_ms() + PATIENCE_MS;
+
+	snprintf(variable, sizeof(variable), "TMPDIR=%s", folder);
+	assert_int_equal(mkdir(folder, 0700), 0);
+	program_start_with(&p, arguments);
+	while (nftw(folder, is_file, 8, FTW_PHYS) != 1) {
+		if (program_has_said(&p, "catchup: ") || help_now_ms() > deadline_ms)
+			fail_msg("nothing was copied: %s", p.err.text);
+		help_pause();
+	}
+	program_signal(&p, number);
+	assert_int_equal(program_finish(&p), 128 + number);
+	assert_string_equal(p.out.text, "");
+	assert_null(strstr(p.err.text, "catchup: "));
+	program_free(&p);
+	assert_int_equal(rmdir(folder), 0);
+}
+
+static void copies_go_with_the_process_that_made_them(void **state)
+{
+	static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+	struct scene *s = *state;
+	char *copies = make(s, COPIES);
+	struct program p = {0};
+
+	scene_insert(s, 10);
+	assert_int_equal(program_run(&p, "run", s->database, copies, "--until-caught-up"), 0);
+	program_free(&p);
+	/* The same consumer, but its set-up does not come to an end. */
+	test_write_file(copies, "-- name: copies\n-- source: numbers\n-- setup\n"
+				"CREATE TABLE IF NOT EXISTS copy(id INTEGER PRIMARY KEY, n);\n"
+				"INSERT INTO copy WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT 1 FROM c)"
+				" SELECT count(*), 0 FROM c;\n-- row\nINSERT INTO copy VALUES(@id, @n);\n");
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+		leaves_nothing(s, signals[i],
+			(const char *const[]){"verify", s->database, "--recompute", NULL});
+		leaves_nothing(s, signals[i],
+			(const char *const[]){"check", copies, "--database", s->database, NULL});
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -164,6 +222,7 @@ int main(void)
 		SCENE_TEST(a_signal_during_start_is_not_lost),
 		SCENE_TEST(the_same_signal_twice_at_once_is_one_request),
 		SCENE_TEST(an_ignored_hangup_stays_ignored),
+		SCENE_TEST(copies_go_with_the_process_that_made_them),
 	};
 
 	return cmocka_run_group_tests_name("cli_signals", tests, NULL, NULL);
