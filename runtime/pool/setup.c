@@ -88,6 +88,35 @@ static void warn_about_source(struct cu_follower *f, unsigned warnings)
 			"the source's rowid has no INTEGER PRIMARY KEY column: VACUUM renumbers it");
 }
 
+/* The reader asks `max` on the source's own file, where there is neither a schema `source` nor a table of
+ * the results, as there is where the consumer's other SQL runs. */
+static int check_max(struct cu_follower *f, struct catchup_error *error)
+{
+	const struct cu_conn_options options = {
+		.role = CU_ROLE_READER,
+		.main = f->source_path,
+		.busy_ms = f->runtime->options.busy_ms,
+		.logger = &f->runtime->logger,
+		.stopping = &f->runtime->stopping,
+	};
+	const struct cu_source_spec spec = {.max = f->definition->max, .consumer = f->definition->name};
+	struct catchup_error why = {0};
+	struct cu_source source = {0};
+	struct cu_conn conn = {0};
+	int rc = cu_conn_open(&conn, &options, &why);
+
+	if (rc == CATCHUP_OK)
+		rc = cu_source_open(&source, &conn, &spec, &why);
+	if (rc == CATCHUP_CONFIG && cu_conn_is_open(&conn))
+		cu_error_set(error, rc, why.detail, "%.400s: it is asked in the source's own file, so leave "
+			"'source.' out", why.message);
+	else if (rc != CATCHUP_OK && error)
+		*error = why;
+	cu_source_close(&source);
+	cu_conn_close(&conn);
+	return rc;
+}
+
 /* Its source, and what SQL it has to run on its rows. */
 static int check_queries(struct cu_follower *f, struct cu_conn *conn, struct catchup_error *error)
 {
@@ -104,6 +133,8 @@ static int check_queries(struct cu_follower *f, struct cu_conn *conn, struct cat
 	if (rc == CATCHUP_OK && f->definition->sql)
 		rc = cu_perform_try_open(f, conn, error);
 	cu_source_close(rows);
+	if (rc == CATCHUP_OK && f->separate && spec.max)
+		rc = check_max(f, error);
 	return rc;
 }
 

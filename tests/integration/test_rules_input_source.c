@@ -102,6 +102,49 @@ static void tables_that_cannot_be_followed(void **state)
 		refused(*state, 2, cases[i].setup, cases[i].file, cases[i].first, cases[i].second);
 }
 
+/* With results in another file the source is attached as `source`, but not where `max` is asked. */
+static void a_max_that_names_another_schema_is_refused(void **state)
+{
+#define BEFORE_MAX "-- name: bad\n-- into: results.db\n-- setup\nCREATE TABLE IF NOT EXISTS copy(n);\n-- max\n"
+#define AFTER_MAX                                                                                   \
+	";\n-- next\nSELECT id FROM source.numbers WHERE id > @last AND id <= @max ORDER BY id;\n"   \
+	"-- row\nINSERT INTO copy VALUES(@id);\n"
+	static const struct {
+		const char *text, *why;
+	} wrong[] = {
+		{BEFORE_MAX "SELECT max(id) AS max FROM source.numbers" AFTER_MAX,
+			"max query: no such table: source.numbers"},
+		{BEFORE_MAX "SELECT max(n) AS max FROM copy" AFTER_MAX, "max query: no such table: copy"},
+	};
+	static const char right[] = BEFORE_MAX "SELECT max(id) AS max FROM numbers" AFTER_MAX;
+	struct scene *s = *state;
+	char *path = scene_path(s, "bad.sql"), *results = scene_path(s, "results.db");
+
+	scene_sql(s, NUMBERS);
+	scene_insert(s, 3);
+	for (size_t i = 0; i < 2 * sizeof(wrong) / sizeof(wrong[0]); i++) {
+		struct program p = {0};
+
+		test_write_file(path, wrong[i / 2].text);
+		if (i % 2)
+			program_run(&p, "run", s->database, path, "--until-caught-up");
+		else
+			program_run(&p, "check", path, "--database", s->database);
+		assert_int_equal(p.exit_code, 2);
+		help_expect(p.err.text, wrong[i / 2].why);
+		help_expect(p.err.text, "leave 'source.' out");
+		program_free(&p);
+	}
+	assert_int_equal(test_number(results, "SELECT count(*) FROM catchup_consumer"), 0);
+	assert_int_equal(test_number(results, "SELECT count(*) FROM sqlite_schema WHERE name = 'copy'"), 0);
+	assert_int_equal(scene_number(s, "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'catchup%%'"), 0);
+	test_write_file(path, right);
+	scene_run(s, NULL, path);
+	assert_int_equal(test_number(results, "SELECT count(*) FROM copy"), 3);
+#undef BEFORE_MAX
+#undef AFTER_MAX
+}
+
 static void ids_that_are_no_integers(void **state)
 {
 	static const struct {
@@ -426,6 +469,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SCENE_TEST(tables_that_cannot_be_followed),
+		SCENE_TEST(a_max_that_names_another_schema_is_refused),
 		SCENE_TEST(ids_that_are_no_integers),
 		SCENE_TEST(a_generated_column_that_fails_stops_with_4),
 		SCENE_TEST(a_source_that_goes_backwards_stops_with_6),

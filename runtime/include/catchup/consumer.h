@@ -206,7 +206,8 @@ struct catchup_consumer {
 	/* Where rows come from: `source`, or both `max` and `next`, or all three. */
 	const char *source;    /* table; "changelog:FAMILY.TABLE" for `event` consumers */
 	const char *id_column; /* NULL: "id" of a table; of a view it must be said */
-	const char *max;       /* SELECT ... AS max; NULL: the table's newest id */
+	const char *max;       /* SELECT ... AS max; NULL: the table's newest id. Runs in the source's own
+	                          file, which is not attached as `source` there */
 	const char *next;      /* SELECT ... AS id ... WHERE id > @last AND id <= @max ORDER BY id;
 	                          it may filter and may have a LIMIT; NULL: all columns of the table */
 	const char *into;      /* results database; NULL: the source's own file */
