@@ -142,6 +142,63 @@ static void the_same_signal_twice_at_once_is_one_request(void **state)
 	assert_int_equal(in_time, 5);
 }
 
+#define NOT_GIVEN_BACK "its lease could not be given back"
+
+/* Asks it to end while somebody has the write lock: for a moment, or for as long as it lives. Returns
+ * whether its lease is free afterwards. */
+static bool ends_beside_a_lock(struct scene *s, const char *file, bool moment, bool *said)
+{
+	struct program p = {0};
+	sqlite3 *db = help_connect(s->database);
+	int64_t until_ms;
+
+	program_start(&p, "run", s->database, file, "--progress", "never");
+	program_expect_err(&p, "follows 'numbers'");
+	scene_until(s, s->database, "SELECT count(*) = 1 FROM catchup_lease WHERE expires_ns > 0");
+	help_exec(db, "BEGIN IMMEDIATE");
+	program_signal(&p, SIGTERM);
+	program_expect_err(&p, "finishing the batch in hand");
+	/* It is to meet the lock. */
+	for (until_ms = help_now_ms() + 50; moment && help_now_ms() < until_ms;)
+		help_pause();
+	if (moment)
+		help_exec(db, "ROLLBACK");
+	assert_int_equal(program_finish(&p), 0);
+	*said = strstr(p.err.text, NOT_GIVEN_BACK) != NULL;
+	program_free(&p);
+	sqlite3_close(db);
+	return scene_number(s, "SELECT expires_ns = 0 FROM catchup_lease") != 0;
+}
+
+/* Else the next process would look for the row that it died of. */
+static void a_stop_beside_a_lock_is_no_crash(void **state)
+{
+	struct scene *s = *state;
+	char *copies = make(s, COPIES);
+	struct program p = {0};
+	bool given = false, said;
+
+	/* It waits no longer than a moment, and this test may be slower. */
+	for (int i = 0; i < 20 && !given; i++) {
+		given = ends_beside_a_lock(s, copies, true, &said);
+		assert_true(given != said);
+	}
+	assert_true(given);
+	assert_int_equal(program_run(&p, "run", s->database, copies, "--until-caught-up"), 0);
+	assert_null(strstr(p.err.text, "gone without a word"));
+	program_free(&p);
+}
+
+static void who_cannot_give_its_lease_back_says_so_and_ends(void **state)
+{
+	struct scene *s = *state;
+	char *copies = make(s, COPIES);
+	bool said;
+
+	assert_false(ends_beside_a_lock(s, copies, false, &said));
+	assert_true(said);
+}
+
 static void an_ignored_hangup_stays_ignored(void **state)
 {
 	struct scene *s = *state;
@@ -221,6 +278,8 @@ int main(void)
 		SCENE_TEST(the_second_signal_ends_at_once),
 		SCENE_TEST(a_signal_during_start_is_not_lost),
 		SCENE_TEST(the_same_signal_twice_at_once_is_one_request),
+		SCENE_TEST(a_stop_beside_a_lock_is_no_crash),
+		SCENE_TEST(who_cannot_give_its_lease_back_says_so_and_ends),
 		SCENE_TEST(an_ignored_hangup_stays_ignored),
 		SCENE_TEST(copies_go_with_the_process_that_made_them),
 	};

@@ -266,19 +266,31 @@ static void copy_nameless(const struct cu_follower *f, struct catchup_error *to)
 		memmove(to->message, to->message + n, strlen(to->message + n) + 1);
 }
 
+/* The next process takes one that kept its lease for one that crashed. So this waits a moment for the lock
+ * also when the runtime stops; of many in a file only the first one, as the others would add to it. */
+static int try_drop_lease(struct cu_follower *f, struct catchup_error *error)
+{
+	int rc;
+
+	if (!f->writer)
+		return cu_error_set(error, CATCHUP_IO, 0, "its database is not open");
+	cu_turn_take(f);
+	cu_conn_insist(f->writer, !atomic_load(&f->file->leases_left));
+	rc = cu_ledger_drop_lease(&f->ledger, f->plan.fence, error);
+	cu_conn_insist(f->writer, false);
+	cu_turn_give(f, 0);
+	return rc;
+}
+
 static void drop_lease(struct cu_follower *f)
 {
-	int rc = CATCHUP_IO;
+	struct catchup_error error = {0};
 
-	if (f->plan.fence == 0)
+	if (f->plan.fence == 0 || try_drop_lease(f, &error) == CATCHUP_OK)
 		return;
-	if (f->writer) {
-		cu_turn_take(f);
-		rc = cu_ledger_drop_lease(&f->ledger, f->plan.fence, NULL);
-		cu_turn_give(f, 0);
-	}
-	if (rc == CATCHUP_OK)
-		return;
+	cu_log(&f->runtime->logger, CATCHUP_LOG_WARN, f->definition->name,
+		"its lease could not be given back, so the next process may take this one for crashed: %s",
+		error.message);
 	/* Who goes on in this file would keep it renewed, and nobody could take the consumer over. */
 	atomic_store(&f->fence_left, f->plan.fence);
 	atomic_store(&f->file->leases_left, 1);

@@ -56,7 +56,7 @@ static int on_busy(void *context, int count)
 
 	if (count == 0)
 		conn->patience = new_patience(conn);
-	if (!is_patient(&conn->patience) || stopping(conn))
+	if (!is_patient(&conn->patience) || stopping(conn) > (conn->insists ? 1 : 0))
 		return 0;
 	if (step > BUSY_LONGEST_NS)
 		step = BUSY_LONGEST_NS;

@@ -95,6 +95,7 @@ struct cu_conn {
 	sqlite3 *db;
 	enum cu_role role;
 	bool hasty;
+	bool insists;            /* cu_conn_insist */
 	uintptr_t owner;
 	struct cu_guard guard;
 
@@ -144,6 +145,12 @@ enum cu_fault cu_conn_fault(const struct cu_conn *conn, int sqlite_code);
 int cu_conn_begin(struct cu_conn *conn, struct catchup_error *error);
 /* Also asks whether the file is still the one at its path (CU_FAULT_GONE), before it commits. */
 int cu_conn_commit(struct cu_conn *conn, struct catchup_error *error);
+/* Whether a request to stop (`stopping` 1) leaves waits for other processes' locks their time: for the
+ * little that must not be left undone. */
+static inline void cu_conn_insist(struct cu_conn *conn, bool insists)
+{
+	conn->insists = insists;
+}
 /* Back to the savepoint; the transaction and the write lock stay. */
 int cu_conn_rollback_to(struct cu_conn *conn, struct catchup_error *error);
 /* Ends the transaction if there is one. Never fails for the caller: a rollback that reports an error
