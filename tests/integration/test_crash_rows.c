@@ -249,6 +249,37 @@ static void a_kill_from_outside_blames_no_row(void **state)
 	verify(s);
 }
 
+/* A process that has taken care, and is done with it, loses no crash: the row is tried as often. */
+static void a_crash_after_care_is_counted(void **state)
+{
+	struct scene *s = *state;
+	const char *consumer = module(s, "row");
+	struct program p = {.folder = s->folder};
+	int last;
+
+	make_source(s);
+	add_rows(s, 5);
+	program_start(&p, "run", s->database, consumer, "--progress", "never");
+	program_expect_err(&p, "started");
+	scene_until(s, s->database, "SELECT last = 5 FROM catchup");
+	program_signal(&p, SIGKILL);
+	assert_int_equal(program_finish(&p), 128 + SIGKILL);
+	program_free(&p);
+	add_rows(s, 3);
+	program_start(&p, "run", s->database, consumer, "--progress", "never", "--on-error", "park");
+	program_expect_err(&p, "rows that it may have had in hand come one by one");
+	scene_until(s, s->database, "SELECT last = 8 FROM catchup");
+	assert_int_equal(scene_number(s, "SELECT attempt_row + attempt_fence FROM catchup_state"), 0);
+	scene_sql(s, "INSERT INTO jobs(body) VALUES ('good'), ('deadly'), ('good')");
+	assert_int_equal(program_finish(&p), 128 + SIGABRT);
+	program_free(&p);
+	assert_int_equal(crashes(s, consumer, "park", &last), 2);
+	assert_int_equal(last, 0);
+	seen(s, "body <> 'deadly'");
+	assert_int_equal(scene_number(s, "SELECT attempts FROM catchup_dead WHERE id = 10"), 3);
+	verify(s);
+}
+
 /* It has failed, and waits for its next try: its code does not run, so no kill is its fault. */
 static void a_kill_beside_a_row_that_waits_blames_no_row(void **state)
 {
@@ -327,6 +358,7 @@ int main(void)
 		SCENE_TEST(who_asks_for_care_has_each_row_marked_from_the_start),
 		SCENE_TEST(a_row_that_ends_the_machine_is_found),
 		SCENE_TEST(a_kill_from_outside_blames_no_row),
+		SCENE_TEST(a_crash_after_care_is_counted),
 		SCENE_TEST(a_kill_beside_a_row_that_waits_blames_no_row),
 		SCENE_TEST(a_process_stopped_in_a_row_blames_no_row),
 		SCENE_TEST(care_and_no_lease_exclude_each_other),

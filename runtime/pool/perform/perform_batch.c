@@ -365,6 +365,8 @@ static int write_ledger(struct cu_follower *f, const struct cu_action *action, b
 	}
 	if (action->unmark)
 		rc = cu_ledger_unmark(&f->ledger, &f->fault);
+	if (rc == CATCHUP_OK && action->ends_care)
+		rc = cu_ledger_end_care(&f->ledger, &f->fault);
 	if (rc == CATCHUP_OK)
 		rc = cu_trouble_clear_with(f);
 	if (rc == CATCHUP_OK && action->renew)

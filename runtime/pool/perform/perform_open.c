@@ -236,7 +236,9 @@ static int look_back(struct cu_follower *f, bool died, const char *who, struct c
 	past->marked = attempt.row;
 	/* Each lease has the fence after the one before. */
 	past->marked_by_it = died && attempt.fence == event->fence - 1;
-	past->attempts = attempt.attempts - (past->marked_by_it && attempt.came_back);
+	past->attempts = attempt.attempts;
+	if (past->marked_by_it && attempt.came_back && past->attempts > 0)
+		past->attempts--;
 	if (rc == CATCHUP_OK && died && f->range.conn)
 		rc = cu_source_newest(&f->range, &past->newest, &empty, &f->fault);
 	if (rc == CATCHUP_OK && died)

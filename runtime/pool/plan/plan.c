@@ -153,6 +153,7 @@ static struct cu_action do_commit(struct cu_plan *plan, int64_t now_ns)
 			.hi = plan->goal,
 			.renew = plan->renewing,
 			.unmark = plan->marked != 0 && plan->marked <= plan->goal,
+			.ends_care = cu_plan_crash_ends_care(plan),
 			.in_hand = cu_plan_crash_in_hand(plan)});
 }
 
@@ -420,6 +421,7 @@ struct cu_action cu_plan_step(struct cu_plan *plan, const struct cu_event *event
 {
 	CU_CHECK(states[plan->state].answers & (UINT32_C(1) << event->kind));
 	plan->mark_stands |= event->marked;
+	plan->has_marked |= event->marked;
 	if (event->kind == CU_EVENT_FAULT)
 		return cu_plan_take_fault(plan, event);
 	cu_plan_note_success(plan);

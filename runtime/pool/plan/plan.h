@@ -92,6 +92,7 @@ struct cu_action {
 	                       again; 0: it failed */
 	bool renew;         /* COMMIT: renew the lease in it */
 	bool unmark;        /* COMMIT: forget the row that was marked; ABORT: it has come back */
+	bool ends_care;     /* COMMIT: forget that this lease has marked rows */
 	int64_t in_hand;    /* COMMIT: how many rows to expect in hand at a crash; 0: not known,
 	                       -1: as many as before */
 	int stop_code;      /* STOP */
@@ -223,6 +224,7 @@ struct cu_plan {
 	int64_t marked;         /* the row that is marked, 0 for none */
 	uint32_t crashes;       /* that it was in hand at */
 	bool mark_stands;       /* for the try in hand */
+	bool has_marked;        /* under this lease, and what is stored says so */
 	uint32_t blamed;        /* crashes of the row that is parked or stops for them; 0: it failed */
 
 	/* the machine */

@@ -46,6 +46,7 @@ void cu_plan_crash_leased(struct cu_plan *plan, const struct cu_plan_past *past)
 	uint32_t most = plan->config.batch_rows;
 
 	plan->leased = true;
+	plan->has_marked = false;
 	/* A lease that came back to this process says nothing new. */
 	if (!past->crashed && (!first || past->marked == 0))
 		return;
@@ -91,8 +92,18 @@ static uint32_t rows_left(const struct cu_plan *plan)
 	return plan->batch_rows < plan->careful_rows ? plan->careful_rows - plan->batch_rows : 0;
 }
 
+/* Where rows are marked, one without a mark was not in hand, so it has no part in a crash. From the first
+ * batch that is not marked any more that must not be believed. */
+bool cu_plan_crash_ends_care(const struct cu_plan *plan)
+{
+	if (!plan->has_marked || plan->config.policy.careful)
+		return false;
+	return !plan->careful || plan->goal >= plan->careful_to || rows_left(plan) == 0;
+}
+
 void cu_plan_crash_committed(struct cu_plan *plan)
 {
+	plan->has_marked &= !cu_plan_crash_ends_care(plan);
 	if (plan->careful)
 		plan->careful_rows = rows_left(plan);
 	end_care(plan);

@@ -29,6 +29,7 @@ void cu_plan_crash_loaded(struct cu_plan *plan);
 void cu_plan_crash_committed(struct cu_plan *plan);
 /* What the commit of the batch in hand says about the next crash. */
 int64_t cu_plan_crash_in_hand(const struct cu_plan *plan);
+bool cu_plan_crash_ends_care(const struct cu_plan *plan);
 /* Begins a batch, perhaps marking its row before. */
 struct cu_action cu_plan_crash_begin(struct cu_plan *plan);
 

@@ -67,6 +67,20 @@ int cu_ledger_unmark(struct cu_ledger *ledger, struct catchup_error *error)
 		? cu_ledger_run(ledger, stmt, "forgetting a mark", NULL, error) : rc;
 }
 
+/* Rare: when care ends. */
+int cu_ledger_end_care(struct cu_ledger *ledger, struct catchup_error *error)
+{
+	sqlite3_stmt *stmt = NULL;
+	int rc = cu_ledger_ready(ledger, &stmt,
+		"UPDATE main.catchup_state SET attempt_fence = 0 WHERE name = ?1", error);
+
+	CU_CHECK(cu_conn_in_transaction(ledger->conn));
+	if (rc == CATCHUP_OK)
+		rc = cu_ledger_run(ledger, stmt, "ending the care", NULL, error);
+	sqlite3_finalize(stmt);
+	return rc;
+}
+
 int cu_ledger_load_attempt(struct cu_ledger *ledger, struct cu_attempt *attempt,
 	struct catchup_error *error)
 {

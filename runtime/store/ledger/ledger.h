@@ -69,16 +69,18 @@ int cu_ledger_load_mark(struct cu_ledger *ledger, int64_t *id, int64_t *hash, bo
 /*
  * The row that is about to be processed by one who fears to die of it, and at which try. mark: *lost, and
  * nothing is written, when the lease is no longer ours; in a transaction of its own. back: the row is not
- * processed any more, for now; the same. unmark: it is behind us; inside the transaction in hand.
+ * processed any more, for now; the same. unmark: it is behind us; inside the transaction in hand. end_care:
+ * from now on rows are in hand that were not marked; the same.
  */
 int cu_ledger_mark(struct cu_ledger *ledger, int64_t row, uint32_t attempts, int64_t fence, bool *lost,
 	struct catchup_error *error);
 int cu_ledger_mark_back(struct cu_ledger *ledger, int64_t fence, struct catchup_error *error);
 int cu_ledger_unmark(struct cu_ledger *ledger, struct catchup_error *error);
+int cu_ledger_end_care(struct cu_ledger *ledger, struct catchup_error *error);
 struct cu_attempt {
 	int64_t row;   /* 0 for none */
 	uint32_t attempts;
-	int64_t fence; /* under which it was marked */
+	int64_t fence; /* under which it was marked, 0: care has ended since */
 	bool came_back;
 	uint32_t in_hand; /* as cu_counts said last; 0: not known */
 };

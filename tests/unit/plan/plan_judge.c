@@ -144,6 +144,8 @@ void judge_commit(struct world_process *process, int64_t hi)
 		world->marked = 0;
 		world->attempts = 0;
 	}
+	if (process->action.ends_care)
+		world->marked_fence = 0;
 	if (process->action.in_hand >= 0)
 		world->in_hand = (uint32_t)process->action.in_hand;
 	world->watermark = hi;

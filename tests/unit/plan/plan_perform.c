@@ -98,7 +98,7 @@ static void perform_lease(struct world_process *process, struct cu_event *event)
 		.marked = world->marked,
 		.attempts = world->attempts,
 		.marked_by_it = world->owner_died && world->marked_fence == world->fence};
-	event->past.attempts -= event->past.marked_by_it && world->mark_back;
+	event->past.attempts -= event->past.marked_by_it && world->mark_back && world->attempts > 0;
 	world->owner_died = false;
 	world->lease_owner = process;
 	world->lease_until_ns = world->now_ns + process->plan.config.lease_ns;

@@ -97,6 +97,29 @@ static void who_asks_for_care_knows_the_row_at_the_first_crash(void **state)
 	told(s, " open lease=5 load=3 rewind range(3,4] fetch(3,4] mark4x1 begin row4 commit(3,4]");
 }
 
+/* What it knew of an earlier crash is over: the next one counts for all rows of its batch again. */
+static void a_crash_after_care_counts_like_the_first(void **state)
+{
+	struct story *s = story_of(CU_PLAN_ROWS, "park", 2);
+
+	(void)state;
+	s->config.lease = true;
+	start(s);
+	run_until(s, CU_ACTION_DELIVER);
+	world_crash(s->process);
+	s->trace[0] = '\0';
+	run(s);
+	told(s, " open lease=2 load=0 rewind range(0,2] fetch(0,2] mark1x2 begin row1 commit(0,1]"
+		" fetch(1,2] mark2x2 begin row2 commit(1,2]");
+	world_insert(&s->world, 3, WORLD_DEADLY);
+	s->trace[0] = '\0';
+	run(s);
+	told(s, " range(2,3] fetch(2,3] begin row3 crash"
+		" open lease=3 load=2 rewind range(2,3] fetch(2,3] mark3x2 begin row3 crash"
+		" open lease=4 load=2 rewind range(2,3] fetch(2,3] mark3x3 begin row3 crash"
+		" open lease=5 load=2 rewind range(2,3] fetch(2,3] abort begin park3x3 commit(2,3]");
+}
+
 static int count_marks(const struct story *s)
 {
 	int marks = 0;
@@ -257,6 +280,7 @@ int main(void)
 		cmocka_unit_test(a_deadly_row_is_parked_where_rows_are_parked),
 		cmocka_unit_test(a_deadly_row_of_a_set_is_found_alone),
 		cmocka_unit_test(who_asks_for_care_knows_the_row_at_the_first_crash),
+		cmocka_unit_test(a_crash_after_care_counts_like_the_first),
 		cmocka_unit_test(care_ends_where_the_last_batch_can_have_ended),
 		cmocka_unit_test(a_guess_that_was_too_small_is_not_believed_again),
 		cmocka_unit_test(who_marked_a_row_and_took_leave_has_not_died_of_it),
