@@ -69,7 +69,7 @@ static bool has_died(const struct lease *lease, const struct cu_owner *self)
 
 	return holder->pid != 0 && lease->expires_ns != 0 &&
 		(strcmp(holder->boot, self->boot) != 0 || holder->space != self->space ||
-			cu_os_process_start((pid_t)holder->pid) != holder->start);
+			!may_live(holder));
 }
 
 static bool is_self(const struct cu_owner *holder, const struct cu_owner *self)

@@ -2,6 +2,7 @@
 /* Who holds the lease of a consumer, for how long, and what the next holder learns. */
 #include "ledger_fixture.h"
 
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 static int64_t take(struct fixture *f, const struct cu_owner *self, int64_t life_ns)
@@ -115,6 +116,33 @@ static void a_killed_holder_is_noticed_at_once(void **state)
 	finish(&f);
 }
 
+/* A lease that has expired is another's; that its holder has died is not said by that. */
+static void a_holder_that_cannot_be_looked_at_has_not_died(void **state)
+{
+	struct scratch *s = *state;
+	struct cu_owner a, b;
+	struct rlimit all, none;
+	struct fixture f;
+
+	start(&f, s, "totals");
+	cu_owner_self(&a);
+	cu_owner_self(&b);
+	assert_int_equal(take(&f, &a, 1), 1);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &all), 0);
+	none = all;
+	none.rlim_cur = 0;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_int_equal(take(&f, &b, 1), 2);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &all), 0);
+	assert_false(f.died);
+	/* It could not look at itself when it took the lease. */
+	a.start = 0;
+	assert_int_equal(take(&f, &a, 1), 3);
+	assert_int_equal(take(&f, &b, 1), 4);
+	assert_false(f.died);
+	finish(&f);
+}
+
 static void a_marked_row_is_known_to_the_next_holder_only(void **state)
 {
 	struct scratch *s = *state;
@@ -154,6 +182,7 @@ int main(void)
 		SCRATCH_TEST(one_holds_the_lease),
 		SCRATCH_TEST(a_lease_ends_by_itself),
 		SCRATCH_TEST(a_killed_holder_is_noticed_at_once),
+		SCRATCH_TEST(a_holder_that_cannot_be_looked_at_has_not_died),
 		SCRATCH_TEST(a_marked_row_is_known_to_the_next_holder_only),
 	};
 
