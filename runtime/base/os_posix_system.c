@@ -48,24 +48,35 @@ void cu_os_boot_id(char *to, size_t bytes)
 	to[strcspn(to, "\n")] = '\0';
 }
 
+/* What follows the last field that was found in a line of /proc/PID/stat; NULL: there is not so much. */
+static const char *skip_fields(const char *p, int n)
+{
+	for (; n > 0 && p; n--)
+		p = strchr(p + 1, ' ');
+	return p;
+}
+
 int64_t cu_os_process_start(pid_t pid)
 {
 	char path[64];
 	char text[1024];
-	const char *p;
+	const char *p, *threads, *start;
 	ssize_t n;
 
 	snprintf(path, sizeof(path), "/proc/%ld/stat", (long)pid);
 	n = read_small(path, text, sizeof(text));
 	if (n < 0)
 		return n == -ENOENT || n == -ESRCH ? -1 : 0;
-	/* Field 22 of proc(5); the second, the name, may hold spaces and parentheses. */
+	/* Fields 3, 20 and 22 of proc(5); the second, the name, may hold spaces and parentheses. */
 	p = strrchr(text, ')');
-	if (!p || p[1] == '\0' || p[2] == 'Z' || p[2] == 'X')
+	threads = skip_fields(p, 20 - 2);
+	start = skip_fields(threads, 22 - 20);
+	if (!start || p[2] == 'X')
 		return -1;
-	for (int field = 2; field < 22 && p; field++)
-		p = strchr(p + 1, ' ');
-	return p ? strtoll(p, NULL, 10) : -1;
+	/* A zombie with other threads is a process that lives on without its first thread. */
+	if (p[2] == 'Z' && strtol(threads, NULL, 10) <= 1)
+		return -1;
+	return strtoll(start, NULL, 10);
 }
 
 void cu_os_process_name(pid_t pid, char *to, size_t bytes)

@@ -8,7 +8,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -268,6 +271,63 @@ static void a_process_that_cannot_be_looked_at_is_not_gone(void **state)
 	assert_int_equal(start_without_descriptors(), 0);
 }
 
+static void *stay(void *argument)
+{
+	(void)argument;
+	for (;;)
+		pause();
+	return NULL;
+}
+
+/* Its first thread ends, another one stays, though not for ever if the test fails. */
+static _Noreturn void live_on_without_the_first_thread(void)
+{
+	pthread_t thread;
+
+	alarm(60);
+	if (pthread_create(&thread, NULL, stay, NULL) != 0)
+		_exit(1);
+	pthread_exit(NULL);
+}
+
+/* State, as in proc(5), of a process that was not waited for yet. */
+static char state_of(pid_t pid)
+{
+	char path[64], state = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%*d (%*[^)]) %c", &state), 1);
+	fclose(f);
+	return state;
+}
+
+static void a_process_without_its_first_thread_is_not_gone(void **state)
+{
+	pid_t child = fork();
+	int64_t start;
+	siginfo_t info;
+	int status;
+
+	(void)state;
+	assert_true(child >= 0);
+	if (child == 0)
+		live_on_without_the_first_thread();
+	start = cu_os_process_start(child);
+	assert_true(start > 0);
+	while (state_of(child) != 'Z')
+		sched_yield();
+	assert_int_equal(cu_os_process_start(child), start);
+	/* A zombie that has nobody left is gone. */
+	assert_int_equal(kill(child, SIGKILL), 0);
+	assert_int_equal(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT), 0);
+	assert_int_equal(cu_os_process_start(child), -1);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFSIGNALED(status));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -284,6 +344,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			a_watch_without_descriptors_says_what_is_wanting, setup, teardown),
 		cmocka_unit_test(a_process_that_cannot_be_looked_at_is_not_gone),
+		cmocka_unit_test(a_process_without_its_first_thread_is_not_gone),
 	};
 
 	return cmocka_run_group_tests_name("os", tests, NULL, NULL);
