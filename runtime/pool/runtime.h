@@ -220,6 +220,9 @@ struct cu_follower {
 	void *state;                    /* the consumer's own */
 	bool consumer_open;
 	bool opened_once;
+	int64_t taken_fence;            /* of the lease that it took last */
+	int64_t gone_fence;             /* of one whose holder is gone without a word, which the plan is to be
+	                                   told; 0: none */
 	enum {
 		CU_TROUBLE_NONE,
 		CU_TROUBLE_EARLIER,     /* of an earlier process */

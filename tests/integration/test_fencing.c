@@ -10,6 +10,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -234,6 +235,77 @@ static void a_lease_that_could_not_be_dropped_is_not_kept(void **state)
 	assert_int_equal(scene_close(s, NULL), CATCHUP_CONSUMER);
 }
 
+/* ---- what is known of who had the lease ------------------------------------------------------ */
+
+static struct heir {
+	struct scene *scene;
+	_Atomic int opened;
+	_Atomic int seen, marked;
+} heir;
+
+/* The first time it waits for the lease. Then it has it, and cannot do with it what it wants, and there are
+ * rows that the one before may have had in hand. */
+static int open_at_third(struct catchup_context *ctx, void **state)
+{
+	(void)state;
+	if (++heir.opened != 2)
+		return CATCHUP_ROW_APPLIED;
+	scene_insert(heir.scene, 2);
+	return catchup_fail(ctx, SQLITE_BUSY, "as the test wants it");
+}
+
+static int see(struct catchup_context *ctx, void *state, sqlite3_stmt *row)
+{
+	sqlite3 *db = help_connect(heir.scene->database);
+	sqlite3_stmt *stmt = NULL;
+	int rc = sqlite3_prepare_v2(db, "SELECT 1 FROM catchup_state WHERE attempt_row = ?1 AND attempts = 2", -1,
+		&stmt, NULL);
+
+	(void)ctx;
+	(void)state;
+	if (rc == SQLITE_OK)
+		rc = sqlite3_bind_int64(stmt, 1, sqlite3_column_int64(row, 0));
+	if (rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW)
+		heir.marked++;
+	sqlite3_finalize(stmt);
+	sqlite3_close(db);
+	heir.seen++;
+	return CATCHUP_ROW_APPLIED;
+}
+
+/* The lease is its own by then, and says no more of who had it before. */
+static void a_crash_is_known_also_after_a_second_lease(void **state)
+{
+	const struct catchup_consumer table = {CATCHUP_CONSUMER_ABI, .name = "copies", .source = "numbers",
+		.open = open_at_third, .row = see};
+	struct scene *s = *state;
+	char *file = scene_file(s, "copies.sql", copies);
+	struct program one = {0};
+
+	heir.scene = s;
+	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS);
+	scene_insert(s, 5);
+	program_start(&one, "run", s->database, file);
+	program_expect_err(&one, "follows 'numbers'");
+	all_copied_once(s);
+	scene_open(s, NULL);
+	scene_add_table(s, &table);
+	scene_start(s);
+	for (int i = 0; !scene_logged(s, "waiting until it ends"); i++) {
+		assert_true(i < PATIENCE_MS);
+		help_pause();
+	}
+	program_signal(&one, SIGKILL);
+	assert_int_equal(program_finish(&one), 128 + SIGKILL);
+	program_free(&one);
+	scene_until(s, s->database, "SELECT last = 7 FROM catchup");
+	assert_int_equal(scene_close(s, NULL), CATCHUP_OK);
+	assert_true(scene_logged(s, "gone without a word"));
+	assert_int_equal(heir.opened, 3);
+	assert_int_equal(heir.seen, 2);
+	assert_int_equal(heir.marked, 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -242,6 +314,7 @@ int main(void)
 		SCENE_TEST(without_leases_both_work_and_nothing_is_done_twice),
 		SCENE_TEST(leases_at_rest_are_kept_when_who_kept_them_ends),
 		SCENE_TEST(a_lease_that_could_not_be_dropped_is_not_kept),
+		SCENE_TEST(a_crash_is_known_also_after_a_second_lease),
 	};
 
 	return cmocka_run_group_tests_name("fencing", tests, NULL, NULL);

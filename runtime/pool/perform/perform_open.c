@@ -223,10 +223,27 @@ int cu_perform_try_open(struct cu_follower *f, struct cu_conn *results, struct c
 
 /* ---- lease and watermark ------------------------------------------------------------------- */
 
+/* A lease was taken, who had it before is gone without a word, or not. That is stored nowhere any more: it
+ * is kept until the plan knows, also when that takes a second lease, unless somebody had one in between. */
+static void note_gone(struct cu_follower *f, bool died, const char *who, int64_t fence)
+{
+	/* Each lease has the fence after the one before. */
+	if (died)
+		f->gone_fence = fence - 1;
+	else if (fence != f->taken_fence + 1)
+		f->gone_fence = 0;
+	f->taken_fence = fence;
+	if (died)
+		cu_log(&f->runtime->logger, CATCHUP_LOG_WARN, f->definition->name,
+			"process %s, which ran it, is gone without a word; rows that it may have had in "
+			"hand come one by one", who);
+}
+
 /* What is known about a process that had the lease before. */
-static int look_back(struct cu_follower *f, bool died, const char *who, struct cu_event *event)
+static int look_back(struct cu_follower *f, struct cu_event *event)
 {
 	struct cu_plan_past *past = &event->past;
+	bool died = f->gone_fence != 0;
 	struct cu_attempt attempt;
 	bool empty;
 	int rc = cu_ledger_load_attempt(&f->ledger, &attempt, &f->fault);
@@ -234,17 +251,12 @@ static int look_back(struct cu_follower *f, bool died, const char *who, struct c
 	past->crashed = died;
 	past->in_hand = attempt.in_hand;
 	past->marked = attempt.row;
-	/* Each lease has the fence after the one before. */
-	past->marked_by_it = died && attempt.fence == event->fence - 1;
+	past->marked_by_it = died && attempt.fence == f->gone_fence;
 	past->attempts = attempt.attempts;
 	if (past->marked_by_it && attempt.came_back && past->attempts > 0)
 		past->attempts--;
 	if (rc == CATCHUP_OK && died && f->range.conn)
 		rc = cu_source_newest(&f->range, &past->newest, &empty, &f->fault);
-	if (rc == CATCHUP_OK && died)
-		cu_log(&f->runtime->logger, CATCHUP_LOG_WARN, f->definition->name,
-			"process %s, which ran it, is gone without a word; rows that it may have had in "
-			"hand come one by one", who);
 	return rc;
 }
 
@@ -260,8 +272,10 @@ bool cu_perform_lease(struct cu_follower *f, struct cu_event *event)
 	cu_turn_take(f);
 	rc = cu_ledger_take_lease(&f->ledger, &f->runtime->owner, life_ns, &event->fence, other,
 		sizeof(other), &wait_ns, &died, &f->fault);
-	if (rc == CATCHUP_OK && event->fence != 0)
-		rc = look_back(f, died, other, event);
+	if (rc == CATCHUP_OK && event->fence != 0) {
+		note_gone(f, died, other, event->fence);
+		rc = look_back(f, event);
+	}
 	cu_turn_give(f, 0);
 	if (rc != CATCHUP_OK)
 		return cu_perform_fault(f, event, false, 0);
@@ -275,6 +289,7 @@ bool cu_perform_lease(struct cu_follower *f, struct cu_event *event)
 			name_fault(f);
 			return cu_perform_fault(f, event, false, 0);
 		}
+		f->gone_fence = 0;
 		event->kind = CU_EVENT_LEASED;
 		return true;
 	}
