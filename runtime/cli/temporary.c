@@ -46,11 +46,14 @@ void cli_temporary_start(struct cli_temporary *temporary)
 	int n;
 
 	*temporary = (struct cli_temporary){
+		.before = base ? strdup(base) : NULL,
 		.signals = {.first = remove_and_die, .context = temporary}};
 	n = snprintf(temporary->folder, sizeof(temporary->folder), "%s/catchup-XXXXXX",
 		base && base[0] == '/' ? base : "/tmp");
-	if (n < 0 || (size_t)n >= sizeof(temporary->folder) || !mkdtemp(temporary->folder)) {
+	if ((base && !temporary->before) || n < 0 || (size_t)n >= sizeof(temporary->folder) ||
+		!mkdtemp(temporary->folder)) {
 		temporary->folder[0] = '\0';
+		free(temporary->before);
 		return;
 	}
 	/* Without a thread that watches, a signal ends the process as it ends others. */
@@ -67,6 +70,11 @@ void cli_temporary_finish(struct cli_temporary *temporary)
 	if (temporary->watched)
 		cli_signals_finish(&temporary->signals);
 	remove_all(temporary->folder);
+	if (temporary->before)
+		setenv("TMPDIR", temporary->before, 1);
+	else
+		unsetenv("TMPDIR");
+	free(temporary->before);
 	if (temporary->watched)
 		cli_signals_release();
 }

@@ -14,6 +14,7 @@
 struct cli_temporary {
 	/* temporary.c's own */
 	char folder[256]; /* "": none could be made, so the library will say why */
+	char *before;     /* what TMPDIR was; owned; NULL: not set */
 	bool watched;
 	struct cli_signals signals;
 };
@@ -21,7 +22,7 @@ struct cli_temporary {
 /* Before the library is called, by the only thread that there is. */
 void cli_temporary_start(struct cli_temporary *temporary);
 
-/* As soon as the library is done. Does not return when a signal came before. */
+/* As soon as the library is done; TMPDIR is as it was again. Does not return when a signal came before. */
 void cli_temporary_finish(struct cli_temporary *temporary);
 
 #endif
