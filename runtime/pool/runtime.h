@@ -61,6 +61,7 @@ struct cu_file {
 	_Atomic int64_t batch_bytes; /* that a large commit of late has added */
 	_Atomic int checkpoint_busy; /* one is being done */
 	bool checkpoint_in_vain;    /* the checkpointer only: readers outlasted the last wait for them */
+	bool checkpoint_told;       /* the checkpointer only: that it fails */
 	int64_t checkpoint_again_ns; /* the checkpointer only: without being asked; CU_FOREVER: never */
 	struct cu_park room_park;   /* writers wait here for a checkpoint that is behind */
 };
@@ -395,9 +396,10 @@ void cu_checkpoint_note(struct cu_file *file, int64_t log_bytes);
 bool cu_checkpoint_is_behind(struct cu_file *file);
 /* Waits while it is so. Without the turn. */
 void cu_checkpoint_wait(struct cu_file *file);
-/* For the checkpointer: what is due, false when it could not get the turn, and the next commit asks for it
- * again; how the file is opened for it; before anything is noted. */
+/* For the checkpointer: what is due, false when it is to be tried again though nobody asks for it; the same
+ * where the file cannot be opened; how it is opened; before anything is noted. */
 bool cu_checkpoint_run(struct cu_file *file, struct cu_conn *conn);
+void cu_checkpoint_cannot(struct cu_file *file, const struct catchup_error *error);
 struct cu_conn_options cu_checkpoint_connection(const struct cu_file *file);
 void cu_checkpoint_begin(struct cu_file *file);
 

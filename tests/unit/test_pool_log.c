@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The write-ahead log of a results database where little is ever written, or where a checkpoint cannot be
- * done. The linker puts this file between the runtime and the turn for it.
+ * done. The linker puts this file between the runtime and what it needs for one.
  */
 #include "runtime_help.h"
 
+#include "base/error.h"
 #include "pool/runtime.h"
 
 /* Large pages: what a lease takes to be renewed fills the log quickly. */
@@ -178,12 +179,114 @@ static void code_that_stays_holds_up_nobody_elsewhere(void **state)
 	cu_mutex_finish(&log.mu);
 }
 
+/* ---- checkpoints that fail ----------------------------------------------------------------------- */
+
+#define ORDERS "PRAGMA journal_mode=WAL; CREATE TABLE orders(id INTEGER PRIMARY KEY AUTOINCREMENT, n);"
+
+static _Atomic int opens_fail;  /* connections for checkpoints do not open */
+static _Atomic int tries;       /* to open one, meanwhile */
+static _Atomic int copies_fail; /* the disk has no room */
+
+int __real_cu_conn_open(struct cu_conn *, const struct cu_conn_options *, struct catchup_error *);
+int __wrap_cu_conn_open(struct cu_conn *conn, const struct cu_conn_options *options,
+	struct catchup_error *error);
+int __real_cu_conn_checkpoint(struct cu_conn *, bool, int *, int *, struct catchup_error *);
+int __wrap_cu_conn_checkpoint(struct cu_conn *conn, bool full, int *log_frames, int *done_frames,
+	struct catchup_error *error);
+
+int __wrap_cu_conn_open(struct cu_conn *conn, const struct cu_conn_options *options,
+	struct catchup_error *error)
+{
+	static struct catchup runtime;
+	struct cu_file file;
+
+	memset(&file, 0, sizeof(file));
+	file.runtime = &runtime;
+	if (!atomic_load(&opens_fail) || options->role != CU_ROLE_WRITER ||
+		options->cache_kib != cu_checkpoint_connection(&file).cache_kib)
+		return __real_cu_conn_open(conn, options, error);
+	atomic_fetch_add(&tries, 1);
+	memset(conn, 0, sizeof(*conn));
+	return cu_error_set(error, CATCHUP_IO, SQLITE_CANTOPEN, "the test opens nothing");
+}
+
+int __wrap_cu_conn_checkpoint(struct cu_conn *conn, bool full, int *log_frames, int *done_frames,
+	struct catchup_error *error)
+{
+	if (!atomic_load(&copies_fail))
+		return __real_cu_conn_checkpoint(conn, full, log_frames, done_frames, error);
+	return cu_error_set(error, CATCHUP_FULL, SQLITE_FULL, "the test has no room");
+}
+
+static void insert_rows(const struct scratch *s)
+{
+	for (int i = 0; i < ROWS; i++)
+		sql_run(s->database, "INSERT INTO orders(n) VALUES (1)");
+}
+
+static int times_logged(struct kept_log *log, const char *part)
+{
+	int n = 0;
+
+	cu_mutex_lock(&log->mu);
+	for (const char *at = log->text; (at = strstr(at, part)) != NULL; at++)
+		n++;
+	cu_mutex_unlock(&log->mu);
+	return n;
+}
+
+/* More is written than the log may hold, while nothing is copied; then it is. */
+static void fail_and_go_on(const struct scratch *s, _Atomic int *fails, const char *reason)
+{
+	static const struct catchup_consumer table = {CATCHUP_CONSUMER_ABI, .name = "fat",
+		.source = "orders", .into = "results.db",
+		.setup = "CREATE TABLE IF NOT EXISTS fat(b)", .row = write_much};
+	struct kept_log log;
+	const struct catchup_options options = {.size = sizeof(options), .database = s->database,
+		.wal_mib = 1, .batch_rows = 1, .log = keep_line, .log_context = &log,
+		.log_level = CATCHUP_LOG_INFO};
+	int64_t began_ns = cu_os_now_ns();
+	struct catchup_error error = {0};
+	struct catchup *c;
+
+	keep_log(&log);
+	sql_run(s->database, ORDERS);
+	c = runtime_open(&options, NULL, &table);
+	atomic_store(&tries, 0);
+	atomic_store(fails, 1);
+	assert_ok(catchup_start(c, &error));
+	insert_rows(s);
+	assert_ok(catchup_wait(c, -1, &error));
+	expect_logged(&log, reason);
+	/* Once in a second, and not with each commit. */
+	assert_in_range(atomic_load(&tries), 0, 2 + (cu_os_now_ns() - began_ns) / CU_NS_PER_S);
+	atomic_store(fails, 0);
+	expect_logged(&log, "the write-ahead log can be copied into the database again");
+	assert_int_equal(times_logged(&log, reason), 1);
+	assert_false(was_logged(&log, "holds it back"));
+	assert_ok(catchup_stop(c, &error));
+	catchup_close(c);
+	cu_mutex_finish(&log.mu);
+}
+
+static void a_log_that_cannot_be_opened_is_told_of_once(void **state)
+{
+	fail_and_go_on(*state, &opens_fail, "so it grows: the test opens nothing; trying again");
+}
+
+static void why_a_log_cannot_be_copied_is_told_once(void **state)
+{
+	fail_and_go_on(*state, &copies_fail, "so it grows: the test has no room; trying again");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_make, scratch_remove)
 	const struct CMUnitTest tests[] = {
 		TEST(with_nothing_to_do_the_log_begins_anew),
 		TEST(code_that_stays_holds_up_nobody_elsewhere),
+		TEST(a_log_that_cannot_be_opened_is_told_of_once),
+		TEST(why_a_log_cannot_be_copied_is_told_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -171,30 +171,57 @@ static void warn(struct cu_file *file, int64_t bytes)
 		blamed[0] ? blamed : "a consumer of this process");
 }
 
-/* full: also cuts the log. Everything was copied, and with `full` nobody reads from it. */
-static bool copy(struct cu_conn *conn, bool full)
+static void tell_of_end(struct cu_file *file)
 {
-	int frames = 0, done = -1;
+	if (file->checkpoint_told)
+		cu_log(&file->runtime->logger, CATCHUP_LOG_INFO, file->path,
+			"the write-ahead log can be copied into the database again");
+	file->checkpoint_told = false;
+}
 
-	return cu_conn_checkpoint(conn, full, &frames, &done, NULL) == CATCHUP_OK &&
-		(full || frames == done);
+static void tell_of_failure(struct cu_file *file, const struct catchup_error *error)
+{
+	/* That the file is another one its followers say, and end. */
+	if (file->checkpoint_told || error->code == CATCHUP_BACKWARDS ||
+		atomic_load(&file->runtime->stopping))
+		return;
+	cu_log(&file->runtime->logger, CATCHUP_LOG_WARN, file->path,
+		"the write-ahead log cannot be copied into the database, so it grows: %s; trying again "
+		"from time to time", error->message);
+	file->checkpoint_told = true;
 }
 
 enum outcome {
 	WHOLE,
 	HELD_BACK, /* by who reads from the log */
 	NO_TURN,   /* somebody keeps it */
+	FAILED,    /* with *error */
 };
+
+/* full: also cuts the log. WHOLE: everything was copied, and with `full` nobody reads from it. */
+static enum outcome copy(struct cu_conn *conn, bool full, int *done, struct catchup_error *error)
+{
+	int frames = 0;
+	int rc;
+
+	*done = -1;
+	rc = cu_conn_checkpoint(conn, full, &frames, done, error);
+	if (rc == CATCHUP_OK)
+		return full || frames == *done ? WHOLE : HELD_BACK;
+	return rc == CATCHUP_LOCKED ? HELD_BACK : FAILED;
+}
 
 /*
  * In a turn, so that no commit of ours comes between. full: also cuts the log, and waits so long for
  * those who read from it. One who comes when everything is copied does not read from the log, so it is
  * enough that those who are there end, one after the other.
  */
-static enum outcome copy_alone(struct cu_file *file, struct cu_conn *conn, bool full, int64_t wait_ns)
+static enum outcome copy_alone(struct cu_file *file, struct cu_conn *conn, bool full, int64_t wait_ns,
+	struct catchup_error *error)
 {
+	enum outcome outcome;
 	int64_t until_ns;
-	bool whole;
+	int done;
 
 	if (!cu_gate_enter_until(&file->gate, cu_deadline(cu_os_now_ns(), TURN_NS)))
 		return NO_TURN;
@@ -202,10 +229,11 @@ static enum outcome copy_alone(struct cu_file *file, struct cu_conn *conn, bool 
 	for (;;) {
 		/* A full one keeps other processes from writing while it tries: only when it may
 		 * succeed. */
-		whole = copy(conn, false);
-		if (whole && full)
-			whole = copy(conn, true);
-		if (whole || cu_os_now_ns() >= until_ns || atomic_load(&file->runtime->stopping))
+		outcome = copy(conn, false, &done, error);
+		if (outcome == WHOLE && full)
+			outcome = copy(conn, true, &done, error);
+		if (outcome != HELD_BACK || cu_os_now_ns() >= until_ns ||
+			atomic_load(&file->runtime->stopping))
 			break;
 		cu_os_sleep_ns(LOOK_AGAIN_NS);
 	}
@@ -213,32 +241,35 @@ static enum outcome copy_alone(struct cu_file *file, struct cu_conn *conn, bool 
 	if (cu_file_stat_path(file->wal_path, &file->wal) != 0)
 		file->wal = (struct cu_file_stat){0};
 	cu_gate_leave(&file->gate);
-	return whole ? WHOLE : HELD_BACK;
+	return outcome;
 }
 
-/* Beside the writers, until little is left to be done in a turn. */
-static void copy_beside(struct cu_file *file, struct cu_conn *conn)
+/* Beside the writers, until little is left to be done in a turn. False: it failed. */
+static bool copy_beside(struct cu_file *file, struct cu_conn *conn, struct catchup_error *error)
 {
 	for (int i = 0; i < BESIDE_MOST; i++) {
 		int64_t bytes, left;
-		int frames = 0, done = 0;
+		int done;
 
-		cu_conn_checkpoint(conn, false, &frames, &done, NULL);
+		if (copy(conn, false, &done, error) == FAILED)
+			return false;
 		bytes = atomic_load(&file->log_bytes);
 		left = bytes - (int64_t)done * conn->page_bytes;
 		if (bytes < begins_anew_at(file) || bytes >= near_aim(file) || left < LITTLE_BYTES)
-			return;
+			break;
 	}
+	return true;
 }
 
-static enum outcome cut(struct cu_file *file, struct cu_conn *conn, int64_t bytes)
+static enum outcome cut(
+	struct cu_file *file, struct cu_conn *conn, int64_t bytes, struct catchup_error *error)
 {
 	enum outcome outcome;
 
 	if (bytes < near(file, bound_of(file)))
-		return copy_alone(file, conn, true, MOMENT_NS);
-	outcome = copy_alone(file, conn, true, file->checkpoint_in_vain ? 0 : READERS_NS);
-	if (outcome != NO_TURN)
+		return copy_alone(file, conn, true, MOMENT_NS, error);
+	outcome = copy_alone(file, conn, true, file->checkpoint_in_vain ? 0 : READERS_NS, error);
+	if (outcome == WHOLE || outcome == HELD_BACK)
 		file->checkpoint_in_vain = outcome != WHOLE;
 	return outcome;
 }
@@ -247,21 +278,33 @@ bool cu_checkpoint_run(struct cu_file *file, struct cu_conn *conn)
 {
 	bool bug = catchup_sqlite_has_wal_reset_bug() != 0;
 	enum outcome outcome = HELD_BACK;
+	struct catchup_error error;
 	int64_t bytes;
 
-	if (!bug)
-		copy_beside(file, conn);
+	if (!bug && !copy_beside(file, conn, &error))
+		outcome = FAILED;
 	bytes = atomic_load(&file->log_bytes);
-	if (bytes >= near_aim(file))
-		outcome = cut(file, conn, bytes);
-	else if (bug || bytes >= begins_anew_at(file))
-		outcome = copy_alone(file, conn, bug, 0);
+	if (outcome != FAILED && bytes >= near_aim(file))
+		outcome = cut(file, conn, bytes, &error);
+	else if (outcome != FAILED && (bug || bytes >= begins_anew_at(file)))
+		outcome = copy_alone(file, conn, bug, 0, &error);
+	if (outcome == FAILED)
+		tell_of_failure(file, &error);
+	else if (outcome != NO_TURN)
+		tell_of_end(file);
 	if (outcome == HELD_BACK && bytes >= bound_of(file))
 		warn(file, bytes);
 	/* When the log begins anew, what is noted then is less than this, and counts from there. */
 	atomic_store(&file->checkpoint_at_bytes,
 		outcome == NO_TURN ? 0 : bytes + next_size(file, bytes));
-	return outcome != NO_TURN;
+	return outcome != NO_TURN && outcome != FAILED;
+}
+
+void cu_checkpoint_cannot(struct cu_file *file, const struct catchup_error *error)
+{
+	tell_of_failure(file, error);
+	/* Who commits need not ask for it meanwhile. */
+	atomic_store(&file->checkpoint_at_bytes, INT64_MAX);
 }
 
 struct cu_conn_options cu_checkpoint_connection(const struct cu_file *file)

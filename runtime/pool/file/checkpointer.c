@@ -20,15 +20,14 @@
 
 /* ---- the thread --------------------------------------------------------------------------------- */
 
-/* A file that cannot be opened now is its followers' trouble; they say so. */
-static bool open_file(struct cu_checkpointer *k, struct cu_file *file)
+static bool open_file(struct cu_checkpointer *k, struct cu_file *file, struct catchup_error *error)
 {
 	const struct cu_conn_options options = cu_checkpoint_connection(file);
 
 	if (k->conn_of == file)
 		return true;
 	cu_conn_close(&k->conn);
-	k->conn_of = cu_conn_open(&k->conn, &options, NULL) == CATCHUP_OK ? file : NULL;
+	k->conn_of = cu_conn_open(&k->conn, &options, error) == CATCHUP_OK ? file : NULL;
 	return k->conn_of == file;
 }
 
@@ -53,12 +52,15 @@ static int64_t again_ns(const struct cu_checkpointer *k)
 
 static void run(struct cu_checkpointer *k, struct cu_file *file)
 {
-	bool done = true;
+	struct catchup_error error;
+	bool done = false;
 
 	atomic_store(&file->checkpoint_busy, 1);
 	atomic_store(&file->checkpoint_due, 0);
-	if (open_file(k, file))
+	if (open_file(k, file, &error))
 		done = cu_checkpoint_run(file, &k->conn);
+	else
+		cu_checkpoint_cannot(file, &error);
 	file->checkpoint_again_ns = done ? CU_FOREVER : cu_deadline(cu_os_now_ns(), AGAIN_NS);
 	atomic_store(&file->checkpoint_busy, 0);
 	cu_park_wake(&file->room_park);
@@ -80,7 +82,7 @@ static void run_due(struct cu_checkpointer *k)
  */
 static void fold(struct cu_checkpointer *k, struct cu_file *file)
 {
-	if (cu_conn_wal_bytes(file->path) > 0 && open_file(k, file) && !cu_conn_moved(&k->conn))
+	if (cu_conn_wal_bytes(file->path) > 0 && open_file(k, file, NULL) && !cu_conn_moved(&k->conn))
 		cu_conn_checkpoint(&k->conn, true, NULL, NULL, NULL);
 }
 
@@ -96,7 +98,7 @@ static void end(struct cu_checkpointer *k)
 	}
 	/* Opened while the log is known to others: the first to open it has to read all of it. */
 	if (only && cu_conn_wal_bytes(only->path) > 0)
-		open_file(k, only);
+		open_file(k, only, NULL);
 	for (;;) {
 		uint32_t ticket = cu_park_prepare(&k->park);
 
