@@ -85,15 +85,20 @@ static _Atomic int entered;   /* turns for checkpoints of its file after that */
 bool __real_cu_gate_enter_until(struct cu_gate *, int64_t);
 bool __wrap_cu_gate_enter_until(struct cu_gate *gate, int64_t deadline_ns);
 
-/* Checkpoints come for a turn when the one that will not come back has been taken. */
+/* Checkpoints look at the log, and come for a turn, when the one that will not come back has been taken. */
+static void wait_for_last_row(void)
+{
+	while (atomic_load(&held) && !atomic_load(&in_hand))
+		cu_os_sleep_ns(CU_NS_PER_MS);
+}
+
 bool __wrap_cu_gate_enter_until(struct cu_gate *gate, int64_t deadline_ns)
 {
 	const struct cu_file *file =
 		(const void *)((const char *)gate - offsetof(struct cu_file, gate));
 	bool got;
 
-	while (atomic_load(&held) && !atomic_load(&in_hand))
-		cu_os_sleep_ns(CU_NS_PER_MS);
+	wait_for_last_row();
 	got = __real_cu_gate_enter_until(gate, deadline_ns);
 	atomic_fetch_add(&left, !got);
 	if (got && !atomic_load(&held) && strstr(file->path, "/stuck.db"))
@@ -186,6 +191,7 @@ static void code_that_stays_holds_up_nobody_elsewhere(void **state)
 static _Atomic int opens_fail;  /* connections for checkpoints do not open */
 static _Atomic int tries;       /* to open one, meanwhile */
 static _Atomic int copies_fail; /* the disk has no room */
+static _Atomic int copies_lie;  /* everything was copied, it is said */
 
 int __real_cu_conn_open(struct cu_conn *, const struct cu_conn_options *, struct catchup_error *);
 int __wrap_cu_conn_open(struct cu_conn *conn, const struct cu_conn_options *options,
@@ -213,6 +219,13 @@ int __wrap_cu_conn_open(struct cu_conn *conn, const struct cu_conn_options *opti
 int __wrap_cu_conn_checkpoint(struct cu_conn *conn, bool full, int *log_frames, int *done_frames,
 	struct catchup_error *error)
 {
+	/* Where it is done in a turn, that was waited for. */
+	if (!catchup_sqlite_has_wal_reset_bug())
+		wait_for_last_row();
+	if (atomic_load(&copies_lie)) {
+		*log_frames = *done_frames = 1;
+		return CATCHUP_OK;
+	}
 	if (!atomic_load(&copies_fail))
 		return __real_cu_conn_checkpoint(conn, full, log_frames, done_frames, error);
 	return cu_error_set(error, CATCHUP_FULL, SQLITE_FULL, "the test has no room");
@@ -279,6 +292,51 @@ static void why_a_log_cannot_be_copied_is_told_once(void **state)
 	fail_and_go_on(*state, &copies_fail, "so it grows: the test has no room; trying again");
 }
 
+/* ---- a log that begins anew ---------------------------------------------------------------------- */
+
+static struct cu_file *written; /* by somebody as soon as a turn to write it is over; NULL: none */
+
+void __real_cu_gate_leave(struct cu_gate *);
+void __wrap_cu_gate_leave(struct cu_gate *gate);
+
+void __wrap_cu_gate_leave(struct cu_gate *gate)
+{
+	__real_cu_gate_leave(gate);
+	if (written)
+		cu_checkpoint_note(written, 4096);
+}
+
+/* The commit that begins it comes right after the checkpoint's turn. */
+static void the_next_checkpoint_counts_from_where_the_log_begins(void **state)
+{
+	static struct catchup runtime;
+	static struct cu_checkpointer checkpointer;
+	static struct cu_file file;
+	static struct cu_conn conn;
+	char none[] = "/nowhere/there-is-no-log";
+
+	(void)state;
+	runtime.options.wal_mib = 64;
+	conn.page_bytes = 4096;
+	file.runtime = &runtime;
+	file.checkpointer = &checkpointer;
+	file.path = file.wal_path = none;
+	assert_int_equal(cu_park_init(&checkpointer.park), 0);
+	assert_int_equal(cu_gate_init(&file.gate), 0);
+	atomic_store(&file.log_bytes, INT64_C(40) << 20);
+	atomic_store(&copies_lie, 1);
+	written = &file;
+	assert_true(cu_checkpoint_run(&file, &conn));
+	written = NULL;
+	atomic_store(&copies_lie, 0);
+	cu_checkpoint_note(&file, INT64_C(15) << 20);
+	assert_int_equal(atomic_load(&file.checkpoint_due), 0);
+	cu_checkpoint_note(&file, INT64_C(16) << 20);
+	assert_int_equal(atomic_load(&file.checkpoint_due), 1);
+	cu_gate_finish(&file.gate);
+	cu_park_finish(&checkpointer.park);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_make, scratch_remove)
@@ -287,6 +345,7 @@ int main(void)
 		TEST(code_that_stays_holds_up_nobody_elsewhere),
 		TEST(a_log_that_cannot_be_opened_is_told_of_once),
 		TEST(why_a_log_cannot_be_copied_is_told_once),
+		TEST(the_next_checkpoint_counts_from_where_the_log_begins),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -274,6 +274,15 @@ static enum outcome cut(
 	return outcome;
 }
 
+/* When the log begins anew, what is noted then is less than this, and the next one counts from there: so
+ * this is said before the copying, and taken back when the log has begun anew already. */
+static void count_from(struct cu_file *file, int64_t bytes)
+{
+	atomic_store(&file->checkpoint_at_bytes, bytes + next_size(file, bytes));
+	if (atomic_load(&file->log_bytes) < bytes)
+		atomic_store(&file->checkpoint_at_bytes, first_size(file));
+}
+
 bool cu_checkpoint_run(struct cu_file *file, struct cu_conn *conn)
 {
 	bool bug = catchup_sqlite_has_wal_reset_bug() != 0;
@@ -284,6 +293,7 @@ bool cu_checkpoint_run(struct cu_file *file, struct cu_conn *conn)
 	if (!bug && !copy_beside(file, conn, &error))
 		outcome = FAILED;
 	bytes = atomic_load(&file->log_bytes);
+	count_from(file, bytes);
 	if (outcome != FAILED && bytes >= near_aim(file))
 		outcome = cut(file, conn, bytes, &error);
 	else if (outcome != FAILED && (bug || bytes >= begins_anew_at(file)))
@@ -294,9 +304,8 @@ bool cu_checkpoint_run(struct cu_file *file, struct cu_conn *conn)
 		tell_of_end(file);
 	if (outcome == HELD_BACK && bytes >= bound_of(file))
 		warn(file, bytes);
-	/* When the log begins anew, what is noted then is less than this, and counts from there. */
-	atomic_store(&file->checkpoint_at_bytes,
-		outcome == NO_TURN ? 0 : bytes + next_size(file, bytes));
+	if (outcome == NO_TURN)
+		atomic_store(&file->checkpoint_at_bytes, 0);
 	return outcome != NO_TURN && outcome != FAILED;
 }
 
