@@ -174,17 +174,24 @@ int cu_letters_failed_again(struct cu_conn *conn, const char *consumer, int64_t 
 	sqlite3_stmt *stmt = NULL;
 	int rc = cu_conn_prepare(conn, &stmt, error, "UPDATE main.catchup_dead SET code = ?3, message = ?4,"
 		" attempts = attempts + 1, last_ms = ?5 WHERE consumer = ?1 AND id = ?2");
+	int step;
 
 	*kept = false;
 	if (rc != CATCHUP_OK)
 		return rc;
 	CU_CHECK(cu_conn_in_transaction(conn));
-	sqlite3_bind_text(stmt, 1, consumer, -1, SQLITE_STATIC);
-	sqlite3_bind_int64(stmt, 2, id);
-	sqlite3_bind_int(stmt, 3, why->detail);
-	sqlite3_bind_text(stmt, 4, why->message, -1, SQLITE_STATIC);
-	sqlite3_bind_int64(stmt, 5, cu_os_wall_ms());
-	if (sqlite3_step(stmt) != SQLITE_DONE)
+	step = sqlite3_bind_text(stmt, 1, consumer, -1, SQLITE_STATIC);
+	if (step == SQLITE_OK)
+		step = sqlite3_bind_int64(stmt, 2, id);
+	if (step == SQLITE_OK)
+		step = sqlite3_bind_int(stmt, 3, why->detail);
+	if (step == SQLITE_OK)
+		step = sqlite3_bind_text(stmt, 4, why->message, -1, SQLITE_STATIC);
+	if (step == SQLITE_OK)
+		step = sqlite3_bind_int64(stmt, 5, cu_os_wall_ms());
+	if (step == SQLITE_OK)
+		step = sqlite3_step(stmt);
+	if (step != SQLITE_DONE)
 		rc = failed(conn, error);
 	sqlite3_finalize(stmt);
 	*kept = rc == CATCHUP_OK && sqlite3_changes(conn->db) > 0;
