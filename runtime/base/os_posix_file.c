@@ -125,11 +125,19 @@ int cu_file_remove(const char *path)
 	return unlink(path) == 0 ? 0 : -errno;
 }
 
+/* The folder that holds the name. */
+static char *folder_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	if (!slash)
+		return strdup(".");
+	return strndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
 int cu_file_sync_folder(const char *path_in_folder)
 {
-	const char *slash = strrchr(path_in_folder, '/');
-	char *folder = slash ? strndup(path_in_folder, slash == path_in_folder ? 1
-				       : (size_t)(slash - path_in_folder)) : strdup(".");
+	char *folder = folder_of(path_in_folder);
 	int fd, rc;
 
 	if (!folder)
@@ -227,16 +235,6 @@ bool cu_watch_works(struct cu_watch *watch)
 		return false;
 	watch->watch = inotify_add_watch(watch->notify_fd, watch->folder, WATCH_MASK);
 	return watch->watch >= 0;
-}
-
-/* The folder that holds the name. */
-static char *folder_of(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	if (!slash)
-		return strdup(".");
-	return strndup(path, slash == path ? 1 : (size_t)(slash - path));
 }
 
 int cu_watch_create(const char *path, struct cu_watch **out)

@@ -84,9 +84,11 @@ int cu_ledger_check_source(struct cu_conn *conn, const struct cu_registration *r
 
 	if (rc != CATCHUP_OK)
 		return rc;
-	sqlite3_bind_text(stmt, 1, registration->name, -1, SQLITE_STATIC);
-	sqlite3_bind_text(stmt, 2, registration->source, -1, SQLITE_STATIC);
-	rc = sqlite3_step(stmt);
+	rc = sqlite3_bind_text(stmt, 1, registration->name, -1, SQLITE_STATIC);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_bind_text(stmt, 2, registration->source, -1, SQLITE_STATIC);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_step(stmt);
 	if (rc == SQLITE_ROW)
 		rc = cu_error_set(error, CATCHUP_CONFIG, 0,
 			"it has followed '%.200s' up to id %lld, and would pass over the rows of '%.200s' "
