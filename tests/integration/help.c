@@ -143,6 +143,15 @@ void scene_insert(struct scene *s, int rows)
 		     " INSERT INTO numbers(n) SELECT i FROM c", rows);
 }
 
+void scene_catch_up(struct scene *s, const char *consumer)
+{
+	struct program p = {.folder = s->folder};
+
+	if (program_run(&p, "run", s->database, consumer, "--until-caught-up") != 0)
+		fail_msg("%s: exit code %d: %s", consumer, p.exit_code, p.err.text);
+	program_free(&p);
+}
+
 /* The first column of the first row; NULL without one. The caller frees it. */
 static char *ask(sqlite3 *db, const char *sql)
 {

@@ -60,6 +60,9 @@ void scene_sql(struct scene *s, const char *fmt, ...) __attribute__((format(prin
 	"-- row\nINSERT INTO copy VALUES(@id, @n);\n"
 void scene_insert(struct scene *s, int rows);
 
+/* Runs a consumer, as the program's `run` takes it, in the folder until it has caught up. */
+void scene_catch_up(struct scene *s, const char *consumer);
+
 /* The first column of the first row: as a number, or as text ("" for NULL). Fails without a row. */
 long long scene_number(struct scene *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 char *scene_text(struct scene *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

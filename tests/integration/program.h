@@ -108,4 +108,10 @@ void test_json_is(const char *document, const char *path, const char *expected);
 	"INSERT INTO slowly SELECT @id, count(*) FROM (WITH RECURSIVE c(i) AS"             \
 	" (SELECT 1 UNION ALL SELECT i + 1 FROM c LIMIT 50000) SELECT i FROM c);\n"
 
+/* A consumer of numbers(id, n), set-based. */
+#define DOUBLES                                                                                    \
+	"-- name: doubles\n-- source: numbers\n-- setup\n"                                         \
+	"CREATE TABLE IF NOT EXISTS twice(id INTEGER PRIMARY KEY, n);\n"                           \
+	"-- apply\nINSERT INTO twice SELECT id, 2 * n FROM numbers WHERE id > @last AND id <= @max;\n"
+
 #endif

@@ -17,13 +17,6 @@
 
 #define ROWS 20000
 
-static const char doubles[] = "-- name: doubles\n-- source: numbers\n"
-			      "-- setup\n"
-			      "CREATE TABLE IF NOT EXISTS twice(id INTEGER PRIMARY KEY, n);\n"
-			      "-- apply\n"
-			      "INSERT INTO twice SELECT id, 2 * n FROM numbers"
-			      " WHERE id > @last AND id <= @max;\n";
-
 static const char refuses[] = "-- name: refuses\n-- source: numbers\n"
 			      "-- setup\n"
 			      "CREATE TABLE IF NOT EXISTS small(n CHECK(n < 5));\n"
@@ -47,7 +40,7 @@ static int set_up(void **state)
 	f->doubles = test_path(f->folder, "doubles.sql");
 	f->slow = test_path(f->folder, "slow.sql");
 	f->refuses = test_path(f->folder, "refuses.sql");
-	test_write_file(f->doubles, doubles);
+	test_write_file(f->doubles, DOUBLES);
 	test_write_file(f->slow, SLOW);
 	test_write_file(f->refuses, refuses);
 	test_sql(f->database, "CREATE TABLE numbers(id INTEGER PRIMARY KEY AUTOINCREMENT, n)");

@@ -178,27 +178,34 @@ static void until_renewed_for(struct scene *s, long long lives)
 		first_expiry(s) + lives * LIFE_NS);
 }
 
-/* At rest one consumer renews for all of a results file. When it ends, whoever is left does; most likely
- * that is another one than the one that stays here. */
-static void leases_at_rest_are_kept_when_who_kept_them_ends(void **state)
+/* So many consumers that end at the first row of `numbers`, and one that stays. */
+static void start_keepers(struct scene *s, size_t n)
 {
 	static const char *const names[KEEPERS] = {"a", "b", "c", "d", "e"};
-	struct catchup_consumer ends[KEEPERS];
-	const struct catchup_consumer stays = {CATCHUP_CONSUMER_ABI, .name = "stays",
+	static const struct catchup_consumer stays = {CATCHUP_CONSUMER_ABI, .name = "stays",
 		.source = "others", .row = stop_at_row};
+	static struct catchup_consumer ends[KEEPERS];
 	const struct catchup_options options = {.lease_ms = LIFE_NS / 1000000};
-	struct scene *s = *state;
 
 	scene_sql(s, NUMBERS "; CREATE TABLE others(id INTEGER PRIMARY KEY)");
 	scene_open(s, &options);
-	for (int i = 0; i < KEEPERS; i++) {
+	for (size_t i = 0; i < n; i++) {
 		ends[i] = (struct catchup_consumer){CATCHUP_CONSUMER_ABI, .name = names[i],
 			.source = "numbers", .row = stop_at_row};
 		scene_add_table(s, &ends[i]);
 	}
 	scene_add_table(s, &stays);
 	scene_start(s);
-	scene_until(s, s->database, "SELECT count(*) = %d FROM catchup_lease WHERE expires_ns > 0", KEEPERS + 1);
+	scene_until(s, s->database, "SELECT count(*) = %zu FROM catchup_lease WHERE expires_ns > 0", n + 1);
+}
+
+/* At rest one consumer renews for all of a results file. When it ends, whoever is left does; most likely
+ * that is another one than the one that stays here. */
+static void leases_at_rest_are_kept_when_who_kept_them_ends(void **state)
+{
+	struct scene *s = *state;
+
+	start_keepers(s, KEEPERS);
 	until_renewed_for(s, 3);
 	scene_insert(s, 1);
 	scene_until(s, s->database, "SELECT count(*) = %d FROM catchup_lease WHERE expires_ns = 0", KEEPERS);
@@ -210,27 +217,17 @@ static void leases_at_rest_are_kept_when_who_kept_them_ends(void **state)
 /* Whoever stays would keep it renewed for good. */
 static void a_lease_that_could_not_be_dropped_is_not_kept(void **state)
 {
-	const struct catchup_consumer table = {CATCHUP_CONSUMER_ABI, .name = "ends", .source = "numbers",
-		.row = stop_at_row};
-	const struct catchup_consumer stays = {CATCHUP_CONSUMER_ABI, .name = "stays",
-		.source = "others", .row = stop_at_row};
-	const struct catchup_options options = {.lease_ms = LIFE_NS / 1000000};
 	struct scene *s = *state;
 
-	scene_sql(s, NUMBERS "; CREATE TABLE others(id INTEGER PRIMARY KEY)");
-	scene_open(s, &options);
-	scene_add_table(s, &table);
-	scene_add_table(s, &stays);
-	scene_start(s);
-	scene_until(s, s->database, "SELECT count(*) = 2 FROM catchup_lease WHERE expires_ns > 0");
+	start_keepers(s, 1);
 	scene_sql(s, "CREATE TRIGGER no BEFORE UPDATE ON catchup_lease WHEN NEW.expires_ns = 0"
 		     " BEGIN SELECT RAISE(ABORT, 'not now'); END");
 	scene_insert(s, 1);
-	scene_until(s, s->database, "SELECT count(*) FROM catchup_state WHERE name = 'ends' AND error_row = 1");
+	scene_until(s, s->database, "SELECT count(*) FROM catchup_state WHERE name = 'a' AND error_row = 1");
 	until_renewed_for(s, 2);
-	assert_int_equal(scene_number(s, "SELECT expires_ns > 0 FROM catchup_lease WHERE name = 'ends'"), 1);
+	assert_int_equal(scene_number(s, "SELECT expires_ns > 0 FROM catchup_lease WHERE name = 'a'"), 1);
 	scene_sql(s, "DROP TRIGGER no");
-	scene_until(s, s->database, "SELECT expires_ns = 0 FROM catchup_lease WHERE name = 'ends'");
+	scene_until(s, s->database, "SELECT expires_ns = 0 FROM catchup_lease WHERE name = 'a'");
 	assert_int_equal(scene_number(s, "SELECT expires_ns > 0 FROM catchup_lease WHERE name = 'stays'"), 1);
 	assert_int_equal(scene_close(s, NULL), CATCHUP_CONSUMER);
 }

@@ -15,13 +15,6 @@
 
 #define ROWS 500
 
-static const char doubles[] = "-- name: doubles\n-- source: numbers\n"
-			      "-- setup\n"
-			      "CREATE TABLE IF NOT EXISTS twice(id INTEGER PRIMARY KEY, n);\n"
-			      "-- apply\n"
-			      "INSERT INTO twice SELECT id, 2 * n FROM numbers"
-			      " WHERE id > @last AND id <= @max;\n";
-
 /* The consumer is caught up. */
 static void set_up_run(struct scene *s)
 {
@@ -31,7 +24,7 @@ static void set_up_run(struct scene *s)
 		     "CREATE TABLE numbers(id INTEGER PRIMARY KEY AUTOINCREMENT, n INTEGER);"
 		     "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c LIMIT %d)"
 		     " INSERT INTO numbers(n) SELECT i FROM c", ROWS);
-	scene_file(s, "doubles.sql", doubles);
+	scene_file(s, "doubles.sql", DOUBLES);
 	assert_int_equal(program_run(&p, "run", s->database, "doubles.sql", "--until-caught-up"), 0);
 	program_free(&p);
 }

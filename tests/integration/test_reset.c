@@ -39,15 +39,6 @@ static void set_up_rows(struct scene *s, int rows)
 		     " INSERT INTO numbers(n) SELECT 7 * i FROM c", rows);
 }
 
-static void run(struct scene *s, const char *consumer)
-{
-	struct program p = {.folder = s->folder};
-
-	if (program_run(&p, "run", s->database, consumer, "--until-caught-up") != 0)
-		fail_msg("%s: exit code %d: %s", consumer, p.exit_code, p.err.text);
-	program_free(&p);
-}
-
 /* What `reset` says, and its exit code. Options may be NULL. */
 static void reset(struct scene *s, int exit_code, const char *said, const char *consumer,
 	const char *option, const char *value)
@@ -76,13 +67,13 @@ static void back_to_the_beginning_every_row_is_done_once_again(void **state)
 
 	set_up_rows(s, ROWS);
 	scene_file(s, "sums.sql", HEAD SETUP APPLY "-- reset\nDELETE FROM sums;\n");
-	run(s, "sums.sql");
+	scene_catch_up(s, "sums.sql");
 	reset(s, 0, "consumer 'sums': watermark 200 -> 0, results cleared\n", "sums", NULL, NULL);
 	assert_int_equal(scene_number(s, "SELECT count(*) FROM sums"), 0);
 	assert_int_equal(help_watermark(s->database, "sums"), 0);
 	verify(s);
 	set_up_rows(s, 50);
-	run(s, "sums.sql");
+	scene_catch_up(s, "sums.sql");
 	assert_int_equal(scene_number(s, SUMS_OF(0, 250)), 1);
 	verify(s);
 }
@@ -96,12 +87,12 @@ static void tables_are_made_anew_for_a_file_that_has_changed(void **state)
 	scene_file(s, "sums.sql", HEAD "-- setup\nCREATE TABLE IF NOT EXISTS sums(other);\n"
 				       "-- apply\nINSERT INTO sums SELECT id FROM numbers"
 				       " WHERE id > @last AND id <= @max;\n");
-	run(s, "sums.sql");
+	scene_catch_up(s, "sums.sql");
 	scene_file(s, "sums.sql", HEAD SETUP APPLY "-- reset\nDROP TABLE IF EXISTS sums;\n");
 	reset(s, 0, "-> 0, results cleared", "sums", NULL, NULL);
 	/* Nobody ever finds the table gone. */
 	assert_int_equal(scene_number(s, "SELECT count(*) FROM sums"), 0);
-	run(s, "sums.sql");
+	scene_catch_up(s, "sums.sql");
 	assert_int_equal(scene_number(s, SUMS_OF(0, 200)), 1);
 }
 
@@ -111,10 +102,10 @@ static void results_in_another_file_are_cleared_there(void **state)
 
 	set_up_rows(s, ROWS);
 	scene_file(s, "sums.sql", HEAD "-- into: sums.db\n" SETUP APPLY "-- reset\nDELETE FROM sums;\n");
-	run(s, "sums.sql");
+	scene_catch_up(s, "sums.sql");
 	reset(s, 0, "watermark 200 -> 0, results cleared", "sums", NULL, NULL);
 	assert_int_equal(test_number(scene_path(s, "sums.db"), "SELECT count(*) FROM sums"), 0);
-	run(s, "sums.sql");
+	scene_catch_up(s, "sums.sql");
 	assert_int_equal(test_number(scene_path(s, "sums.db"), "SELECT sum(rows) FROM sums"), 200);
 	verify(s);
 }
@@ -125,16 +116,16 @@ static void going_forward_skips_rows_and_says_how_many(void **state)
 
 	set_up_rows(s, ROWS);
 	scene_file(s, "sums.sql", HEAD SETUP APPLY);
-	run(s, "sums.sql");
+	scene_catch_up(s, "sums.sql");
 	set_up_rows(s, 100);
 	scene_sql(s, "DELETE FROM numbers WHERE id = 210");
 	reset(s, 0, "consumer 'sums': watermark 200 -> 250, 49 rows skipped\n", "./sums.sql", "--to", "250");
-	run(s, "sums.sql");
+	scene_catch_up(s, "sums.sql");
 	assert_int_equal(scene_number(s, "SELECT sum(rows) FROM sums"), 250);
 	set_up_rows(s, 10);
 	reset(s, 0, "watermark 300 -> 310, 10 rows skipped\n", "sums", "--to-newest", NULL);
 	set_up_rows(s, 1);
-	run(s, "sums.sql");
+	scene_catch_up(s, "sums.sql");
 	assert_int_equal(scene_number(s, "SELECT sum(rows) FROM sums"), 251);
 	verify(s);
 }
@@ -147,11 +138,11 @@ static void on_to_the_newest_keeps_results_also_where_it_goes_back(void **state)
 	scene_sql(s, "CREATE TABLE numbers(id INTEGER PRIMARY KEY, n INTEGER)");
 	scene_insert(s, ROWS);
 	scene_file(s, "sums.sql", HEAD SETUP APPLY "-- reset\nDELETE FROM sums;\n");
-	run(s, "sums.sql");
+	scene_catch_up(s, "sums.sql");
 	scene_sql(s, "DELETE FROM numbers WHERE id > 150");
 	reset(s, 0, "watermark 200 -> 150, results kept\n", "sums", "--to-newest", NULL);
 	scene_insert(s, 1);
-	run(s, "sums.sql");
+	scene_catch_up(s, "sums.sql");
 	assert_int_equal(scene_number(s, "SELECT sum(rows) FROM sums"), ROWS + 1);
 }
 
@@ -167,7 +158,7 @@ static void another_source_under_the_same_name_is_refused(void **state)
 	scene_sql(s, "CREATE TABLE others(id INTEGER PRIMARY KEY AUTOINCREMENT, n INTEGER);"
 		     "INSERT INTO others(n) SELECT n FROM numbers LIMIT 30");
 	scene_file(s, "sums.sql", HEAD SETUP APPLY);
-	run(s, "sums.sql");
+	scene_catch_up(s, "sums.sql");
 	scene_file(s, "sums.sql", others);
 	assert_int_equal(program_run(&p, "run", s->database, "sums.sql", "--until-caught-up"), 2);
 	help_expect(p.err.text, "has followed 'numbers' up to id 200");
@@ -175,7 +166,7 @@ static void another_source_under_the_same_name_is_refused(void **state)
 	assert_int_equal(scene_number(s, SUMS_OF(0, 200)), 1);
 	/* Where it is to begin is said by who knows. */
 	reset(s, 0, "watermark 200 -> 10, results kept\n", "sums", "--to=10", "--keep-results");
-	run(s, "sums.sql");
+	scene_catch_up(s, "sums.sql");
 	assert_int_equal(scene_number(s, "SELECT count(*) FROM sums WHERE k < -10"), 20);
 	assert_int_equal(scene_number(s, "SELECT count(*) FROM sums WHERE k BETWEEN -10 AND -1"), 0);
 }
@@ -187,11 +178,11 @@ static void a_file_that_makes_another_consumer_now_is_not_taken_for_the_old_one(
 
 	set_up_rows(s, ROWS);
 	scene_file(s, "sums.sql", HEAD SETUP APPLY "-- reset\nDELETE FROM sums;\n");
-	run(s, "sums.sql");
+	scene_catch_up(s, "sums.sql");
 	scene_file(s, "sums.sql", "-- name: others\n-- source: numbers\n-- setup\n"
 				  "CREATE TABLE IF NOT EXISTS others(id);\n-- row\nINSERT INTO others VALUES(@id);\n"
 				  "-- reset\nDELETE FROM others;\n");
-	run(s, "sums.sql");
+	scene_catch_up(s, "sums.sql");
 	reset(s, 2, "a consumer named 'others' now, not 'sums'", "sums", NULL, NULL);
 	assert_int_equal(scene_number(s, SUMS_OF(0, 200)), 1);
 	assert_int_equal(scene_number(s, "SELECT count(*) FROM others"), ROWS);
@@ -208,12 +199,12 @@ static void dead_letters_above_it_go(void **state)
 	scene_file(s, "picky.sql", "-- name: picky\n-- source: numbers\n-- on-error: park\n"
 				   "-- setup\nCREATE TABLE IF NOT EXISTS taken(n CHECK(n % 350 <> 0));\n"
 				   "-- row\nINSERT INTO taken VALUES(@n);\n-- reset\nDELETE FROM taken;\n");
-	run(s, "picky.sql");
+	scene_catch_up(s, "picky.sql");
 	assert_int_equal(scene_number(s, "SELECT count(*) FROM catchup_dead"), 4);
 	reset(s, 0, "watermark 200 -> 120, results cleared, also those of rows up to 120, 2 dead letters "
 		    "dropped\n", "picky", "--to", "120");
 	verify(s);
-	run(s, "picky.sql");
+	scene_catch_up(s, "picky.sql");
 	assert_int_equal(scene_number(s, "SELECT count(*) FROM catchup_dead"), 4);
 	assert_int_equal(scene_number(s, "SELECT count(*) FROM taken"), 78);
 	verify(s);
@@ -238,11 +229,11 @@ static void set_up_chain(struct scene *s, const char *big)
 	scene_file(s, "far.sql", "-- into: far.db\n" OF_BIG("far"));
 	scene_file(s, "later.sql", OF_BIG("later"));
 	scene_file(s, "sums.sql", HEAD SETUP APPLY);
-	run(s, "big.sql");
-	run(s, "counts.sql");
-	run(s, "far.sql");
-	run(s, "later.sql");
-	run(s, "sums.sql");
+	scene_catch_up(s, "big.sql");
+	scene_catch_up(s, "counts.sql");
+	scene_catch_up(s, "far.sql");
+	scene_catch_up(s, "later.sql");
+	scene_catch_up(s, "sums.sql");
 	/* One that follows it and has done nothing of it since its own reset. */
 	reset(s, 0, "-> 0, results cleared", "later", NULL, NULL);
 }
@@ -279,9 +270,9 @@ static void who_follows_a_cleared_table_is_named(void **state)
 	/* Done as it says, nothing counts twice, and nobody is left to be named. */
 	expect_warned(s, "counts", NULL, "", NULL, 0);
 	expect_warned(s, "far", NULL, "", NULL, 0);
-	run(s, "big.sql");
-	run(s, "counts.sql");
-	run(s, "far.sql");
+	scene_catch_up(s, "big.sql");
+	scene_catch_up(s, "counts.sql");
+	scene_catch_up(s, "far.sql");
 	assert_int_equal(scene_number(s, "SELECT sum(rows) FROM counts"), ROWS);
 	assert_int_equal(test_number(scene_path(s, "far.db"), "SELECT sum(rows) FROM far"), ROWS);
 	/* Going forward writes nothing again. */
@@ -323,11 +314,11 @@ static void what_would_apply_rows_twice_is_refused_unless_it_is_meant(void **sta
 
 	set_up_rows(s, ROWS);
 	scene_file(s, "sums.sql", HEAD SETUP APPLY);
-	run(s, "sums.sql");
+	scene_catch_up(s, "sums.sql");
 	refused(s, 2, "section 'reset'", "sums", NULL, NULL);
 	refused(s, 2, "with --keep-results", "sums", NULL, NULL);
 	reset(s, 0, "watermark 200 -> 0, results kept\n", "sums", "--keep-results", NULL);
-	run(s, "sums.sql");
+	scene_catch_up(s, "sums.sql");
 	assert_int_equal(scene_number(s, "SELECT sum(rows) FROM sums"), 400);
 }
 
@@ -337,7 +328,7 @@ static void a_reset_that_fails_leaves_all_as_it_was(void **state)
 
 	set_up_rows(s, ROWS);
 	scene_file(s, "sums.sql", HEAD SETUP APPLY "-- reset\nDELETE FROM sums;\nDELETE FROM nowhere;\n");
-	run(s, "sums.sql");
+	scene_catch_up(s, "sums.sql");
 	refused(s, 2, "no such table: nowhere", "sums", NULL, NULL);
 	scene_file(s, "sums.sql", HEAD SETUP APPLY "-- reset\nDELETE FROM sums;\nDELETE FROM numbers;\n");
 	refused(s, 2, "consumer 'sums'", "sums", NULL, NULL);
@@ -352,7 +343,7 @@ static void an_id_that_was_never_given_is_refused(void **state)
 
 	set_up_rows(s, ROWS);
 	scene_file(s, "sums.sql", HEAD SETUP APPLY);
-	run(s, "sums.sql");
+	scene_catch_up(s, "sums.sql");
 	refused(s, 2, "id 201 is above 200", "sums", "--to", "201");
 	refused(s, 2, "outside 0 to", "sums", "--to", "-1");
 	refused(s, 2, "nobody", "nobody", NULL, NULL);
@@ -397,7 +388,7 @@ static void check_tries_it_and_changes_nothing(void **state)
 	set_up_rows(s, ROWS);
 	good = scene_file(s, "sums.sql", HEAD SETUP APPLY "-- reset\nDROP TABLE sums;\n");
 	bad = scene_file(s, "bad.sql", HEAD SETUP APPLY "-- reset\nDELETE FROM sum;\n");
-	run(s, "sums.sql");
+	scene_catch_up(s, "sums.sql");
 	assert_int_equal(program_run(&p, "check", good, "--database", s->database), 0);
 	program_free(&p);
 	assert_int_equal(program_run(&p, "check", bad, "--database", s->database), 2);
@@ -420,7 +411,7 @@ static void a_name_that_was_mistyped_comes_with_the_nearest(void **state)
 
 	set_up_rows(s, ROWS);
 	scene_file(s, "sums.sql", HEAD SETUP APPLY);
-	run(s, "sums.sql");
+	scene_catch_up(s, "sums.sql");
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
 		struct program p = {.folder = s->folder};
 
@@ -432,76 +423,6 @@ static void a_name_that_was_mistyped_comes_with_the_nearest(void **state)
 	}
 	/* What is wrong is not its name. */
 	refused(s, 2, "the highest that its source has given\n", "sums", "--to", "201");
-}
-
-/* ---- forget ----------------------------------------------------------------------------------- */
-
-static void forget(struct scene *s, int exit_code, const char *said, const char *consumer)
-{
-	struct program p = {.folder = s->folder};
-
-	program_run(&p, "forget", s->database, consumer);
-	if (p.exit_code != exit_code)
-		fail_msg("exit code %d, not %d: %s%s", p.exit_code, exit_code, p.out.text, p.err.text);
-	help_expect(exit_code == 0 ? p.out.text : p.err.text, said);
-	program_free(&p);
-}
-
-static void what_is_forgotten_is_off_the_books_and_its_results_stay(void **state)
-{
-	struct scene *s = *state;
-	struct program p = {.folder = s->folder};
-
-	set_up_rows(s, ROWS);
-	scene_file(s, "sums.sql", HEAD SETUP APPLY);
-	scene_file(s, "far.sql", "-- name: far\n-- source: numbers\n-- into: far.db\n-- on-error: park\n"
-				 "-- setup\nCREATE TABLE IF NOT EXISTS taken(n CHECK(n <> 7));\n"
-				 "-- row\nINSERT INTO taken VALUES(@n);\n");
-	run(s, "sums.sql");
-	run(s, "far.sql");
-	forget(s, 0, "consumer 'far' is forgotten", "far");
-	assert_int_equal(test_number(scene_path(s, "far.db"), "SELECT count(*) FROM catchup"), 0);
-	assert_int_equal(test_number(scene_path(s, "far.db"), "SELECT count(*) FROM catchup_dead"), 0);
-	assert_int_equal(test_number(scene_path(s, "far.db"), "SELECT count(*) FROM taken"), ROWS - 1);
-	program_run(&p, "status", s->database);
-	assert_null(strstr(p.out.text, "far"));
-	help_expect(p.out.text, "sums");
-	program_free(&p);
-	assert_int_equal(help_watermark(s->database, "sums"), ROWS);
-	forget(s, 2, "knows no consumer 'far'", "far");
-	/* Also when its file was thrown away before. */
-	run(s, "far.sql");
-	assert_int_equal(unlink(scene_path(s, "far.db")), 0);
-	forget(s, 0, "consumer 'far' is forgotten", "far");
-	/* It stands in two files: what is done of it is told. */
-	run(s, "far.sql");
-	scene_sql(s, "CREATE TRIGGER later BEFORE DELETE ON catchup_consumer BEGIN"
-		     " SELECT RAISE(ABORT, 'not now'); END");
-	forget(s, 4, "letters are gone, but it is still listed; forget it again: ", "far");
-	assert_int_equal(test_number(scene_path(s, "far.db"), "SELECT count(*) FROM catchup"), 0);
-	scene_sql(s, "DROP TRIGGER later");
-	forget(s, 0, "consumer 'far' is forgotten", "far");
-	/* What runs again begins at the first row. */
-	forget(s, 0, "consumer 'sums' is forgotten", "sums");
-	run(s, "sums.sql");
-	assert_int_equal(scene_number(s, "SELECT sum(rows) FROM sums"), 2 * ROWS);
-}
-
-static void what_is_running_is_not_forgotten(void **state)
-{
-	struct scene *s = *state;
-	struct program p = {.folder = s->folder};
-
-	set_up_rows(s, ROWS);
-	scene_file(s, "sums.sql", HEAD SETUP APPLY);
-	program_start(&p, "run", s->database, "sums.sql", "--lease-ms", "3600000");
-	program_expect_err(&p, "follows");
-	scene_until(s, s->database, "SELECT EXISTS (SELECT * FROM catchup WHERE last = 200)");
-	forget(s, 5, "runs it; stop that first", "sums");
-	program_signal(&p, SIGTERM);
-	assert_int_equal(program_finish(&p), 0);
-	program_free(&p);
-	assert_int_equal(help_watermark(s->database, "sums"), ROWS);
 }
 
 int main(void)
@@ -525,8 +446,6 @@ int main(void)
 		SCENE_TEST(a_database_that_cannot_be_asked_is_not_taken_for_an_unknown_name),
 		SCENE_TEST(check_tries_it_and_changes_nothing),
 		SCENE_TEST(a_name_that_was_mistyped_comes_with_the_nearest),
-		SCENE_TEST(what_is_forgotten_is_off_the_books_and_its_results_stay),
-		SCENE_TEST(what_is_running_is_not_forgotten),
 	};
 
 	return cmocka_run_group_tests_name("reset", tests, NULL, NULL);

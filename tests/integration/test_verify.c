@@ -17,13 +17,6 @@
 
 #define ROWS 500
 
-static const char doubles[] = "-- name: doubles\n-- source: numbers\n"
-			      "-- setup\n"
-			      "CREATE TABLE IF NOT EXISTS twice(id INTEGER PRIMARY KEY, n);\n"
-			      "-- apply\n"
-			      "INSERT INTO twice SELECT id, 2 * n FROM numbers"
-			      " WHERE id > @last AND id <= @max;\n";
-
 static const char picky[] = "-- name: picky\n-- source: numbers\n-- into: picky.db\n-- on-error: park\n"
 			    "-- setup\n"
 			    "CREATE TABLE IF NOT EXISTS taken(n CHECK(n % 100 <> 7));\n"
@@ -45,7 +38,7 @@ static void set_up_run(struct scene *s)
 	scene_sql(s, "PRAGMA journal_mode = WAL;"
 		     "CREATE TABLE numbers(id INTEGER PRIMARY KEY AUTOINCREMENT, n INTEGER)");
 	insert_rows(s, ROWS);
-	scene_file(s, "doubles.sql", doubles);
+	scene_file(s, "doubles.sql", DOUBLES);
 	scene_file(s, "picky.sql", picky);
 	p.folder = s->folder;
 	assert_int_equal(program_run(&p, "run", s->database, "doubles.sql", "picky.sql",

@@ -23,6 +23,8 @@
 
 #include <cmocka.h>
 
+#include "../process_state.h"
+
 struct story {
 	char folder[128];
 	char path[160];
@@ -290,20 +292,6 @@ static _Noreturn void live_on_without_the_first_thread(void)
 	pthread_exit(NULL);
 }
 
-/* State, as in proc(5), of a process that was not waited for yet. */
-static char state_of(pid_t pid)
-{
-	char path[64], state = 0;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	f = fopen(path, "r");
-	assert_non_null(f);
-	assert_int_equal(fscanf(f, "%*d (%*[^)]) %c", &state), 1);
-	fclose(f);
-	return state;
-}
-
 static void a_process_without_its_first_thread_is_not_gone(void **state)
 {
 	pid_t child = fork();
@@ -317,7 +305,7 @@ static void a_process_without_its_first_thread_is_not_gone(void **state)
 		live_on_without_the_first_thread();
 	start = cu_os_process_start(child);
 	assert_true(start > 0);
-	while (state_of(child) != 'Z')
+	while (process_state(child) != 'Z')
 		sched_yield();
 	assert_int_equal(cu_os_process_start(child), start);
 	/* A zombie that has nobody left is gone. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* How long a connection waits for the lock of another. */
 #include "../store_help.h"
+#include "../../process_state.h"
 
 #include "base/error.h"
 
@@ -62,14 +63,8 @@ static _Noreturn void wait_for_the_lock(const char *database, int other_end, int
 /* Or has ended. */
 static bool sleeps(pid_t pid)
 {
-	char path[64], state = 0;
-	FILE *f;
+	char state = process_state(pid);
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	f = fopen(path, "r");
-	assert_non_null(f);
-	assert_int_equal(fscanf(f, "%*d (%*[^)]) %c", &state), 1);
-	fclose(f);
 	return state == 'S' || state == 'Z';
 }
 
