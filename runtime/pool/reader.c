@@ -13,7 +13,8 @@
  * commit, notices are of commits elsewhere in the file, and it settles long; being told ends that.
  *
  * While every follower has work in hand, what is new concerns nobody yet, and most notices come of
- * their own commits. Then the thread rests: it looks once in a while, or when one has run dry.
+ * their own commits. Then the thread rests: it looks once in a while, or when one has run dry; ever more
+ * seldom while none of them gets on, because it pauses, say.
  */
 #include "pool/runtime.h"
 #include "pool/perform/trouble.h"
@@ -228,6 +229,22 @@ static bool all_at_work(const struct cu_reader *reader)
 	return any;
 }
 
+/* Doubled while no watermark moves, up to the safety net's interval. */
+static int64_t next_rest_ns(struct cu_reader *reader)
+{
+	int64_t net_ns = (int64_t)reader->runtime->options.poll_ms * CU_NS_PER_MS;
+	int64_t rest_ns = 2 * reader->rest_ns;
+	uint64_t got_to = 0;
+
+	for (size_t i = 0; i < reader->n_followers; i++)
+		got_to += (uint64_t)atomic_load(&reader->followers[i]->watermark);
+	if (got_to != reader->got_to || rest_ns < REST_NS)
+		rest_ns = REST_NS;
+	reader->got_to = got_to;
+	reader->rest_ns = rest_ns < net_ns ? rest_ns : net_ns;
+	return reader->rest_ns;
+}
+
 /* True when it rested, or had reason to: then it is time to look again. Said before the second look at
  * the followers: either this sees the one that runs dry, or that one sees that it has to wake us. */
 static bool rest_while_all_work(struct cu_reader *reader)
@@ -240,7 +257,7 @@ static bool rest_while_all_work(struct cu_reader *reader)
 		return true;
 	atomic_store(&reader->rests, 1);
 	if (all_at_work(reader) && !atomic_load(&reader->runtime->stopping))
-		cu_watch_rest(reader->watch, cu_deadline(cu_os_now_ns(), REST_NS));
+		cu_watch_rest(reader->watch, cu_deadline(cu_os_now_ns(), next_rest_ns(reader)));
 	atomic_store(&reader->rests, 0);
 	sleep_over(reader, 0);
 	return true;

@@ -80,6 +80,20 @@ int __wrap_cu_conn_commit(struct cu_conn *conn, struct catchup_error *error)
 	return doubt ? cu_error_set(error, CATCHUP_IO, SQLITE_IOERR_FSYNC, "the test cannot sync") : rc;
 }
 
+static _Atomic int64_t longest_ns; /* time for which the reader has rested */
+
+void __real_cu_watch_rest(struct cu_watch *, int64_t);
+void __wrap_cu_watch_rest(struct cu_watch *watch, int64_t deadline_ns);
+
+void __wrap_cu_watch_rest(struct cu_watch *watch, int64_t deadline_ns)
+{
+	int64_t ns = deadline_ns - cu_os_now_ns();
+
+	if (ns > atomic_load(&longest_ns))
+		atomic_store(&longest_ns, ns);
+	__real_cu_watch_rest(watch, deadline_ns);
+}
+
 /* ---- a runtime ------------------------------------------------------------------------------------- */
 
 static _Atomic int doubt_at_row; /* what becomes of the commit of the next row */
@@ -127,10 +141,10 @@ static void seen(struct scratch *s, int state, const char *expected)
 	assert_string_equal(message, expected);
 }
 
-static struct catchup *start(struct scratch *s, struct kept_log *log)
+static struct catchup *start_polling(struct scratch *s, struct kept_log *log, uint32_t poll_ms)
 {
 	const struct catchup_options options = {.size = sizeof(options), .database = s->database,
-		.log = keep_line, .log_context = log, .log_level = CATCHUP_LOG_INFO, .poll_ms = 10};
+		.log = keep_line, .log_context = log, .log_level = CATCHUP_LOG_INFO, .poll_ms = poll_ms};
 	struct catchup_error error = {0};
 	struct catchup *c;
 
@@ -139,6 +153,11 @@ static struct catchup *start(struct scratch *s, struct kept_log *log)
 	c = runtime_open(&options, NULL, &plain);
 	assert_ok(catchup_start(c, &error));
 	return c;
+}
+
+static struct catchup *start(struct scratch *s, struct kept_log *log)
+{
+	return start_polling(s, log, 10);
 }
 
 static void stop(struct catchup *c, struct kept_log *log)
@@ -276,6 +295,24 @@ static void a_failed_sync_is_final_for_its_connection(void **state)
 	stop(c, &log);
 }
 
+/* What is new concerns nobody who pauses with rows in hand. */
+static void while_a_consumer_pauses_the_reader_looks_seldom(void **state)
+{
+	struct scratch *s = *state;
+	struct kept_log log;
+	struct catchup *c;
+
+	atomic_store(&failure, SQLITE_FULL);
+	c = start_polling(s, &log, 600);
+	UNTIL(atomic_load(&longest_ns) > 300 * CU_NS_PER_MS);
+	/* It goes on all the same, and what came meanwhile is found. */
+	sql_run(s->database, "INSERT INTO numbers(n) VALUES(2)");
+	atomic_store(&failure, 0);
+	UNTIL(sql_int(s->database, "SELECT max(last) FROM catchup") == 2);
+	assert_true(atomic_load(&longest_ns) <= 600 * CU_NS_PER_MS);
+	stop(c, &log);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -283,6 +320,7 @@ int main(void)
 		SCRATCH_TEST(a_look_that_fails_takes_no_request_with_it),
 		SCRATCH_TEST(what_cannot_be_stored_is_stored_as_soon_as_it_can),
 		SCRATCH_TEST(why_it_stopped_waits_for_a_lock),
+		SCRATCH_TEST(while_a_consumer_pauses_the_reader_looks_seldom),
 		SCRATCH_TEST(a_failed_sync_is_final_for_its_connection),
 	};
 
