@@ -81,6 +81,13 @@ static bool count_is_cheap(const struct cu_follower *f, int64_t newest)
 	return f->definition->source && !f->definition->next && newest - f->feed.pushed <= RANGE_ROWS;
 }
 
+/* The newest id is that of a row, so nobody has to count: as it is where commits come one by one, and
+ * somebody waits for each. */
+static bool is_one_row(const struct cu_reader *reader, const struct cu_ring_entry *entry)
+{
+	return reader->spec.table && entry->range.hi == entry->range.lo + 1;
+}
+
 /* Many followers stand at the same place: what is cut for one in a look is for all of them. */
 static int cut(struct cu_reader *reader, struct cu_ring_entry *entry, uint32_t most,
 	struct catchup_error *error)
@@ -122,7 +129,9 @@ static int feed(struct cu_reader *reader, struct cu_follower *f, int64_t newest,
 			if (!half_empty(f))
 				break;
 		}
-		if (table->range || table->map || count_is_cheap(f, newest))
+		if (is_one_row(reader, &entry))
+			entry.range.rows = 1;
+		else if (table->range || table->map || count_is_cheap(f, newest))
 			rc = cut(reader, &entry, table->map ? CU_MAP_ROWS : RANGE_ROWS, error);
 		if (rc != CATCHUP_OK)
 			break;
