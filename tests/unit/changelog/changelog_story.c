@@ -188,3 +188,43 @@ uint64_t wait_for_flag(const struct catchup_iterator *it)
 	assert_true(ticket > 0);
 	return ticket;
 }
+
+/* ---- a writer ------------------------------------------------------------------------------- */
+
+int try_writer(struct catchup_changelog_writer_options options, struct catchup_changelog_writer **w,
+	struct catchup_error *error)
+{
+	options.size = sizeof(options);
+	options.path = in_folder("log");
+	return catchup_changelog_writer_open(&options, w, error);
+}
+
+struct catchup_changelog_writer *open_writer(struct catchup_changelog_writer_options options)
+{
+	struct catchup_changelog_writer *w;
+	struct catchup_error error = {0};
+
+	if (try_writer(options, &w, &error) != CATCHUP_OK)
+		fail_msg("%s", error.message);
+	return w;
+}
+
+int64_t append(struct catchup_changelog_writer *w, int64_t value)
+{
+	struct catchup_key key = {
+		.name = "id", .type = "int", .kind = CATCHUP_KEY_INT, .integer = value};
+	struct catchup_error error = {0};
+	int64_t sequence = -1;
+
+	if (catchup_changelog_writer_append(w, "fam", "foo", &key, 1, &sequence, &error) != CATCHUP_OK)
+		fail_msg("%s", error.message);
+	return sequence;
+}
+
+void flush(struct catchup_changelog_writer *w)
+{
+	struct catchup_error error = {0};
+
+	if (catchup_changelog_writer_flush(w, &error) != CATCHUP_OK)
+		fail_msg("%s", error.message);
+}

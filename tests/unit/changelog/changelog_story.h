@@ -43,6 +43,13 @@ void expect_quiet(struct catchup_iterator *it);
 /* The message of the newest BAD_LINE or ERROR that expect_story saw. */
 const char *last_message(void);
 
+/* A writer on the file "log". append returns the event's sequence: fam.foo, its key `id` is `value`. */
+int try_writer(struct catchup_changelog_writer_options options, struct catchup_changelog_writer **w,
+	struct catchup_error *error);
+struct catchup_changelog_writer *open_writer(struct catchup_changelog_writer_options options);
+int64_t append(struct catchup_changelog_writer *w, int64_t value);
+void flush(struct catchup_changelog_writer *w);
+
 /* Waits until the flag is up; fails after ten seconds. Returns the ticket. */
 uint64_t wait_for_flag(const struct catchup_iterator *it);
 

@@ -109,44 +109,6 @@ static const struct catchup_changelog_writer_options in_one_file = {.sync = 1};
 static const struct catchup_changelog_writer_options rotated = {
 	.sync = 1, .rotate_bytes = CATCHUP_ROTATE_BYTES_MIN, .keep = 2};
 
-static int try_open(struct catchup_changelog_writer_options options,
-	struct catchup_changelog_writer **w, struct catchup_error *error)
-{
-	options.size = sizeof(options);
-	options.path = in_folder("log");
-	return catchup_changelog_writer_open(&options, w, error);
-}
-
-static struct catchup_changelog_writer *open_writer(struct catchup_changelog_writer_options options)
-{
-	struct catchup_changelog_writer *w;
-	struct catchup_error error = {0};
-
-	if (try_open(options, &w, &error) != CATCHUP_OK)
-		fail_msg("%s", error.message);
-	return w;
-}
-
-static int64_t append(struct catchup_changelog_writer *w, int64_t value)
-{
-	struct catchup_key key = {
-		.name = "id", .type = "int", .kind = CATCHUP_KEY_INT, .integer = value};
-	struct catchup_error error = {0};
-	int64_t sequence = -1;
-
-	if (catchup_changelog_writer_append(w, "fam", "foo", &key, 1, &sequence, &error) != CATCHUP_OK)
-		fail_msg("%s", error.message);
-	return sequence;
-}
-
-static void flush(struct catchup_changelog_writer *w)
-{
-	struct catchup_error error = {0};
-
-	if (catchup_changelog_writer_flush(w, &error) != CATCHUP_OK)
-		fail_msg("%s", error.message);
-}
-
 static void expect_flush_fails(struct catchup_changelog_writer *w, int code, const char *words)
 {
 	struct catchup_error error = {0};
@@ -362,10 +324,10 @@ static void opening_syncs_what_is_there(void **state)
 	(void)state;
 	append_events("log", 1, 3, NULL);
 	disk.sync_fails = EIO;
-	assert_int_equal(try_open(in_one_file, &w, &error), CATCHUP_IO);
+	assert_int_equal(try_writer(in_one_file, &w, &error), CATCHUP_IO);
 	assert_non_null(strstr(error.message, "syncing what is there"));
 	disk.folder_sync_fails = EIO;
-	assert_int_equal(try_open(in_one_file, &w, &error), CATCHUP_IO);
+	assert_int_equal(try_writer(in_one_file, &w, &error), CATCHUP_IO);
 	assert_non_null(strstr(error.message, "syncing what is there"));
 	w = open_writer(in_one_file);
 	expect_synced("log");

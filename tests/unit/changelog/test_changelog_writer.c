@@ -22,39 +22,6 @@
 
 #define WRITER(...) ((struct catchup_changelog_writer_options){__VA_ARGS__})
 
-static struct catchup_changelog_writer *open_writer(struct catchup_changelog_writer_options options)
-{
-	struct catchup_changelog_writer *w;
-	struct catchup_error error = {0};
-
-	options.size = sizeof(options);
-	options.path = in_folder("log");
-	if (catchup_changelog_writer_open(&options, &w, &error) != CATCHUP_OK)
-		fail_msg("%s", error.message);
-	return w;
-}
-
-static int64_t append(struct catchup_changelog_writer *w, int64_t value)
-{
-	struct catchup_key key = {
-		.name = "id", .type = "int", .kind = CATCHUP_KEY_INT, .integer = value};
-	struct catchup_error error = {0};
-	int64_t sequence = -1;
-
-	if (catchup_changelog_writer_append(w, "fam", "foo", &key, 1, &sequence, &error) !=
-		CATCHUP_OK)
-		fail_msg("%s", error.message);
-	return sequence;
-}
-
-static void flush(struct catchup_changelog_writer *w)
-{
-	struct catchup_error error = {0};
-
-	if (catchup_changelog_writer_flush(w, &error) != CATCHUP_OK)
-		fail_msg("%s", error.message);
-}
-
 static void read_file(const char *name, char *to, size_t bytes)
 {
 	FILE *f = fopen(in_folder(name), "r");
