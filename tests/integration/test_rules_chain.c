@@ -334,6 +334,40 @@ static void a_database_of_the_go_package_is_taken_over(void **state)
 	scene_sql(s, "UPDATE catchup SET last = 5 WHERE name = 'other; --'''");
 }
 
+/* Who writes names in capitals means the same tables, as to SQLite: one table of watermarks, one source. */
+static void capitals_make_no_other_table(void **state)
+{
+	static const char small[] = "-- name: first\n-- source: numbers\n-- row\n"
+				    "INSERT INTO copy VALUES(@id);\n";
+	static const char large[] = "-- name: second\n-- source: NUMBERS\n-- id: ID\n-- row\n"
+				    "INSERT INTO copy VALUES(@id);\n";
+	struct scene *s = *state;
+	char *one = scene_file(s, "first.sql", small);
+	char *two = scene_file(s, "second.sql", large);
+	struct program p = {0};
+
+	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS "; CREATE TABLE copy(id);"
+		     "CREATE TABLE Catchup(Name TEXT NOT NULL PRIMARY KEY CHECK(name<>''),"
+		     " Last INTEGER NOT NULL CHECK(last>=0)) WITHOUT ROWID;"
+		     "INSERT INTO catchup VALUES('first', 7)");
+	scene_insert(s, 10);
+	assert_int_equal(program_run(&p, "status", s->database, "--json"), 0);
+	test_json_is(p.out.text, "$.consumers[0].watermark", "7");
+	program_free(&p);
+	assert_int_equal(program_run(&p, "run", s->database, one, two, "--until-caught-up"), 0);
+	program_free(&p);
+	assert_string_equal(scene_text(s, "SELECT count(*) FROM copy"), "13");
+	assert_int_equal(program_run(&p, "status", s->database, "--json"), 0);
+	test_json_is(p.out.text, "$.consumers[0].watermark", "10");
+	test_json_is(p.out.text, "$.consumers[1].watermark", "10");
+	test_json_is(p.out.text, "$.sources[#-1].newest", "10");
+	test_json_is(p.out.text, "$.sources[1]", NULL);
+	program_free(&p);
+	assert_int_equal(program_run(&p, "verify", s->database), 0);
+	help_expect(p.out.text, "consumer 'first': ok\n  watermark 10");
+	program_free(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -346,6 +380,7 @@ int main(void)
 		SCENE_TEST(a_commit_of_another_process_wakes_the_reader),
 		SCENE_TEST(a_commit_long_after_its_writes_is_noticed),
 		SCENE_TEST(a_database_of_the_go_package_is_taken_over),
+		SCENE_TEST(capitals_make_no_other_table),
 	};
 
 	return cmocka_run_group_tests_name("rules_chain", tests, NULL, NULL);

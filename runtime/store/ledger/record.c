@@ -26,7 +26,8 @@ static int has_table(struct cu_conn *conn, const char *table, bool *has, struct 
 {
 	sqlite3_stmt *stmt = NULL;
 	int rc = sqlite3_prepare_v2(conn->db,
-		"SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = ?1", -1, &stmt, NULL);
+		"SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE", -1,
+		&stmt, NULL);
 
 	if (rc == SQLITE_OK)
 		rc = sqlite3_bind_text(stmt, 1, table, -1, SQLITE_STATIC);

@@ -35,7 +35,7 @@ static int is_there(struct cu_conn *conn, const struct cu_registration *entry, b
 {
 	static const struct cu_registration none;
 	int rc = step_with(conn, "SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 FROM main.sqlite_schema"
-		" WHERE name = 'catchup_consumer'", &none);
+		" WHERE name = 'catchup_consumer' COLLATE NOCASE", &none);
 
 	*there = false;
 	/* The newest entry of a name is the one that `wait` means. */

@@ -75,8 +75,8 @@ static int schema_is(struct cu_conn *conn, const char *sql, const char *expected
 static int all_there(struct cu_conn *conn, bool *there, struct catchup_error *error)
 {
 	return schema_is(conn,
-		"SELECT group_concat(name, ' ') FROM (SELECT name FROM main.sqlite_schema"
-		" WHERE name IN ('catchup', 'catchup_consumer', 'catchup_dead', 'catchup_dead_key',"
+		"SELECT group_concat(name, ' ') FROM (SELECT lower(name) AS name FROM main.sqlite_schema"
+		" WHERE lower(name) IN ('catchup', 'catchup_consumer', 'catchup_dead', 'catchup_dead_key',"
 		" 'catchup_lease', 'catchup_state') ORDER BY name)",
 		TABLES_THERE, there, error);
 }

@@ -50,6 +50,12 @@ static bool same_text(const char *a, const char *b)
 	return a == b || (a && b && strcmp(a, b) == 0);
 }
 
+/* As SQLite compares names of tables and columns. */
+static bool same_name(const char *a, const char *b)
+{
+	return a == b || (a && b && sqlite3_stricmp(a, b) == 0);
+}
+
 /* NULL without memory. */
 static struct seen_source *find_source(struct look *look, const struct cu_entry *entry)
 {
@@ -64,8 +70,8 @@ static struct seen_source *find_source(struct look *look, const struct cu_entry 
 
 	for (size_t i = 0; i < look->n_sources; i++) {
 		seen = &look->sources[i];
-		if (same_text(seen->entry->source, entry->source) &&
-			same_text(seen->entry->id_column, entry->id_column) &&
+		if (same_name(seen->entry->source, entry->source) &&
+			same_name(seen->entry->id_column, entry->id_column) &&
 			same_text(seen->entry->max, entry->max))
 			return seen;
 	}
