@@ -90,7 +90,7 @@ check_includes() {
 check_headers() {
 	printf '#include HEADER\n' >"$temporary/alone.c"
 	cp "$temporary/alone.c" "$temporary/alone.cpp"
-	warn="-Wall -Wextra -Wpedantic -Werror -fsyntax-only"
+	warn="-Wall -Wextra -Wpedantic -Wshadow -Werror -fsyntax-only"
 	compiled=0
 	for cc in $C_COMPILERS; do
 		command -v "$cc" >/dev/null 2>&1 || continue

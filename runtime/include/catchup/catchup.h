@@ -357,8 +357,15 @@ struct catchup_status {
  * A snapshot of a running runtime. Cheap: no source rows are read.
  * Returns: CATCHUP_OK and *out. Ownership: catchup_status_free(*out). Threads: any.
  */
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow" /* in C++ it hides the struct's constructor */
+#endif
 CATCHUP_API int catchup_status(
 	struct catchup *c, struct catchup_status **out, struct catchup_error *error);
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
 
 /*
  * Reads the same from a database file, whoever runs its consumers, also those whose results are in
