@@ -189,10 +189,13 @@ struct cu_watch;
 #define CU_WATCH_CHANGED 2u /* such a file was written, made, moved or deleted */
 #define CU_WATCH_LOST 4u    /* notices were lost, or the folder itself went away: look at all */
 
-/* The file need not be there. Nothing is watched before a cu_watch_wait has lasted some milliseconds;
+/* beside: NULL, or what a second file's name has behind `path` ("-wal"). Then only writes to these two are
+ * notices, beside names that come and go, and writes to whatever else is in the folder cost nothing; else
+ * those to any file of a like name are, and each write in the folder costs the waiting thread a wake-up.
+ * The file need not be there. Nothing is watched before a cu_watch_wait has lasted some milliseconds;
  * that one says then that something may have changed. 0 or a negative errno: only without memory or
  * descriptors for the wake-up itself. */
-int cu_watch_create(const char *path, struct cu_watch **out);
+int cu_watch_create(const char *path, const char *beside, struct cu_watch **out);
 void cu_watch_destroy(struct cu_watch *watch);
 /* Whether notices are working, or were not wanted yet; when not, the caller polls. Tries to watch again
  * when not. */

@@ -123,7 +123,7 @@ int catchup_changelog_open(const struct catchup_changelog_options *given,
 		destroy(c);
 		return cu_error_nomem(error);
 	}
-	rc = cu_watch_create(c->path, &c->watch);
+	rc = cu_watch_create(c->path, NULL, &c->watch);
 	if (rc != 0)
 		rc = cu_error_os(error, rc, "changelog '%s': watching it", c->path);
 	else

@@ -168,7 +168,7 @@ static int add_reader(struct catchup *c, const char *path, const struct cu_file_
 	atomic_init(&r->newest, -1);
 	r->path = strdup(path);
 	r->followers = calloc(c->n_followers, sizeof(struct cu_follower *));
-	rc = r->path && r->followers ? cu_watch_create(path, &r->watch) : -ENOMEM;
+	rc = r->path && r->followers ? cu_watch_create(path, "-wal", &r->watch) : -ENOMEM;
 	if (rc != 0) {
 		cu_reader_destroy(r);
 		return cu_error_os(error, rc, "watching '%.200s'", path);

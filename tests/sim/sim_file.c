@@ -111,11 +111,12 @@ void sim_folder_replaced(const char *path)
 	}
 }
 
-int cu_watch_create(const char *path, struct cu_watch **out)
+int cu_watch_create(const char *path, const char *beside, struct cu_watch **out)
 {
 	struct cu_watch *watch = calloc(1, sizeof(*watch));
 	const char *slash = strrchr(path, '/');
 
+	(void)beside; /* all of a like name are notices: more than there are */
 	SIM_CHECK(watch, "no memory");
 	SIM_CHECK(slash, "'%s' has no folder", path);
 	snprintf(watch->folder, sizeof(watch->folder), "%.*s", (int)(slash - path), path);

@@ -208,7 +208,7 @@ static void a_folder_is_watched_once_a_wait_has_lasted(void **state)
 	struct story *s = *state;
 	struct cu_watch *watch;
 
-	assert_int_equal(cu_watch_create(s->path, &watch), 0);
+	assert_int_equal(cu_watch_create(s->path, NULL, &watch), 0);
 	/* Who is woken at once may end at once. */
 	cu_watch_wake(watch);
 	assert_int_equal(cu_watch_wait(watch, CU_FOREVER), CU_WATCH_WOKEN);
@@ -233,13 +233,82 @@ static void a_folder_is_watched_once_a_wait_has_lasted(void **state)
 	assert_int_equal(watched_now(), 0);
 }
 
+static void write_to(const char *path, int flags)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC | flags, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "x", 1), 1);
+	close(fd);
+}
+
+/* Nothing has been noticed since. */
+static void expect_nothing(struct cu_watch *watch)
+{
+	cu_watch_wake(watch);
+	assert_int_equal(cu_watch_wait(watch, CU_FOREVER), CU_WATCH_WOKEN);
+}
+
+static void expect_noticed(struct cu_watch *watch)
+{
+	assert_true(cu_watch_wait(watch, CU_FOREVER) & CU_WATCH_CHANGED);
+	cu_watch_settle(watch, 0);
+}
+
+static void of_two_files_only_their_writes_and_names_are_noticed(void **state)
+{
+	struct story *s = *state;
+	struct cu_watch *watch;
+	char beside[200], alike[200], other[200];
+
+	snprintf(beside, sizeof(beside), "%s-wal", s->path);
+	snprintf(alike, sizeof(alike), "%s-shm", s->path);
+	snprintf(other, sizeof(other), "%s/other", s->folder);
+	write_to(other, O_CREAT);
+	assert_int_equal(cu_watch_create(s->path, "-wal", &watch), 0);
+	expect_noticed(watch);
+	assert_int_equal(watched_now(), 2); /* the folder and the one that is there */
+	write_to(s->path, 0);
+	expect_noticed(watch);
+	write_to(other, 0);
+	expect_nothing(watch);
+	write_to(alike, O_CREAT);
+	expect_noticed(watch);
+	write_to(alike, 0);
+	expect_nothing(watch);
+
+	/* The second one comes, goes, and is another one. */
+	write_to(beside, O_CREAT);
+	expect_noticed(watch);
+	assert_int_equal(watched_now(), 3);
+	write_to(beside, 0);
+	expect_noticed(watch);
+	assert_int_equal(unlink(beside), 0);
+	expect_noticed(watch);
+	assert_int_equal(watched_now(), 2);
+	assert_int_equal(rename(other, beside), 0);
+	expect_noticed(watch);
+	write_to(beside, 0);
+	expect_noticed(watch);
+	assert_int_equal(rename(alike, beside), 0);
+	expect_noticed(watch);
+	write_to(beside, 0);
+	expect_noticed(watch);
+	assert_int_equal(watched_now(), 3);
+
+	cu_watch_rest(watch, cu_os_now_ns());
+	assert_int_equal(watched_now(), 0);
+	cu_watch_destroy(watch);
+	unlink(beside);
+}
+
 /* Not the same as want of memory: what to do about it is another thing. */
 static void a_watch_without_descriptors_says_what_is_wanting(void **state)
 {
 	struct story *s = *state;
 	struct cu_watch *watch = NULL;
 	struct rlimit all = no_descriptors();
-	int rc = cu_watch_create(s->path, &watch);
+	int rc = cu_watch_create(s->path, NULL, &watch);
 
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &all), 0);
 	assert_int_equal(rc, -EMFILE);
@@ -329,6 +398,8 @@ int main(void)
 			a_file_that_is_not_open_tells_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			a_folder_is_watched_once_a_wait_has_lasted, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			of_two_files_only_their_writes_and_names_are_noticed, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			a_watch_without_descriptors_says_what_is_wanting, setup, teardown),
 		cmocka_unit_test(a_process_that_cannot_be_looked_at_is_not_gone),

@@ -248,7 +248,7 @@ static void unwatch(struct waiting *w)
 /* Watching begins before the first look, so that no commit falls between. */
 static int watch(struct waiting *w, const char *path, struct catchup_error *error)
 {
-	int rc = cu_watch_create(path, &w->watch);
+	int rc = cu_watch_create(path, "-wal", &w->watch);
 
 	return rc == 0 ? CATCHUP_OK : cu_error_os(error, rc, "watching '%.200s'", path);
 }

@@ -267,11 +267,12 @@ bool cu_file_same(const struct cu_file_id *a, const struct cu_file_id *b)
 
 /* ---- watching ----------------------------------------------------------------------------- */
 
-int cu_watch_create(const char *path, struct cu_watch **out)
+int cu_watch_create(const char *path, const char *beside, struct cu_watch **out)
 {
 	struct cu_watch *w = watches;
 
 	(void)path;
+	(void)beside;
 	while (w->used)
 		w++;
 	CU_CHECK(w < watches + WATCHES_MAX);

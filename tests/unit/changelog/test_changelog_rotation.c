@@ -377,7 +377,7 @@ static void a_queue_of_notices_that_overflows_says_so(void **state)
 	unsigned seen = 0;
 
 	(void)state;
-	assert_int_equal(cu_watch_create(in_folder("log"), &watch), 0);
+	assert_int_equal(cu_watch_create(in_folder("log"), NULL, &watch), 0);
 	cu_watch_renew(watch, in_folder("log"));
 	if (!cu_watch_works(watch)) {
 		cu_watch_destroy(watch);
