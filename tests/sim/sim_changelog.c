@@ -164,6 +164,17 @@ static bool mistreat(void)
 	}
 }
 
+/* Timers that fire while others could run would take the time from those. */
+static void give_time_to_follow(void)
+{
+	unsigned timer = sim_knobs.timer;
+
+	sim_knobs.timer = 0;
+	sim_sleep(GENTLE_NS, "the writer, gentle");
+	if (!story.calm)
+		sim_knobs.timer = timer;
+}
+
 void story_writer(void *unused)
 {
 	sqlite3 *db = story_connect(story.database);
@@ -192,7 +203,7 @@ void story_writer(void *unused)
 		flush(&writer);
 		/* The last that is written stays, or nobody could know of it. */
 		if (rotated) {
-			sim_sleep(GENTLE_NS, "the writer, gentle");
+			give_time_to_follow();
 			rotated = false;
 		} else if (story.events_wanted > 0 && sim_below(story.gentle ? 4 : 12) == 0) {
 			if (mistreat()) {
