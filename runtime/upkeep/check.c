@@ -159,7 +159,8 @@ int catchup_check(struct catchup *c, struct catchup_error *error)
 		return rc;
 	rc = cu_folder_make_temporary(s.folder, sizeof(s.folder));
 	if (rc != 0)
-		return cu_error_errno(error, CATCHUP_IO, -rc, "cannot make a temporary folder");
+		return cu_error_errno(
+			error, CATCHUP_IO, -rc, "cannot make a temporary folder '%s'", s.folder);
 	rc = check_shadow(&s, c, error);
 	if (s.runtime)
 		for (size_t i = 0; i < s.runtime->n_followers; i++)

@@ -255,7 +255,8 @@ int cu_recompute(struct catchup_verification *verification, const struct catchup
 	}
 	rc = cu_folder_make_temporary(r.folder, sizeof(r.folder));
 	if (rc != 0)
-		return cu_error_errno(error, CATCHUP_IO, -rc, "cannot make a temporary folder");
+		return cu_error_errno(
+			error, CATCHUP_IO, -rc, "cannot make a temporary folder '%s'", r.folder);
 	rc = recompute(&r, &why);
 	if (rc != CATCHUP_OK && error)
 		*error = why;

@@ -345,6 +345,26 @@ static void recomputing_while_it_runs_sees_one_moment(void **state)
 	program_free(&run);
 }
 
+static void a_place_for_copies_that_is_not_there_is_named(void **state)
+{
+	struct scene *s = *state;
+	char *folder = scene_path(s, "gone");
+	char variable[4200];
+	struct program p = {.set = (const char *const[]){variable, NULL}};
+
+	set_up_run(s);
+	snprintf(variable, sizeof(variable), "TMPDIR=%s", folder);
+	assert_int_equal(program_run(&p, "verify", s->database, "--recompute"), 1);
+	help_expect(p.err.text, folder);
+	help_expect(p.err.text, "No such file or directory");
+	program_free(&p);
+	p.set = (const char *const[]){variable, NULL};
+	assert_int_equal(program_run(&p, "check", scene_path(s, "doubles.sql"), "--database",
+				 s->database), 1);
+	help_expect(p.err.text, folder);
+	program_free(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -359,6 +379,7 @@ int main(void)
 		SCENE_TEST(recomputing_knows_ids_that_count_up),
 		SCENE_TEST(recomputing_takes_the_consumer_that_is_named),
 		SCENE_TEST(recomputing_while_it_runs_sees_one_moment),
+		SCENE_TEST(a_place_for_copies_that_is_not_there_is_named),
 	};
 
 	return cmocka_run_group_tests_name("verify", tests, NULL, NULL);
