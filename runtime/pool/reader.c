@@ -101,10 +101,12 @@ static bool passes(const struct catchup_error *error)
 }
 
 /* Whether once more would not help, though the source may be read anew. A schema error may come of a
- * table that is being replaced: it has one more try. A query without an end has had its time. */
+ * table that is being replaced: it has one more try. A query without an end has had its time, and what
+ * SQLite had no word against, an id that is none, stands there. */
 static bool is_for_good(const struct cu_reader *reader, const struct catchup_error *error)
 {
 	return reader->faults > 0 || error->code == CATCHUP_BACKWARDS ||
+		(error->code == CATCHUP_CONSUMER && error->detail == 0) ||
 		(error->detail & 0xff) == SQLITE_INTERRUPT;
 }
 
