@@ -33,8 +33,9 @@ struct writer {
 	char *names;               /* owned; the option `key`, cut at its pluses */
 	const char *keys[KEYS_MAX];
 	int n_keys;
-	int columns[KEYS_MAX];     /* of the row; found at the first one */
+	int columns[KEYS_MAX];     /* of the row */
 	bool found;
+	int found_prepares;        /* how often the row's statement had been prepared anew by then */
 };
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -161,8 +162,15 @@ static int writer_open(struct catchup_context *ctx, void **state)
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
+/* SQLite prepares the row's statement anew by itself when the schema has changed: then a column may stand
+ * in another place. */
 static int find_columns(struct catchup_context *ctx, struct writer *w, sqlite3_stmt *row)
 {
+	int prepares = sqlite3_stmt_status(row, SQLITE_STMTSTATUS_REPREPARE, 0);
+
+	if (w->found && w->found_prepares == prepares)
+		return CATCHUP_ROW_APPLIED;
+	w->found = false;
 	for (int i = 0; i < w->n_keys; i++) {
 		int n = sqlite3_column_count(row);
 
@@ -175,6 +183,7 @@ static int find_columns(struct catchup_context *ctx, struct writer *w, sqlite3_s
 				ctx->source, w->keys[i]);
 	}
 	w->found = true;
+	w->found_prepares = prepares;
 	return CATCHUP_ROW_APPLIED;
 }
 
@@ -214,7 +223,7 @@ static int writer_row(struct catchup_context *ctx, void *state, sqlite3_stmt *ro
 	struct catchup_key keys[KEYS_MAX];
 	struct catchup_error error;
 
-	if (!w->found && find_columns(ctx, w, row) != CATCHUP_ROW_APPLIED)
+	if (find_columns(ctx, w, row) != CATCHUP_ROW_APPLIED)
 		return CATCHUP_ROW_FAILED;
 	for (int i = 0; i < w->n_keys; i++)
 		if (!take_key(&keys[i], w->keys[i], row, w->columns[i]))

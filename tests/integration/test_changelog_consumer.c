@@ -342,6 +342,35 @@ static void a_second_process_takes_the_writing_over(void **state)
 	users_go_on(u);
 }
 
+/* A key that is taken from another column names another row, or none, and nobody hears of it. */
+static void a_key_column_that_moves_is_found_again(void **state)
+{
+	struct users *u = *state;
+	struct program writer = {0}, cache = {0};
+
+	users_sql(u, "DROP TABLE user_changes; CREATE TABLE user_changes(id INTEGER PRIMARY KEY AUTOINCREMENT,"
+		     " note TEXT, user INTEGER NOT NULL, more TEXT DEFAULT 'more')");
+	program_start(&writer, "run", u->database, u->writer, "--progress", "never");
+	program_expect_err(&writer, "started");
+	USERS_START(u, &cache, "user_names");
+	users_work(u, 10);
+	users_wait(u);
+	users_sql(u, "ALTER TABLE user_changes DROP COLUMN note");
+	users_work(u, 10);
+	users_wait(u);
+	users_sql(u, "ALTER TABLE user_changes ADD COLUMN last TEXT");
+	users_work(u, 10);
+	users_wait(u);
+	program_signal(&writer, SIGTERM);
+	program_signal(&cache, SIGTERM);
+	assert_int_equal(program_finish(&writer), 0);
+	assert_int_equal(program_finish(&cache), 0);
+	users_expect_not(cache.err.text, "out of sync with the changelog (gap");
+	program_free(&writer);
+	program_free(&cache);
+	users_go_on(u);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -358,6 +387,7 @@ int main(void)
 		USERS_TEST(status_shows_what_is_known),
 		USERS_TEST(a_second_process_takes_over),
 		USERS_TEST(a_second_process_takes_the_writing_over),
+		USERS_TEST(a_key_column_that_moves_is_found_again),
 		USERS_TEST(who_waits_is_told_when_another_process_has_caught_up),
 	};
 
