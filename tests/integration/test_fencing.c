@@ -303,6 +303,45 @@ static void a_crash_is_known_also_after_a_second_lease(void **state)
 	assert_int_equal(heir.marked, 2);
 }
 
+/* The first time it waits for the lease; when it has it, it cannot be opened any more. */
+static int open_once(struct catchup_context *ctx, void **state)
+{
+	(void)state;
+	return ++heir.opened == 1 ? CATCHUP_ROW_APPLIED : catchup_fail(ctx, 0, "as the test wants it");
+}
+
+/* Else those that go on in the file would keep it renewed. */
+static void a_lease_that_nothing_could_be_done_with_is_dropped(void **state)
+{
+	const struct catchup_consumer table = {CATCHUP_CONSUMER_ABI, .name = "copies", .source = "numbers",
+		.open = open_once, .row = stop_at_row};
+	static const struct catchup_consumer stays = {CATCHUP_CONSUMER_ABI, .name = "stays",
+		.source = "others", .row = stop_at_row};
+	struct scene *s = *state;
+	char *file = scene_file(s, "copies.sql", copies);
+	struct program one = {0};
+
+	heir.opened = 0;
+	scene_sql(s, "PRAGMA journal_mode = WAL; " NUMBERS "; CREATE TABLE others(id INTEGER PRIMARY KEY)");
+	program_start(&one, "run", s->database, file);
+	program_expect_err(&one, "follows 'numbers'");
+	scene_open(s, NULL);
+	scene_add_table(s, &table);
+	scene_add_table(s, &stays);
+	scene_start(s);
+	for (int i = 0; !scene_logged(s, "waiting until it ends"); i++) {
+		assert_true(i < PATIENCE_MS);
+		help_pause();
+	}
+	end(&one);
+	scene_until(s, s->database, "SELECT count(*) FROM catchup_state WHERE name = 'copies' AND state = %d",
+		CATCHUP_STATE_STOPPED);
+	scene_until(s, s->database, "SELECT expires_ns = 0 FROM catchup_lease WHERE name = 'copies'");
+	assert_int_equal(scene_number(s, "SELECT fence FROM catchup_lease WHERE name = 'copies'"), 2);
+	assert_int_equal(scene_number(s, "SELECT expires_ns > 0 FROM catchup_lease WHERE name = 'stays'"), 1);
+	assert_int_equal(scene_close(s, NULL), CATCHUP_CONSUMER);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -312,6 +351,7 @@ int main(void)
 		SCENE_TEST(leases_at_rest_are_kept_when_who_kept_them_ends),
 		SCENE_TEST(a_lease_that_could_not_be_dropped_is_not_kept),
 		SCENE_TEST(a_crash_is_known_also_after_a_second_lease),
+		SCENE_TEST(a_lease_that_nothing_could_be_done_with_is_dropped),
 	};
 
 	return cmocka_run_group_tests_name("fencing", tests, NULL, NULL);

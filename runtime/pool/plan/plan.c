@@ -422,6 +422,9 @@ struct cu_action cu_plan_step(struct cu_plan *plan, const struct cu_event *event
 	CU_CHECK(states[plan->state].answers & (UINT32_C(1) << event->kind));
 	plan->mark_stands |= event->marked;
 	plan->has_marked |= event->marked;
+	/* A lease that was taken before the fault is to be given back, too. */
+	if (event->fence != 0)
+		plan->fence = event->fence;
 	if (event->kind == CU_EVENT_FAULT)
 		return cu_plan_take_fault(plan, event);
 	cu_plan_note_success(plan);
@@ -429,7 +432,6 @@ struct cu_action cu_plan_step(struct cu_plan *plan, const struct cu_event *event
 	case CU_EVENT_OPENED:
 		return plan->config.lease ? do_lease(plan) : do_load(plan);
 	case CU_EVENT_LEASED:
-		plan->fence = event->fence;
 		cu_plan_crash_leased(plan, &event->past);
 		plan->renew_at_ns = cu_deadline(event->now_ns, plan->config.lease_ns / 3);
 		return do_load(plan);

@@ -134,7 +134,7 @@ struct cu_event {
 		CU_OUTCOME_PASSED, /* looked at and passed over */
 		CU_OUTCOME_PARKED, /* made a dead letter without a look: its key is parked */
 	} outcome;         /* DELIVERED */
-	int64_t fence;     /* LEASED */
+	int64_t fence;     /* LEASED; FAULT of LEASE: the lease was taken before it */
 	struct cu_plan_past {
 		bool crashed;      /* who had the lease before is gone without a word */
 		int64_t newest;    /* id of the source now, 0 when not known */
