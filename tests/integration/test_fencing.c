@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include <cmocka.h>
@@ -37,6 +38,16 @@ static void end(struct program *p)
 	program_signal(p, SIGTERM);
 	assert_int_equal(program_finish(p), 0);
 	program_free(p);
+}
+
+/* Until its last thread has stopped: one that still runs may take a lock that it then keeps. */
+static void stop(struct program *p)
+{
+	siginfo_t info;
+
+	program_signal(p, SIGSTOP);
+	assert_int_equal(waitid(P_PID, (id_t)p->pid, &info, WSTOPPED), 0);
+	assert_int_equal(info.si_code, CLD_STOPPED);
 }
 
 #define HOUR "3600000"
@@ -109,7 +120,7 @@ static void who_slept_past_its_lease_commits_nothing_any_more(void **state)
 	/* One has rows in hand and waits for the lock when it is stopped. */
 	db = help_connect(s->database);
 	help_exec(db, "BEGIN IMMEDIATE; INSERT INTO numbers(n) VALUES(1); COMMIT; BEGIN IMMEDIATE");
-	program_signal(&one, SIGSTOP);
+	stop(&one);
 	help_exec(db, "COMMIT");
 	sqlite3_close(db);
 	scene_insert(s, 50);
