@@ -330,9 +330,13 @@ int cu_setup_script(struct cu_follower *f, struct cu_conn *conn, const char *sec
 	int line, struct catchup_error *error);
 /* How the results database is opened where no worker runs yet. */
 struct cu_conn_options cu_setup_connection(const struct cu_follower *f);
-/* Writes down what the consumer is, where its results are in its source's file; else that is done when it is
- * set up. */
+/* Whether it followed another source until now, of whose rows its watermark and its letters are. */
+int cu_setup_check_source(const struct cu_follower *f, struct cu_conn *results, struct catchup_error *error);
+/* Writes down what the consumer is, where its results are in its source's file. */
 int cu_setup_register(struct cu_follower *f, struct cu_conn *results, struct catchup_error *error);
+/* The same where they are not. source: a connection to the source's file, or one to be opened. A source that
+ * can only be read is followed all the same; `status` then cannot list what follows it. */
+void cu_setup_register_in_source(struct cu_follower *f, struct cu_conn *source);
 void cu_setup_spec(const struct cu_follower *f, struct cu_source_spec *spec);
 
 /* ---- follower (follower.c) ----------------------------------------------------------------- */

@@ -196,8 +196,7 @@ static struct cu_registration registration_of(const struct cu_follower *f)
 	};
 }
 
-/* A source that can only be read is followed all the same; `status` then cannot list what follows it. */
-static void register_in_source(struct connections *open, struct cu_follower *f)
+void cu_setup_register_in_source(struct cu_follower *f, struct cu_conn *source)
 {
 	const struct cu_registration registration = registration_of(f);
 	struct cu_conn_options options = cu_setup_connection(f);
@@ -206,10 +205,10 @@ static void register_in_source(struct connections *open, struct cu_follower *f)
 
 	options.main = f->source_path;
 	options.source = NULL;
-	if (!cu_conn_is_open(&open->source))
-		rc = cu_conn_open(&open->source, &options, &why);
+	if (!cu_conn_is_open(source))
+		rc = cu_conn_open(source, &options, &why);
 	if (rc == CATCHUP_OK)
-		rc = cu_ledger_register(&open->source, &registration, &why);
+		rc = cu_ledger_register(source, &registration, &why);
 	if (rc != CATCHUP_OK)
 		cu_log(&f->runtime->logger, CATCHUP_LOG_WARN, f->definition->name,
 			"cannot be written down in the source's database, so status there will not "
@@ -247,19 +246,11 @@ static int check_and_register(struct cu_follower *f, struct cu_conn *results, st
 	return rc == CATCHUP_OK ? cu_setup_register(f, results, error) : rc;
 }
 
-/* A watermark says nothing of another table's rows. Where results are in another file, the row that was
- * processed last is compared when the watermark is loaded. */
-static int check_source(const struct cu_follower *f, struct cu_conn *results, struct catchup_error *error)
+int cu_setup_check_source(const struct cu_follower *f, struct cu_conn *results, struct catchup_error *error)
 {
 	const struct cu_registration registration = registration_of(f);
-	int rc;
 
-	if (f->separate || !registration.source)
-		return CATCHUP_OK;
-	rc = cu_ledger_check_source(results, &registration, error);
-	if (rc != CATCHUP_OK)
-		cu_error_prefix(error, "consumer '%.200s': ", f->definition->name);
-	return rc;
+	return registration.source ? cu_ledger_check_source(results, &registration, error) : CATCHUP_OK;
 }
 
 static int setup_results(struct cu_follower *f, struct cu_conn *results, struct catchup_error *error)
@@ -287,13 +278,13 @@ static int setup_one(struct connections *open, struct cu_follower *f, struct cat
 
 	if (rc != CATCHUP_OK)
 		return rc;
-	rc = check_source(f, &open->results, error);
+	rc = cu_setup_check_source(f, &open->results, error);
 	if (rc != CATCHUP_OK)
-		return rc;
+		return cu_error_prefix(error, "consumer '%.200s': ", f->definition->name);
 	cu_setup_guard(f, &open->results);
 	rc = setup_results(f, &open->results, error);
 	if (rc == CATCHUP_OK && f->separate)
-		register_in_source(open, f);
+		cu_setup_register_in_source(f, &open->source);
 	return rc;
 }
 

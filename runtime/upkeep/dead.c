@@ -247,6 +247,9 @@ static int retry_follower(struct cu_follower *f, int64_t id, struct catchup_dead
 	f->plan.config.batch_ns = (int64_t)f->runtime->options.batch_ms * CU_NS_PER_MS;
 	/* It may have run last under a version that made less of them. */
 	rc = cu_ledger_create_tables(f->writer, &f->fault);
+	/* Rows of the same ids are others there. */
+	if (rc == CATCHUP_OK)
+		rc = cu_setup_check_source(f, f->writer, &f->fault);
 	if (rc == CATCHUP_OK)
 		rc = retry_all(&r, id);
 	if (rc != CATCHUP_OK && error)

@@ -134,6 +134,16 @@ static int move(struct reset *r, struct catchup_error *error)
 	return rc;
 }
 
+/* After the watermark: before it, the next run would take that for one of this source. */
+static void register_elsewhere(struct cu_follower *f)
+{
+	struct cu_conn source = {0};
+
+	if (f->separate)
+		cu_setup_register_in_source(f, &source);
+	cu_conn_close(&source);
+}
+
 static int reset_follower(struct reset *r, struct catchup_error *error)
 {
 	struct cu_follower *f = r->f;
@@ -148,6 +158,8 @@ static int reset_follower(struct reset *r, struct catchup_error *error)
 		rc = cu_ledger_borrow_lease(&r->ledger, &r->fence, error);
 	if (rc == CATCHUP_OK)
 		rc = move(r, error);
+	if (rc == CATCHUP_OK)
+		register_elsewhere(f);
 	if (rc == CATCHUP_OK && r->result->to < r->result->from && !r->newest)
 		cu_chain_warn(f, &r->conn, r->n_cleared);
 	if (r->fence != 0)

@@ -165,6 +165,39 @@ static void a_file_that_is_gone_does_not_hide_the_others(void **state)
 	assert_int_equal(scene_number(s, "SELECT count(*) FROM catchup_dead"), 0);
 }
 
+/* Else a row of the other table would be processed, and the one that failed would be gone. */
+static void letters_of_another_source_are_not_tried(void **state)
+{
+	static const char *const into[] = {"", "-- into: odd.db\n"};
+	static const char row[] = "-- on-error: park\n-- setup\nCREATE TABLE IF NOT EXISTS odd(id INTEGER,"
+		" n INTEGER CHECK(n <> 14));\n-- row\nINSERT INTO odd VALUES(@id, @n);\n";
+	struct scene *s = *state;
+	struct program p = {0};
+	char text[400];
+
+	scene_sql(s, NUMBERS "; INSERT INTO numbers(n) VALUES(7), (14), (21), (28), (35);"
+		     "CREATE TABLE others(id INTEGER PRIMARY KEY AUTOINCREMENT, n INTEGER);"
+		     "INSERT INTO others(n) VALUES(1), (2), (3)");
+	for (size_t i = 0; i < 2; i++) {
+		const char *results = i == 0 ? s->database : scene_path(s, "odd.db");
+
+		snprintf(text, sizeof(text), "-- name: odd%zu\n-- source: numbers\n%s%s", i, into[i], row);
+		assert_int_equal(program_run(&p, "run", s->database, scene_file(s, "odd.sql", text),
+					 "--until-caught-up"), 0);
+		program_free(&p);
+		assert_int_equal(test_number(results, "SELECT id FROM catchup_dead"), 2);
+		snprintf(text, sizeof(text), "-- name: odd%zu\n-- source: others\n%s%s", i, into[i], row);
+		scene_file(s, "odd.sql", text);
+		assert_int_equal(program_run(&p, "dead", "retry", s->database, "--all"), 2);
+		help_expect(p.err.text, "has followed 'numbers' up to id 5");
+		program_free(&p);
+		assert_int_equal(test_number(results, "SELECT id FROM catchup_dead"), 2);
+		assert_int_equal(test_number(results, "SELECT count(*) FROM odd"), 4);
+		assert_int_equal(program_run(&p, "forget", s->database, i == 0 ? "odd0" : "odd1"), 0);
+		program_free(&p);
+	}
+}
+
 /* Hostile texts of another program's are shown, and nothing else. */
 static void odd_letters_are_escaped(void **state)
 {
@@ -215,6 +248,7 @@ int main(void)
 		SCENE_TEST(letters_are_listed_and_shown),
 		SCENE_TEST(letters_are_tried_again_and_dropped),
 		SCENE_TEST(a_file_that_is_gone_does_not_hide_the_others),
+		SCENE_TEST(letters_of_another_source_are_not_tried),
 		SCENE_TEST(odd_letters_are_escaped),
 		SCENE_TEST(what_cannot_be_written_is_a_failure_of_every_command),
 	};

@@ -171,6 +171,29 @@ static void another_source_under_the_same_name_is_refused(void **state)
 	assert_int_equal(scene_number(s, "SELECT count(*) FROM sums WHERE k BETWEEN -10 AND -1"), 0);
 }
 
+/* The watermark is in one file, and what it is about in another. The row that was processed last says nothing
+ * where the other table has none with its id. */
+static void another_source_is_refused_also_where_results_are_elsewhere(void **state)
+{
+	static const char others[] = "-- name: sums\n-- source: others\n-- into: sums.db\n" SETUP
+		"-- apply\nINSERT INTO sums SELECT -id, 1, n FROM others WHERE id > @last AND id <= @max;\n";
+	struct scene *s = *state;
+	struct program p = {.folder = s->folder};
+
+	set_up_rows(s, ROWS);
+	scene_sql(s, "CREATE TABLE others(id INTEGER PRIMARY KEY AUTOINCREMENT, n INTEGER);"
+		     "INSERT INTO others(n) SELECT n FROM numbers LIMIT 30; INSERT INTO others VALUES(1000, 1)");
+	scene_file(s, "sums.sql", HEAD "-- into: sums.db\n" SETUP APPLY);
+	scene_catch_up(s, "sums.sql");
+	scene_file(s, "sums.sql", others);
+	assert_int_equal(program_run(&p, "run", s->database, "sums.sql", "--until-caught-up"), 2);
+	help_expect(p.err.text, "has followed 'numbers' up to id 200");
+	program_free(&p);
+	reset(s, 0, "watermark 200 -> 10, results kept\n", "sums", "--to=10", "--keep-results");
+	scene_catch_up(s, "sums.sql");
+	assert_int_equal(test_number(scene_path(s, "sums.db"), "SELECT count(*) FROM sums WHERE k < -10"), 21);
+}
+
 /* The results of another consumer are not those that were meant. */
 static void a_file_that_makes_another_consumer_now_is_not_taken_for_the_old_one(void **state)
 {
@@ -434,6 +457,7 @@ int main(void)
 		SCENE_TEST(going_forward_skips_rows_and_says_how_many),
 		SCENE_TEST(on_to_the_newest_keeps_results_also_where_it_goes_back),
 		SCENE_TEST(another_source_under_the_same_name_is_refused),
+		SCENE_TEST(another_source_is_refused_also_where_results_are_elsewhere),
 		SCENE_TEST(a_file_that_makes_another_consumer_now_is_not_taken_for_the_old_one),
 		SCENE_TEST(dead_letters_above_it_go),
 		SCENE_TEST(who_follows_a_cleared_table_is_named),

@@ -169,8 +169,8 @@ struct cu_registration {
 };
 int cu_ledger_register(struct cu_conn *conn, const struct cu_registration *registration,
 	struct catchup_error *error);
-/* Whether the source of a consumer whose results are here, too, was another one when it got to the watermark
- * that it has: CATCHUP_CONFIG, and says which. */
+/* Whether the source of a consumer was another one when it got to the watermark that it has: CATCHUP_CONFIG,
+ * and says which. conn: with its results, and its source attached where that is in another file. */
 int cu_ledger_check_source(struct cu_conn *conn, const struct cu_registration *registration,
 	struct catchup_error *error);
 

@@ -74,19 +74,44 @@ int cu_ledger_register(struct cu_conn *conn, const struct cu_registration *regis
 	return cu_own_end(&t, rc, error);
 }
 
+/* A file that was made by nobody of us, or by an older version, says nothing. */
+static int has_registry(struct cu_conn *conn, const char *schema, bool *has, struct catchup_error *error)
+{
+	sqlite3_stmt *stmt;
+	int rc = cu_conn_prepare(conn, &stmt, error, "SELECT count(*) = 3 FROM"
+		" pragma_table_xinfo('catchup_consumer', '%s') WHERE name IN ('name', 'into', 'source')", schema);
+
+	*has = false;
+	if (rc != CATCHUP_OK)
+		return rc;
+	if (sqlite3_step(stmt) == SQLITE_ROW)
+		*has = sqlite3_column_int(stmt, 0) != 0;
+	else
+		rc = failed(conn, error);
+	sqlite3_finalize(stmt);
+	return rc;
+}
+
 int cu_ledger_check_source(struct cu_conn *conn, const struct cu_registration *registration,
 	struct catchup_error *error)
 {
+	const char *schema = registration->into[0] ? "source" : "main";
 	sqlite3_stmt *stmt;
-	int rc = cu_conn_prepare(conn, &stmt, error,
-		"SELECT source, last FROM main.catchup_consumer JOIN main.catchup USING(name)"
-		" WHERE name = ?1 AND \"into\" = '' AND last > 0 AND source <> ?2 COLLATE NOCASE");
+	bool has;
+	int rc = has_registry(conn, schema, &has, error);
 
+	if (rc != CATCHUP_OK || !has)
+		return rc;
+	rc = cu_conn_prepare(conn, &stmt, error,
+		"SELECT source, last FROM %s.catchup_consumer JOIN main.catchup USING(name)"
+		" WHERE name = ?1 AND \"into\" = ?3 AND last > 0 AND source <> ?2 COLLATE NOCASE", schema);
 	if (rc != CATCHUP_OK)
 		return rc;
 	rc = sqlite3_bind_text(stmt, 1, registration->name, -1, SQLITE_STATIC);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_bind_text(stmt, 2, registration->source, -1, SQLITE_STATIC);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_bind_text(stmt, 3, registration->into, -1, SQLITE_STATIC);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_step(stmt);
 	if (rc == SQLITE_ROW)
