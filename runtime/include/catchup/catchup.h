@@ -447,8 +447,9 @@ struct catchup_dead_result {
  * as it was kept in its letter.
  *
  * Returns: CATCHUP_OK and *result, also when rows failed again; CATCHUP_CONFIG when a consumer cannot
- *          be made here (it was linked into another program, or its file is gone). Then the letters of
- *          the others are tried all the same, and *result is about them.
+ *          be made here (it was linked into another program, or its file is gone), or follows another
+ *          source than when its rows failed. Then the letters of the others are tried all the same, and
+ *          *result is about them.
  * Threads: any.
  */
 CATCHUP_API int catchup_dead_retry(const struct catchup_options *options, const char *consumer,
