@@ -244,6 +244,12 @@ static int attach(struct cu_conn *conn, const char *path, struct catchup_error *
 	else
 		rc = cu_error_sqlite(error, conn->db, "database '%s': attaching the source '%s'",
 			conn->main_path, path);
+	/* Files that do not go together, such as of two text encodings: no row's fault. */
+	if (rc == CATCHUP_CONSUMER) {
+		rc = CATCHUP_USAGE;
+		if (error)
+			error->code = rc;
+	}
 	sqlite3_finalize(stmt);
 	free(uri);
 	return rc;

@@ -171,7 +171,7 @@ static void results_take_the_encoding_of_the_source(void **state)
 	/* One that is there already cannot change. */
 	unlink(s->results);
 	sql_run(s->results, "CREATE TABLE r(x)");
-	refuse_open(CU_ROLE_WRITER, s->database, s->results, CATCHUP_CONSUMER, "encoding");
+	refuse_open(CU_ROLE_WRITER, s->database, s->results, CATCHUP_USAGE, "encoding");
 }
 
 static void endless_statements_are_interrupted(void **state)
