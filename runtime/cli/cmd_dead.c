@@ -64,6 +64,7 @@ static void put_json(struct cli_text *to, const struct catchup_dead_letters *let
 		cli_json_int64(&json, "last_ms", letter->last_ms);
 		if (letter->event)
 			cli_json_bytes(&json, "event", letter->event, letter->event_bytes);
+		cli_json_bool(&json, "in_hand", letter->in_hand != 0);
 		cli_json_end_object(&json);
 	}
 	cli_json_end_array(&json);
@@ -140,6 +141,9 @@ static void put_whole(struct cli_text *to, const struct catchup_dead_letters *le
 		cli_text_time(to, letter->first_ms);
 		cli_text_puts(to, "\nlast      ");
 		cli_text_time(to, letter->last_ms);
+		if (letter->in_hand)
+			cli_text_puts(to, "\nin hand   whoever tries it again has not come back, and may have"
+				" died of it");
 		cli_text_puts(to, i + 1 < letters->n ? "\n\n" : "\n");
 	}
 }
@@ -184,8 +188,30 @@ static int check_which(const struct cli_args *args)
 		: "say which letters: '--id N' or '--all'");
 }
 
+/* The first of those that were passed over, as it would be tried. */
+static void put_held(struct cli_text *to, const struct cli_args *args, int64_t held)
+{
+	struct catchup_dead_letters *letters = NULL;
+	const struct catchup_dead_letter *first = NULL;
+
+	catchup_dead_read(args->words[0], consumer_of(args), 0, &letters, NULL);
+	for (size_t i = 0; letters && !first && i < letters->n; i++)
+		if (letters->letters[i].in_hand)
+			first = &letters->letters[i];
+	cli_text_printf(to, "%" PRId64 " not tried: whoever tried %s last has not come back, and may have died"
+		" of it", held, held == 1 ? "it" : "them");
+	if (first) {
+		cli_text_printf(to, "; to try %s: --consumer ", held == 1 ? "it" : "the first");
+		cli_text_show(to, first->consumer, strlen(first->consumer), SIZE_MAX);
+		cli_text_printf(to, " --id %" PRId64, first->id);
+	}
+	cli_text_puts(to, "\n");
+	catchup_dead_free(letters);
+}
+
 /* What did not happen is not told. */
-static void put_result(struct cli_text *to, const struct catchup_dead_result *r)
+static void put_result(
+	struct cli_text *to, const struct cli_args *args, const struct catchup_dead_result *r)
 {
 	cli_text_printf(to, "%" PRId64 " tried: %" PRId64 " processed, %" PRId64 " failed again", r->tried,
 		r->done, r->failed);
@@ -198,6 +224,8 @@ static void put_result(struct cli_text *to, const struct catchup_dead_result *r)
 	if (r->unkept > 0)
 		cli_text_printf(to, "%" PRId64 " cannot be tried: their events were too long to be kept, or were "
 			"parked by an older version\n", r->unkept);
+	if (r->held > 0)
+		put_held(to, args, r->held);
 	if (r->failed > 0)
 		cli_text_puts(to, "why they failed: catchup dead show\n");
 }
@@ -219,7 +247,7 @@ static int retry(const struct cli_args *args)
 		return rc;
 	code = catchup_dead_retry(&options, consumer_of(args), id_of(args), &result, &error);
 	/* What was done with others' letters is told, too. */
-	if (code != CATCHUP_OK && result.tried + result.behind + result.unkept == 0)
+	if (code != CATCHUP_OK && result.tried + result.behind + result.unkept + result.held == 0)
 		return fail(args, &error);
 	if (args->values[OPT_JSON].given) {
 		cli_json_object(&json, NULL);
@@ -229,16 +257,17 @@ static int retry(const struct cli_args *args)
 		cli_json_int64(&json, "gone", result.gone);
 		cli_json_int64(&json, "behind", result.behind);
 		cli_json_int64(&json, "unkept", result.unkept);
+		cli_json_int64(&json, "held", result.held);
 		cli_json_end_object(&json);
 		cli_text_puts(&text, "\n");
 	} else {
-		put_result(&text, &result);
+		put_result(&text, args, &result);
 	}
 	rc = print(&text);
 	if (code != CATCHUP_OK)
 		return fail(args, &error);
 	/* Who asked for all of them to be processed must not take what is left for done. */
-	return rc == CLI_EXIT_OK && result.failed + result.behind + result.unkept > 0
+	return rc == CLI_EXIT_OK && result.failed + result.behind + result.unkept + result.held > 0
 		       ? catchup_code_exit(CATCHUP_CONSUMER)
 		       : rc;
 }
@@ -313,7 +342,8 @@ const struct cli_command cli_command_dead_retry = {
 	.options = options,
 	.notes = "Each row has a transaction of its own: its effects commit together with the end of its\n"
 		 "dead letter. It may be done while the consumer runs. Exit code 4 when a row failed again, or\n"
-		 "was not tried: behind an earlier one with the same key, or an event that was not kept.\n",
+		 "was not tried: behind an earlier one with the same key, an event that was not kept, or one\n"
+		 "that ended the process which tried it last. That one is tried when --id names it.\n",
 	.examples = "  catchup dead retry app.db --consumer totals --id 1200\n"
 		    "  catchup dead retry app.db --all\n",
 	.run = retry,

@@ -6,6 +6,12 @@
  * has a transaction of its own: the letter goes, the row is processed, and both commit. The watermark
  * has passed the row long ago and is not touched, so a process that runs the consumer meanwhile only
  * meets one more writer.
+ *
+ * A row may end the process. So a commit before that transaction says that its letter is in hand, and who
+ * finds one so that was not there to try it passes over it, unless it was asked for by its id. Somebody else
+ * who is alive has the letter in hand for as long as its transaction takes: a letter that was in hand when the
+ * letters were listed, and still is when the write lock is free, was left by one who died. (Or by one who is
+ * just between its commits. It deals with the letter, and passing over it does no harm.)
  */
 #include "pool/perform/perform.h"
 
@@ -19,11 +25,26 @@ struct retry {
 	struct cu_follower *f;
 	struct catchup_dead_result *result;
 	struct cu_line_parser parser;
+	bool knowingly; /* also one that may have ended a process */
 };
+
+/* As patient as the options say: for a plan, which sees to other things meanwhile, a connection waits for
+ * moments only. */
+static int begin(struct cu_follower *f, struct catchup_error *error)
+{
+	int64_t until_ns = cu_deadline(
+		cu_os_now_ns(), (int64_t)f->runtime->options.busy_ms * CU_NS_PER_MS);
+	int rc;
+
+	do
+		rc = cu_conn_begin(f->writer, error);
+	while (rc == CATCHUP_LOCKED && cu_os_now_ns() < until_ns);
+	return rc;
+}
 
 /* ---- one row ----------------------------------------------------------------------------------- */
 
-enum outcome { DONE, GONE, TAKEN, BEHIND, FAILED };
+enum outcome { DONE, GONE, TAKEN, BEHIND, HELD, FAILED };
 
 /* A row that `map` sees first. */
 static bool deliver_mapped(struct cu_follower *f, int64_t id, struct cu_event *event)
@@ -126,14 +147,9 @@ static int try_letter(struct retry *r, const struct catchup_dead_letter *letter,
 {
 	struct cu_follower *f = r->f;
 	struct cu_event event = {0};
-	bool waits, removed, there;
+	bool removed, there;
 	int rc;
 
-	/* Order within a key is kept, whichever letters are asked for. */
-	*outcome = BEHIND;
-	rc = cu_letters_waits(f->writer, f->definition->name, letter->id, &waits, &f->fault);
-	if (rc != CATCHUP_OK || waits)
-		return rc;
 	*outcome = TAKEN;
 	rc = cu_letters_remove(f->writer, f->definition->name, letter->id, &removed, &f->fault);
 	if (rc != CATCHUP_OK || !removed)
@@ -155,12 +171,49 @@ static int try_letter(struct retry *r, const struct catchup_dead_letter *letter,
 									   : f->fault.code;
 }
 
+/* Inside the transaction in hand: FAILED, until something better is known, when the letter is to be tried. */
+static int take_in_hand(struct retry *r, const struct catchup_dead_letter *letter, enum outcome *outcome)
+{
+	struct cu_follower *f = r->f;
+	const char *name = f->definition->name;
+	bool waits, in_hand = false, marked;
+	int rc;
+
+	/* Order within a key is kept, whichever letters are asked for. */
+	*outcome = BEHIND;
+	rc = cu_letters_waits(f->writer, name, letter->id, &waits, &f->fault);
+	if (rc != CATCHUP_OK || waits)
+		return rc;
+	if (!r->knowingly)
+		rc = cu_letters_in_hand(f->writer, name, letter->id, &in_hand, &f->fault);
+	*outcome = letter->in_hand ? HELD : TAKEN;
+	if (rc != CATCHUP_OK || in_hand)
+		return rc;
+	rc = cu_letters_mark(f->writer, name, letter->id, &marked, &f->fault);
+	if (rc == CATCHUP_OK)
+		rc = cu_conn_commit(f->writer, &f->fault);
+	*outcome = marked ? FAILED : TAKEN;
+	return rc;
+}
+
+/* Its row was not processed, for no fault of its own. Where this fails, too, the letter is passed over the
+ * next time, and said to be. */
+static void put_back(struct cu_follower *f, int64_t id)
+{
+	struct catchup_error unwanted;
+
+	if (begin(f, &unwanted) == CATCHUP_OK &&
+		cu_letters_mark_back(f->writer, f->definition->name, id, &unwanted) == CATCHUP_OK)
+		cu_conn_commit(f->writer, &unwanted);
+	cu_conn_rollback(f->writer);
+}
+
 /* In a transaction of its own: between the one that failed and this one another process may have dealt with
  * the letter, and a row that was processed there must not get a letter again. */
 static int keep_failure(struct cu_follower *f, int64_t id, enum outcome *outcome)
 {
 	bool kept = false;
-	int rc = cu_conn_begin(f->writer, &f->fault);
+	int rc = begin(f, &f->fault);
 
 	if (rc == CATCHUP_OK)
 		rc = cu_letters_failed_again(
@@ -173,35 +226,51 @@ static int keep_failure(struct cu_follower *f, int64_t id, enum outcome *outcome
 	return rc;
 }
 
-static int retry_letter(struct retry *r, const struct catchup_dead_letter *letter)
+/* A letter that is in hand. */
+static int process_letter(struct retry *r, const struct catchup_dead_letter *letter, enum outcome *outcome)
 {
 	struct cu_follower *f = r->f;
-	enum outcome outcome = FAILED;
-	int rc = cu_conn_begin(f->writer, &f->fault);
+	int rc = begin(f, &f->fault);
 
-	if (rc != CATCHUP_OK)
-		return rc;
-	rc = try_letter(r, letter, &outcome);
+	if (rc == CATCHUP_OK)
+		rc = try_letter(r, letter, outcome);
 	cu_source_fetch_end(cu_perform_rows(f));
-	if (rc == CATCHUP_OK && (outcome == DONE || outcome == GONE)) {
+	if (rc == CATCHUP_OK && (*outcome == DONE || *outcome == GONE)) {
 		rc = cu_conn_commit(f->writer, &f->fault);
 		/* A constraint that is checked at the commit is the row's. */
 		if (rc == CATCHUP_CONSUMER) {
 			f->row_fault = f->fault;
-			outcome = FAILED;
+			*outcome = FAILED;
 			rc = CATCHUP_OK;
 		}
 	}
 	cu_conn_rollback(f->writer);
+	if (rc == CATCHUP_OK && *outcome == FAILED)
+		rc = keep_failure(f, letter->id, outcome);
+	if (rc != CATCHUP_OK)
+		put_back(f, letter->id);
+	return rc;
+}
+
+static int retry_letter(struct retry *r, const struct catchup_dead_letter *letter)
+{
+	struct cu_follower *f = r->f;
+	enum outcome outcome = TAKEN;
+	int rc = begin(f, &f->fault);
+
+	if (rc == CATCHUP_OK)
+		rc = take_in_hand(r, letter, &outcome);
+	cu_conn_rollback(f->writer);
 	if (rc == CATCHUP_OK && outcome == FAILED)
-		rc = keep_failure(f, letter->id, &outcome);
-	r->result->behind += rc == CATCHUP_OK && outcome == BEHIND;
-	if (rc != CATCHUP_OK || outcome == TAKEN || outcome == BEHIND)
+		rc = process_letter(r, letter, &outcome);
+	if (rc != CATCHUP_OK)
 		return rc;
-	r->result->tried++;
+	r->result->behind += outcome == BEHIND;
+	r->result->held += outcome == HELD;
 	r->result->done += outcome == DONE;
 	r->result->gone += outcome == GONE;
 	r->result->failed += outcome == FAILED;
+	r->result->tried += outcome == DONE || outcome == GONE || outcome == FAILED;
 	return CATCHUP_OK;
 }
 
@@ -230,7 +299,7 @@ static int retry_follower(struct cu_follower *f, int64_t id, struct catchup_dead
 	struct catchup_error *error)
 {
 	const struct cu_action open = {.kind = CU_ACTION_OPEN};
-	struct retry r = {.f = f, .result = result};
+	struct retry r = {.f = f, .result = result, .knowingly = id != 0};
 	struct cu_event event;
 	int rc;
 

@@ -169,6 +169,62 @@ static void after_three_crashes_park_parks(void **state)
 	}
 }
 
+static int retry(struct scene *s, struct program *p, const char *option, const char *id)
+{
+	*p = (struct program){.folder = s->folder};
+	program_run(p, "dead", "retry", s->database, option, id);
+	return p->exit_code;
+}
+
+/* A letter that ended the process which tried it does so once: then the others have their turn, and it has
+ * its own when it is asked for. */
+static void a_letter_that_crashed_is_passed_over(void **state)
+{
+	struct scene *s = *state;
+
+	for (size_t i = 0; i < N_KINDS; i++) {
+		struct program p = {0};
+		int last;
+
+		make_source(s);
+		add_rows(s, 20);
+		scene_sql(s, "UPDATE jobs SET body = 'deadly' WHERE id IN (7, 9)");
+		crashes(s, module(s, kinds[i]), "park", &last);
+		assert_int_equal(last, 0);
+		scene_sql(s, "UPDATE jobs SET body = 'mended' WHERE id = 9;"
+			     "UPDATE catchup_dead SET attempts = 3");
+		assert_int_equal(retry(s, &p, "--all", NULL), 128 + SIGABRT);
+		program_free(&p);
+		seen(s, "id NOT IN (7, 9)");
+		assert_int_equal(retry(s, &p, "--all", NULL), 4);
+		help_expect(p.out.text, "1 tried: 1 processed, 0 failed again\n1 not tried: whoever tried it last"
+			" has not come back, and may have died of it; to try it: --consumer deadly --id 7\n");
+		program_free(&p);
+		seen(s, "id <> 7");
+		assert_int_equal(program_run(&p, "dead", "show", s->database), 0);
+		help_expect(p.out.text, "attempts  4\n");
+		help_expect(p.out.text, "in hand   whoever tries it again has not come back");
+		program_free(&p);
+		/* Knowingly. */
+		assert_int_equal(retry(s, &p, "--id", "7"), 128 + SIGABRT);
+		program_free(&p);
+		scene_sql(s, "UPDATE jobs SET body = 'mended' WHERE id = 7");
+		assert_int_equal(program_run(&p, "dead", "retry", s->database, "--all", "--json"), 4);
+		test_json_is(p.out.text, "$.tried", "0");
+		test_json_is(p.out.text, "$.held", "1");
+		program_free(&p);
+		assert_int_equal(program_run(&p, "dead", "list", s->database, "--json"), 0);
+		test_json_is(p.out.text, "$[0].attempts", "5");
+		test_json_is(p.out.text, "$[0].in_hand", "1");
+		program_free(&p);
+		assert_int_equal(retry(s, &p, "--id", "7"), 0);
+		program_free(&p);
+		seen(s, "1");
+		verify(s);
+		scene_sql(s, "DELETE FROM catchup; DELETE FROM catchup_state; DELETE FROM catchup_lease");
+	}
+}
+
 /* What is behind it is parked without a look, so it does no harm any more. */
 static void a_key_that_crashed_is_parked_with_what_follows(void **state)
 {
@@ -354,6 +410,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SCENE_TEST(after_three_crashes_stop_stops),
 		SCENE_TEST(after_three_crashes_park_parks),
+		SCENE_TEST(a_letter_that_crashed_is_passed_over),
 		SCENE_TEST(a_key_that_crashed_is_parked_with_what_follows),
 		SCENE_TEST(who_asks_for_care_has_each_row_marked_from_the_start),
 		SCENE_TEST(a_row_that_ends_the_machine_is_found),

@@ -400,12 +400,14 @@ struct catchup_dead_letter {
 	size_t key_bytes;
 	int code;             /* SQLite extended result code, 0 when SQLite had nothing to do with it */
 	const char *message;
-	int64_t attempts;     /* how often it was tried; 0 when only its key was parked */
+	int64_t attempts;     /* how often it was tried, a try in hand included; 0 when only its key was
+	                         parked */
 	int64_t first_ms;     /* Unix time in ms of the first and the last failure */
 	int64_t last_ms;
 	const char *event;    /* of a changelog: the event as a line, event_bytes long, NUL-terminated;
 	                         NULL for a row, and for an event that was not kept */
 	size_t event_bytes;
+	int in_hand;          /* 1: it is being tried again, or whoever did has died of it or with it */
 };
 
 struct catchup_dead_letters {
@@ -437,6 +439,8 @@ struct catchup_dead_result {
 	int64_t gone;   /* the row is no longer in the source: the letter is dropped */
 	int64_t behind; /* not tried: an earlier row with the same key has a letter, too */
 	int64_t unkept; /* not tried: its event was not kept, for it was longer than 64 KiB */
+	int64_t held;   /* not tried: whoever tried it last has not come back, and may have died of it; by
+	                   its id it is tried */
 };
 
 /*
@@ -444,7 +448,8 @@ struct catchup_dead_result {
  * committed together with the end of the letter. May be called while another process runs the
  * consumer. The consumer is made as it was when it ran last; options gives the database, `builtins`
  * for consumers linked into the program, the log and the waiting times. An event of a changelog is tried
- * as it was kept in its letter.
+ * as it was kept in its letter. That a letter is in hand is committed before it is tried: if its row ends
+ * the process, the next call with id 0 passes over it.
  *
  * Returns: CATCHUP_OK and *result, also when rows failed again; CATCHUP_CONFIG when a consumer cannot
  *          be made here (it was linked into another program, or its file is gone), or follows another

@@ -15,7 +15,8 @@ int cu_ledger_add_dead(struct cu_ledger *ledger, const struct cu_dead_letter *le
 	int rc = cu_ledger_book(ledger, CU_BOOK_DEAD_ADD,
 		"INSERT INTO main.catchup_dead(consumer, id, key, code, message, attempts, first_ms, last_ms,"
 		" event) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8) ON CONFLICT(consumer, id) DO UPDATE SET"
-		" key = ?3, code = ?4, message = ?5, attempts = attempts + ?6, last_ms = ?7, event = ?8",
+		" key = ?3, code = ?4, message = ?5, attempts = max(attempts, -attempts) + ?6, last_ms = ?7,"
+		" event = ?8",
 		&stmt, error);
 
 	if (rc != CATCHUP_OK)

@@ -63,6 +63,7 @@ static bool add(struct whole *whole, const char *consumer, sqlite3_stmt *stmt)
 {
 	size_t n = whole->letters.n;
 	struct catchup_dead_letter *grown = realloc(whole->items, (n + 1) * sizeof(*grown));
+	int64_t attempts = sqlite3_column_int64(stmt, 4);
 	bool failed = false;
 
 	if (!grown)
@@ -76,11 +77,12 @@ static bool add(struct whole *whole, const char *consumer, sqlite3_stmt *stmt)
 		.key_bytes = (size_t)sqlite3_column_bytes(stmt, 1),
 		.code = sqlite3_column_int(stmt, 2),
 		.message = take(stmt, 3, &failed),
-		.attempts = sqlite3_column_int64(stmt, 4),
+		.attempts = attempts >= 0 ? attempts : attempts == INT64_MIN ? INT64_MAX : -attempts,
 		.first_ms = sqlite3_column_int64(stmt, 5),
 		.last_ms = sqlite3_column_int64(stmt, 6),
 		.event = take(stmt, 7, &failed),
 		.event_bytes = (size_t)sqlite3_column_bytes(stmt, 7),
+		.in_hand = attempts < 0,
 	};
 	whole->letters.n++;
 	return grown[n].consumer && grown[n].message && !failed;
@@ -157,15 +159,45 @@ int cu_letters_waits(struct cu_conn *conn, const char *consumer, int64_t id, boo
 		consumer, id, waits, error);
 }
 
-int cu_letters_remove(struct cu_conn *conn, const char *consumer, int64_t id, bool *removed,
+/* The same of one that changes the letter. *changed: it was there. */
+static int change(struct cu_conn *conn, const char *sql, const char *consumer, int64_t id, bool *changed,
 	struct catchup_error *error)
 {
 	bool row;
-	int rc = run_about(conn, "DELETE FROM main.catchup_dead WHERE consumer = ?1 AND id = ?2", consumer,
-		id, &row, error);
+	int rc = run_about(conn, sql, consumer, id, &row, error);
 
-	*removed = rc == CATCHUP_OK && sqlite3_changes(conn->db) > 0;
+	*changed = rc == CATCHUP_OK && sqlite3_changes(conn->db) > 0;
 	return rc;
+}
+
+int cu_letters_in_hand(struct cu_conn *conn, const char *consumer, int64_t id, bool *in_hand,
+	struct catchup_error *error)
+{
+	return run_about(conn, "SELECT 1 FROM main.catchup_dead WHERE consumer = ?1 AND id = ?2"
+		" AND attempts < 0", consumer, id, in_hand, error);
+}
+
+int cu_letters_mark(struct cu_conn *conn, const char *consumer, int64_t id, bool *marked,
+	struct catchup_error *error)
+{
+	return change(conn, "UPDATE main.catchup_dead SET attempts = min(attempts, -attempts) - 1"
+		" WHERE consumer = ?1 AND id = ?2", consumer, id, marked, error);
+}
+
+int cu_letters_mark_back(struct cu_conn *conn, const char *consumer, int64_t id,
+	struct catchup_error *error)
+{
+	bool changed;
+
+	return change(conn, "UPDATE main.catchup_dead SET attempts = -attempts - 1"
+		" WHERE consumer = ?1 AND id = ?2 AND attempts < 0", consumer, id, &changed, error);
+}
+
+int cu_letters_remove(struct cu_conn *conn, const char *consumer, int64_t id, bool *removed,
+	struct catchup_error *error)
+{
+	return change(conn, "DELETE FROM main.catchup_dead WHERE consumer = ?1 AND id = ?2", consumer, id,
+		removed, error);
 }
 
 int cu_letters_failed_again(struct cu_conn *conn, const char *consumer, int64_t id,
@@ -173,7 +205,8 @@ int cu_letters_failed_again(struct cu_conn *conn, const char *consumer, int64_t 
 {
 	sqlite3_stmt *stmt = NULL;
 	int rc = cu_conn_prepare(conn, &stmt, error, "UPDATE main.catchup_dead SET code = ?3, message = ?4,"
-		" attempts = attempts + 1, last_ms = ?5 WHERE consumer = ?1 AND id = ?2");
+		" attempts = CASE WHEN attempts < 0 THEN -attempts ELSE attempts + 1 END, last_ms = ?5"
+		" WHERE consumer = ?1 AND id = ?2");
 	int step;
 
 	*kept = false;

@@ -18,12 +18,24 @@ int cu_letters_read(struct catchup_dead_letters *letters, struct cu_conn *conn,
 int cu_letters_waits(struct cu_conn *conn, const char *consumer, int64_t id, bool *waits,
 	struct catchup_error *error);
 
+/*
+ * Inside the transaction in hand: whether somebody has a letter in hand, or had when it died; writes down that
+ * it is in hand from now on, which counts as a try, and is committed before the row is processed; takes that
+ * back, for one whose row was not processed after all. *marked false: the letter is gone.
+ */
+int cu_letters_in_hand(struct cu_conn *conn, const char *consumer, int64_t id, bool *in_hand,
+	struct catchup_error *error);
+int cu_letters_mark(struct cu_conn *conn, const char *consumer, int64_t id, bool *marked,
+	struct catchup_error *error);
+int cu_letters_mark_back(struct cu_conn *conn, const char *consumer, int64_t id,
+	struct catchup_error *error);
+
 /* Inside the transaction in hand: removes a letter. *removed false: it was gone already. */
 int cu_letters_remove(struct cu_conn *conn, const char *consumer, int64_t id, bool *removed,
 	struct catchup_error *error);
 
-/* Inside the transaction in hand: a letter that was tried again says what happened this time. *kept false:
- * it is gone, since somebody else has dealt with it, and is not made again. */
+/* Inside the transaction in hand: a letter that was tried again, and is not in hand any more, says what
+ * happened this time. *kept false: it is gone, since somebody else has dealt with it, and is not made again. */
 int cu_letters_failed_again(struct cu_conn *conn, const char *consumer, int64_t id,
 	const struct catchup_error *why, bool *kept, struct catchup_error *error);
 

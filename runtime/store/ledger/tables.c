@@ -33,6 +33,7 @@ static const char *const tables[] = {
 	" attempt_fence INTEGER NOT NULL DEFAULT 0, in_hand INTEGER NOT NULL DEFAULT 0,"
 	" vanished INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID",
 
+	/* attempts less than zero: whoever tries it again has not come back. */
 	"CREATE TABLE IF NOT EXISTS main.catchup_dead(consumer TEXT NOT NULL, id INTEGER NOT NULL,"
 	" key TEXT, code INTEGER NOT NULL, message TEXT NOT NULL, attempts INTEGER NOT NULL,"
 	" first_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL, event TEXT, PRIMARY KEY(consumer, id))"
