@@ -220,6 +220,12 @@ static void add_detail(struct cli_text *text, const struct catchup_consumer_stat
 		cli_text_puts(text, "\n");
 		add_advice(text, c);
 	}
+	/* Why it has stopped says the same. */
+	if (c->crash_row > 0 && c->crash_row != c->error_row) {
+		cli_text_show(text, c->name, strlen(c->name), NAME_COLUMNS);
+		cli_text_printf(text, ": row %" PRId64 " was in hand at %d crash%s\n", c->crash_row, c->crashes,
+			c->crashes == 1 ? "" : "es");
+	}
 	if (*c->lost_owner) {
 		cli_text_show(text, c->name, strlen(c->name), NAME_COLUMNS);
 		cli_text_puts(text, ": process ");
@@ -256,7 +262,7 @@ void cli_status_table(struct cli_text *text, const struct catchup_status *status
 	for (size_t i = 0; i < status->n_consumers; i++) {
 		const struct catchup_consumer_status *c = &status->consumers[i];
 
-		if (*c->into || *c->last_error || c->vanished > 0 || *c->lost_owner) {
+		if (*c->into || *c->last_error || c->vanished > 0 || c->crash_row > 0 || *c->lost_owner) {
 			cli_text_puts(text, "\n");
 			break;
 		}
@@ -308,6 +314,11 @@ static void json_consumer(struct cli_json *json, const struct catchup_consumer_s
 	cli_json_int64(json, "vanished", c->vanished);
 	cli_json_text_or_null(json, "owner", c->owner);
 	cli_json_text_or_null(json, "lost_owner", c->lost_owner);
+	if (c->crash_row > 0)
+		cli_json_int64(json, "crash_row", c->crash_row);
+	else
+		cli_json_null(json, "crash_row");
+	cli_json_small(json, "crashes", c->crashes);
 	cli_json_end_object(json);
 }
 

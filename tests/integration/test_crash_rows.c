@@ -121,8 +121,13 @@ static void after_three_crashes_stop_stops(void **state)
 		seen(s, "id < 7");
 		assert_int_equal(help_watermark(s->database, "deadly"), DEADLY - 1);
 		status_is(s, "stopped", "7", "row");
+		/* Said once. */
+		assert_int_equal(program_run(&p, "status", s->database, "--json"), 0);
+		test_json_is(p.out.text, "$.consumers[0].crashes", "3");
+		program_free(&p);
 		program_run(&p, "status", s->database);
 		help_expect(p.out.text, "the process ended 3 times with this row in hand");
+		assert_null(strstr(p.out.text, "was in hand at"));
 		program_free(&p);
 		/* Started again it is tried once more, in case somebody has mended something else. */
 		assert_int_equal(crashes(s, consumer, "stop", &last), 1);
@@ -136,6 +141,50 @@ static void after_three_crashes_stop_stops(void **state)
 		verify(s);
 		scene_sql(s, "DELETE FROM catchup; DELETE FROM catchup_state; DELETE FROM catchup_lease");
 	}
+}
+
+static void crashes_are(struct scene *s, const char *row, const char *n)
+{
+	struct program p = {0};
+	char line[96];
+
+	assert_int_equal(program_run(&p, "status", s->database, "--json"), 0);
+	test_json_is(p.out.text, "$.consumers[0].crash_row", row);
+	test_json_is(p.out.text, "$.consumers[0].crashes", n);
+	program_free(&p);
+	assert_int_equal(program_run(&p, "status", s->database), 0);
+	snprintf(line, sizeof(line), "deadly: row %s was in hand at %s crash", row ? row : "", n);
+	if ((strstr(p.out.text, line) != NULL) != (row != NULL))
+		fail_msg("%s: %s", line, p.out.text);
+	program_free(&p);
+}
+
+/* The first crash may be any row's of its batch; from the second on it is known whose, whoever runs it. */
+static void a_row_that_crashes_is_named_before_it_is_blamed(void **state)
+{
+	struct scene *s = *state;
+	const char *consumer = module(s, "row");
+	struct program p = {.folder = s->folder};
+	int status;
+
+	make_deadly_source(s);
+	assert_int_equal(run(s, consumer, "stop"), 128 + SIGABRT);
+	crashes_are(s, NULL, "0");
+	assert_int_equal(run(s, consumer, "stop"), 128 + SIGABRT);
+	crashes_are(s, "7", "2");
+	/* The next one has it in hand. */
+	scene_sql(s, "UPDATE jobs SET body = 'stopping' WHERE id = %d", DEADLY);
+	program_start(&p, "run", s->database, consumer, "--until-caught-up", "--progress", "never",
+		"--lease-ms", "3600000");
+	program_expect_err(&p, "row 7 was in hand at 2 crashes; at 3 its error policy decides about it");
+	assert_int_equal(waitpid(p.pid, &status, WUNTRACED), p.pid);
+	assert_true(WIFSTOPPED(status));
+	crashes_are(s, "7", "2");
+	program_signal(&p, SIGCONT);
+	assert_int_equal(program_finish(&p), 0);
+	program_free(&p);
+	crashes_are(s, NULL, "0");
+	seen(s, "1");
 }
 
 static void after_three_crashes_park_parks(void **state)
@@ -254,7 +303,7 @@ static void who_asks_for_care_has_each_row_marked_from_the_start(void **state)
 	scene_sql(s, "UPDATE jobs SET body = 'deadly' WHERE id = 40");
 	assert_int_equal(run(s, consumer, "careful stop"), 128 + SIGABRT);
 	/* The first crash has told the row, and nothing before it is done again. */
-	assert_int_equal(scene_number(s, "SELECT attempt_row FROM catchup_state"), 40);
+	crashes_are(s, "40", "1");
 	seen(s, "id < 40");
 	assert_int_equal(crashes(s, consumer, "careful stop", &last), 2);
 	assert_int_equal(last, 4);
@@ -409,6 +458,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SCENE_TEST(after_three_crashes_stop_stops),
+		SCENE_TEST(a_row_that_crashes_is_named_before_it_is_blamed),
 		SCENE_TEST(after_three_crashes_park_parks),
 		SCENE_TEST(a_letter_that_crashed_is_passed_over),
 		SCENE_TEST(a_key_that_crashed_is_parked_with_what_follows),

@@ -337,6 +337,10 @@ struct catchup_consumer_status {
 	                         reads by itself: such rows are among those offered */
 	const char *lost_owner; /* who ran it last and has neither given it back nor renewed its lease:
 	                         killed, crashed or stuck; "" when nobody. "" in catchup_status */
+	int64_t crash_row;    /* the row that was in hand when processes ended without a word, as far as
+	                         rows were written down before (after a first crash, or `careful`), and
+	                         is not done yet; 0 for none. 0 in catchup_status */
+	int crashes;          /* how often it was; of the first time it may be one of several */
 };
 
 struct catchup_status {

@@ -260,6 +260,16 @@ static int look_back(struct cu_follower *f, struct cu_event *event)
 	return rc;
 }
 
+/* Which row was written down as in hand by who is gone. */
+static void name_row(struct cu_follower *f, const struct cu_plan_past *past)
+{
+	if (past->marked_by_it && past->attempts > 0 && past->marked > 0)
+		cu_log(&f->runtime->logger, CATCHUP_LOG_WARN, f->definition->name,
+			"row %lld was in hand at %u crash%s; at %u its error policy decides about it",
+			(long long)past->marked, past->attempts, past->attempts == 1 ? "" : "es",
+			CU_PLAN_CRASHES_MAX);
+}
+
 bool cu_perform_lease(struct cu_follower *f, struct cu_event *event)
 {
 	int64_t life_ns = f->plan.config.lease_ns;
@@ -289,6 +299,7 @@ bool cu_perform_lease(struct cu_follower *f, struct cu_event *event)
 			name_fault(f);
 			return cu_perform_fault(f, event, false, 0);
 		}
+		name_row(f, &event->past);
 		f->gone_fence = 0;
 		event->kind = CU_EVENT_LEASED;
 		return true;

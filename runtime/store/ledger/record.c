@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "store/ledger/ledger_inside.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -67,11 +68,14 @@ static int read_state(struct cu_conn *conn, const char *name, struct cu_record *
 {
 	struct catchup_consumer_status *status = &record->status;
 	sqlite3_stmt *stmt;
-	/* The inner `vanished` is the table's where it has the column, which older ones have not. */
+	/* The inner ones are the table's where it has the columns, which older ones have not. */
 	int rc = ask(conn, "catchup_state", "SELECT offered, applied, passed, parked, retries, updated_ms,"
 		" state, code, error_row, message, since_ms, category, counted_from, counted_to, counted,"
-		" mark_id, mark_hash, (SELECT vanished FROM main.catchup_state AS s WHERE s.name = ?1)"
-		" FROM main.catchup_state, (SELECT 0 AS vanished) WHERE name = ?1", name, &stmt, error);
+		" mark_id, mark_hash, attempt_row, attempts,"
+		" (SELECT vanished FROM main.catchup_state AS s WHERE s.name = ?1),"
+		" (SELECT attempt_fence FROM main.catchup_state AS s WHERE s.name = ?1)"
+		" FROM main.catchup_state, (SELECT 0 AS vanished, 0 AS attempt_fence) WHERE name = ?1", name,
+		&stmt, error);
 
 	if (rc != CATCHUP_OK || !stmt)
 		return rc;
@@ -94,7 +98,10 @@ static int read_state(struct cu_conn *conn, const char *name, struct cu_record *
 	record->marked = sqlite3_column_type(stmt, 15) != SQLITE_NULL;
 	record->mark_id = sqlite3_column_int64(stmt, 15);
 	record->mark_hash = sqlite3_column_int64(stmt, 16);
-	status->vanished = sqlite3_column_int64(stmt, 17);
+	record->attempt_row = sqlite3_column_int64(stmt, 17);
+	record->attempts = sqlite3_column_int64(stmt, 18);
+	status->vanished = sqlite3_column_int64(stmt, 19);
+	record->attempt_fence = sqlite3_column_int64(stmt, 20);
 	sqlite3_finalize(stmt);
 	return CATCHUP_OK;
 }
@@ -104,7 +111,7 @@ static int read_owner(struct cu_conn *conn, const char *name, const struct cu_ow
 {
 	struct cu_owner holder = {0};
 	sqlite3_stmt *stmt;
-	int rc = ask(conn, "catchup_lease", "SELECT owner, boot, pid, start, space, expires_ns"
+	int rc = ask(conn, "catchup_lease", "SELECT owner, boot, pid, start, space, expires_ns, fence"
 		" FROM main.catchup_lease WHERE name = ?1", name, &stmt, error);
 
 	if (rc != CATCHUP_OK || !stmt)
@@ -116,12 +123,28 @@ static int read_owner(struct cu_conn *conn, const char *name, const struct cu_ow
 	holder.space = sqlite3_column_int64(stmt, 4);
 	record->held = cu_lease_is_held(&holder, sqlite3_column_int64(stmt, 5), self);
 	record->abandoned = !record->held && sqlite3_column_int64(stmt, 5) != 0;
+	record->fence = sqlite3_column_int64(stmt, 6);
 	if (record->abandoned)
 		memcpy(record->lost_owner, record->owner, sizeof(record->lost_owner));
 	if (!record->held)
 		record->owner[0] = '\0';
 	sqlite3_finalize(stmt);
 	return CATCHUP_OK;
+}
+
+/* What is known of the row that is marked. Who marked it and is alive, or has taken the mark back, has not died
+ * of it; a mark of another one that stands was left by who died. In care after a crash every row is marked as
+ * if it had been in hand at that one: alone it says nothing of the row. */
+static void note_crashes(struct cu_record *record)
+{
+	bool stands = record->attempt_fence > 0;
+	bool left = stands && (record->attempt_fence != record->fence || record->abandoned);
+	int64_t crashes = left ? record->attempts : record->attempts - 1;
+
+	if (record->attempt_row <= record->status.watermark || crashes < (left ? 1 : 2) || crashes > INT_MAX)
+		return;
+	record->status.crash_row = record->attempt_row;
+	record->status.crashes = (int)crashes;
 }
 
 void cu_record_clear(struct cu_record *record)
@@ -150,6 +173,8 @@ int cu_record_read(struct cu_conn *conn, const char *name, const struct cu_owner
 		rc = read_state(conn, name, record, error);
 	if (rc == CATCHUP_OK)
 		rc = read_owner(conn, name, self, record, error);
+	if (rc == CATCHUP_OK)
+		note_crashes(record);
 	if (rc == CATCHUP_OK)
 		rc = ask(conn, "catchup_dead", "SELECT count(*), min(id), max(id) FROM main.catchup_dead"
 			" WHERE consumer = ?1", name, &stmt, error);

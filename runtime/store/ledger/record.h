@@ -15,6 +15,8 @@ struct cu_record {
 	                                          newest are not filled */
 	bool held;           /* by a living owner */
 	bool abandoned;      /* its last owner is gone and has not said so */
+	int64_t fence;       /* of the lease held last, 0 for none */
+	int64_t attempt_row, attempts, attempt_fence; /* the row that is marked, as it is stored */
 	char owner[256];
 	char lost_owner[256];
 	char message[CATCHUP_MESSAGE_BYTES];
