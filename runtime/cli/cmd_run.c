@@ -286,8 +286,9 @@ const struct cli_command cli_command_run = {
 	.notes =
 		"SIGINT, SIGTERM and SIGHUP finish the batch in hand, commit and exit 0; a second one ends\n"
 		"at once and loses nothing. A consumer that stops on an error does not stop the others;\n"
-		"the exit code tells of it at the end. What may pass (a full disk, a changelog that is not\n"
-		"there, a disk that fails) is said and waited for without end, also with --until-caught-up.\n",
+		"the exit code tells of it at the end, of several the highest. What may pass (a full disk,\n"
+		"a changelog that is not there, a disk that fails) is said and waited for without end, also\n"
+		"with --until-caught-up.\n",
 	.examples = "  catchup run app.db open_doors.sql\n"
 		    "  catchup run app.db totals.sql ./enrich.so:url=x --workers enrich=4\n"
 		    "  catchup run app.db totals.sql --until-caught-up --progress never\n"

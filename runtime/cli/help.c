@@ -142,6 +142,7 @@ void cli_help_program(struct cli_text *text, const struct cli_command *const *co
 		"the name of a built-in consumer; NAME:key=value,... sets its options.\n"
 		"\nexit codes: 0 done, 1 failed, 2 wrong usage, 3 not caught up in time, 4 a consumer\n"
 		"stopped on an error, 5 the database stayed locked, 6 the source or the changelog has a\n"
-		"gap or went backwards, 128+N ended by signal N\n"
+		"gap or went backwards (where several consumers stop, the highest), 128+N ended by\n"
+		"signal N\n"
 		"\n'catchup help COMMAND' shows a command with its options and examples.\n");
 }

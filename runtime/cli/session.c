@@ -218,8 +218,10 @@ static int finish(struct running *r, pthread_t thread)
 	if (r->opened)
 		code = catchup_stop(r->c, &error);
 	pthread_join(thread, NULL);
-	/* What the wait said counts, unless it was only cut short by the stop. */
-	if (r->code != CATCHUP_OK && r->code != CATCHUP_CANCELED) {
+	/* What the wait said counts, unless it was only cut short by the stop, or another consumer has stopped
+	 * since for a worse reason. */
+	if (r->code != CATCHUP_OK && r->code != CATCHUP_CANCELED &&
+		!(r->started && catchup_code_exit(code) > catchup_code_exit(r->code))) {
 		code = r->code;
 		error = r->error;
 	}

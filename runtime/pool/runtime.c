@@ -312,19 +312,20 @@ void cu_runtime_note_error(struct catchup *c, const struct catchup_error *error)
 {
 	cu_log(&c->logger, CATCHUP_LOG_ERROR, "", "%s", error->message);
 	cu_mutex_lock(&c->mu);
-	if (c->first_error.code == CATCHUP_OK)
-		c->first_error = *error;
+	/* Which of several comes first is chance, and must not decide what the caller is told. */
+	if (catchup_code_exit(error->code) > catchup_code_exit(c->worst_error.code))
+		c->worst_error = *error;
 	cu_mutex_unlock(&c->mu);
 }
 
-int cu_runtime_first_error(struct catchup *c, struct catchup_error *error)
+int cu_runtime_worst_error(struct catchup *c, struct catchup_error *error)
 {
 	int rc;
 
 	cu_mutex_lock(&c->mu);
-	rc = c->first_error.code;
+	rc = c->worst_error.code;
 	if (rc != CATCHUP_OK && error)
-		*error = c->first_error;
+		*error = c->worst_error;
 	cu_mutex_unlock(&c->mu);
 	return rc;
 }
@@ -408,7 +409,7 @@ int catchup_stop(struct catchup *c, struct catchup_error *error)
 		move(c, CU_RUNTIME_STOPPING, CU_RUNTIME_STOPPED);
 		cu_park_wake(&c->progress);
 	}
-	return cu_runtime_first_error(c, error);
+	return cu_runtime_worst_error(c, error);
 }
 
 void catchup_close(struct catchup *c)

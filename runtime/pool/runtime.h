@@ -300,7 +300,7 @@ struct catchup {
 	size_t opening;                 /* followers and readers that have not opened yet */
 	size_t reading;                 /* readers that may have their source open */
 	struct catchup_error open_error; /* of the first that could not */
-	struct catchup_error first_error; /* of the first that stopped by itself */
+	struct catchup_error worst_error; /* of those that stopped by themselves: of the highest exit code */
 	struct catchup_changelog *changelog; /* owned; opened by the first follower that needs it */
 
 	/* atomic */
@@ -477,8 +477,9 @@ int cu_runtime_add_known(struct catchup *c, const char *name, const char *spec, 
 void cu_wait_tell(struct cu_follower *f, int64_t watermark);
 /* A follower stopped by itself with an error. */
 void cu_runtime_note_error(struct catchup *c, const struct catchup_error *error);
-/* The code of the first that did, with *error filled; CATCHUP_OK when none has. */
-int cu_runtime_first_error(struct catchup *c, struct catchup_error *error);
+/* The code of the one among them that has the highest exit code, with *error filled; CATCHUP_OK when none
+ * has. */
+int cu_runtime_worst_error(struct catchup *c, struct catchup_error *error);
 /* Wakes all workers and readers. */
 void cu_runtime_wake_all(struct catchup *c);
 /* Refuses calls from a forked child. */

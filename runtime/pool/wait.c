@@ -217,7 +217,7 @@ int catchup_wait(struct catchup *c, int64_t timeout_ms, struct catchup_error *er
 			(long long)timeout_ms);
 	if (rc == CATCHUP_CANCELED)
 		return cu_error_set(error, rc, 0, "the runtime was stopped");
-	return cu_runtime_first_error(c, error);
+	return cu_runtime_worst_error(c, error);
 }
 
 static bool all_stopped(struct wait *w)
@@ -240,5 +240,5 @@ int catchup_wait_stopped(struct catchup *c, int64_t timeout_ms, struct catchup_e
 		return cu_error_set(error, rc, 0, "not all consumers have stopped");
 	if (rc == CATCHUP_CANCELED)
 		return cu_error_set(error, rc, 0, "the runtime was stopped");
-	return cu_runtime_first_error(c, error);
+	return cu_runtime_worst_error(c, error);
 }

@@ -300,6 +300,36 @@ static void an_error_is_told_once(void **state)
 	program_free(&p);
 }
 
+/* One meets a bad row (4), the other's source goes backwards (6): which comes first does not matter. */
+static void of_several_stops_the_worst_counts(void **state)
+{
+	static const char *const does[] = {"INSERT INTO numbers(n) VALUES(2)", "DELETE FROM pages"};
+	static const char *const said[] = {"consumer 'take' stopped at row 2 ", "consumer 'read' stopped "};
+	struct scene *s = *state;
+
+	scene_file(s, "take.sql", "-- name: take\n-- source: numbers\n-- row\nINSERT INTO taken VALUES(@n);\n");
+	scene_file(s, "read.sql", "-- name: read\n-- source: pages\n-- row\nINSERT INTO taken VALUES(@id);\n");
+	for (int first = 0; first < 2; first++) {
+		struct program p = {.folder = s->folder};
+
+		scene_sql(s, "DROP TABLE IF EXISTS numbers; DROP TABLE IF EXISTS pages;"
+			     "DROP TABLE IF EXISTS taken; PRAGMA journal_mode = WAL; " NUMBERS ";"
+			     "CREATE TABLE pages(id INTEGER PRIMARY KEY); CREATE TABLE taken(n CHECK(n <> 2));"
+			     "INSERT INTO numbers(n) VALUES(1); INSERT INTO pages VALUES(1)");
+		program_start(&p, "run", s->database, "take.sql", "read.sql");
+		program_expect_err(&p, "started");
+		scene_until(s, s->database, "SELECT count(*) = 2 AND min(last) = 1 FROM catchup");
+		scene_sql(s, "%s", does[first]);
+		program_expect_err(&p, said[first]);
+		scene_sql(s, "%s", does[!first]);
+		if (program_finish(&p) != 6)
+			fail_msg("ended with %d: %s", p.exit_code, p.err.text);
+		help_expect(p.err.text, said[!first]);
+		program_free(&p);
+		scene_sql(s, "DELETE FROM catchup; DELETE FROM catchup_state; DELETE FROM catchup_lease");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -310,6 +340,7 @@ int main(void)
 		SCENE_TEST(who_runs_again_is_not_what_it_was_before),
 		SCENE_TEST(a_stop_is_over_when_its_row_is_gone),
 		SCENE_TEST(an_error_is_told_once),
+		SCENE_TEST(of_several_stops_the_worst_counts),
 	};
 
 	return cmocka_run_group_tests_name("states", tests, NULL, NULL);

@@ -253,15 +253,15 @@ CATCHUP_API int catchup_start(struct catchup *c, struct catchup_error *error);
  * timeout_ms: -1 waits without end.
  * Returns: CATCHUP_OK; CATCHUP_TIMEOUT; CATCHUP_CANCELED when the runtime was stopped meanwhile; or
  *          the code of a consumer that stopped (CATCHUP_CONSUMER, CATCHUP_BACKWARDS, ...), told once
- *          the others have caught up.
+ *          the others have caught up; of several the one with the highest exit code.
  * Threads: any, several at once.
  */
 CATCHUP_API int catchup_wait(struct catchup *c, int64_t timeout_ms, struct catchup_error *error);
 
 /*
  * Waits until every consumer has stopped by itself, or the runtime is stopped. timeout_ms as above.
- * Returns: CATCHUP_TIMEOUT while one runs; CATCHUP_CANCELED after catchup_stop; else the code of the
- * first consumer that stopped. Threads: any.
+ * Returns: CATCHUP_TIMEOUT while one runs; CATCHUP_CANCELED after catchup_stop; else the code of a consumer
+ * that stopped, as catchup_wait. Threads: any.
  */
 CATCHUP_API int catchup_wait_stopped(
 	struct catchup *c, int64_t timeout_ms, struct catchup_error *error);
@@ -276,7 +276,7 @@ CATCHUP_API int catchup_wake(struct catchup *c);
 /*
  * Finishes the batches in hand, commits them and ends all threads. May be called again; a second
  * call returns when the first is done.
- * Returns: CATCHUP_OK; or the code of the first consumer that had stopped by itself.
+ * Returns: CATCHUP_OK; or the code of a consumer that had stopped by itself, as catchup_wait.
  * Threads: any thread but the runtime's own (a consumer function must not call it).
  */
 CATCHUP_API int catchup_stop(struct catchup *c, struct catchup_error *error);
