@@ -6,16 +6,40 @@
  */
 #include "cli/cli.h"
 
+#include <stdio.h>
+#include <string.h>
+
 enum { OPT_CONSUMER, OPT_UNTIL, OPT_TIMEOUT };
+
+/* One that is waited for because nobody knows it yet is mistyped as often as it is late. */
+static void tell_unknown(const char *database, const char *consumer)
+{
+	static const volatile int at_once = 1;
+	struct catchup_error error = {0};
+	size_t used;
+
+	/* A wait without an end does not begin for such a one; for any other this one does not last. */
+	if (catchup_wait_watermark(database, consumer, 0, -1, &at_once, &error) != CATCHUP_USAGE)
+		return;
+	used = strlen(error.message);
+	snprintf(error.message + used, sizeof(error.message) - used, " yet, waiting for it");
+	cli_fail_about(&error, database, &consumer, 1);
+}
 
 static int wait_for(const struct cli_args *args)
 {
 	const struct cli_value *values = args->values;
 	int64_t timeout_ms = values[OPT_TIMEOUT].given ? values[OPT_TIMEOUT].integer : -1;
 	struct catchup_error error = {0};
+	/* What need not be waited for, and a database that cannot be read, is known at once. */
 	int code = catchup_wait_watermark(args->words[0], values[OPT_CONSUMER].text,
-		values[OPT_UNTIL].integer, timeout_ms, NULL, &error);
+		values[OPT_UNTIL].integer, timeout_ms > 0 ? 0 : timeout_ms, NULL, &error);
 
+	if (code == CATCHUP_TIMEOUT && timeout_ms > 0) {
+		tell_unknown(args->words[0], values[OPT_CONSUMER].text);
+		code = catchup_wait_watermark(args->words[0], values[OPT_CONSUMER].text,
+			values[OPT_UNTIL].integer, timeout_ms, NULL, &error);
+	}
 	return code == CATCHUP_OK
 		       ? CLI_EXIT_OK
 		       : cli_fail_about(&error, args->words[0], &values[OPT_CONSUMER].text, 1);
@@ -44,7 +68,8 @@ const struct cli_command cli_command_wait = {
 	.options = options,
 	.notes = "Exit codes: 0 the row is done, 3 it was not done in time, 4 the consumer has stopped\n"
 		 "on an error. The consumer runs in any process. With --timeout it may also start for the\n"
-		 "first time meanwhile; without, a name that the database does not know is an error (2).\n",
+		 "first time meanwhile, and it is said that nobody knows it yet; without, a name that the\n"
+		 "database does not know is an error (2).\n",
 	.examples = "  catchup wait app.db --consumer totals --until 1200 --timeout 2.5\n",
 	.run = wait_for,
 };

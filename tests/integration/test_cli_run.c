@@ -191,6 +191,7 @@ static void wait_ends_with_the_row_or_with_3(void **state)
 	program_free(&w);
 	assert_int_equal(program_run(&w, "wait", f->database, "--consumer", "doubles", "--until",
 				 "11", "--timeout", "0.05"), 3);
+	assert_null(strstr(w.err.text, "knows no consumer"));
 	program_free(&w);
 	assert_int_equal(program_run(&w, "wait", f->database, "--consumer", "nobody", "--until", "1"),
 		2);
@@ -204,6 +205,27 @@ static void wait_ends_with_the_row_or_with_3(void **state)
 	program_free(&w);
 	/* A signal is no success: the row is not done. */
 	program_start(&w, "wait", f->database, "--consumer", "doubles", "--until", "21");
+	program_signal(&w, SIGTERM);
+	assert_int_equal(program_finish(&w), 128 + SIGTERM);
+	program_free(&w);
+}
+
+/* It may start later, or its name is mistyped: that is said before the time is over. */
+static void who_waits_for_a_name_that_nobody_knows_is_told_so(void **state)
+{
+	struct fixture *f = *state;
+	struct program p = {0};
+	struct program w = {0};
+
+	insert_rows(f, 10);
+	program_start(&w, "wait", f->database, "--consumer", "doubles", "--until", "10", "--timeout", "3600");
+	program_expect_err(&w, "knows no consumer 'doubles' yet, waiting for it\n");
+	assert_int_equal(program_run(&p, "run", f->database, f->doubles, "--until-caught-up"), 0);
+	program_free(&p);
+	assert_int_equal(program_finish(&w), 0);
+	program_free(&w);
+	program_start(&w, "wait", f->database, "--consumer", "dubles", "--until", "10", "--timeout", "3600");
+	program_expect_err(&w, "knows no consumer 'dubles' yet, waiting for it; did you mean 'doubles'?\n");
 	program_signal(&w, SIGTERM);
 	assert_int_equal(program_finish(&w), 128 + SIGTERM);
 	program_free(&w);
@@ -390,6 +412,7 @@ int main(void)
 		TEST(policies_and_workers_are_given_by_name),
 		TEST(status_shows_how_far_everybody_is),
 		TEST(wait_ends_with_the_row_or_with_3),
+		TEST(who_waits_for_a_name_that_nobody_knows_is_told_so),
 		TEST(json_log_lines_are_json),
 		TEST(log_level_error_says_nothing_when_all_is_well),
 		TEST(a_backlog_has_a_progress_line),
