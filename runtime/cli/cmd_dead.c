@@ -32,6 +32,23 @@ static int fail(const struct cli_args *args, const struct catchup_error *error)
 	return cli_fail_about(error, args->words[0], &consumer, consumer ? 1 : 0);
 }
 
+/* Ends a command about so many letters: who names one that is not there is not told that all is well. */
+static int end(const struct cli_args *args, int rc, int64_t n)
+{
+	struct catchup_error error = {0};
+
+	if (rc != CLI_EXIT_OK || n > 0 || !args->values[OPT_ID].given)
+		return rc;
+	if (consumer_of(args))
+		snprintf(error.message, sizeof(error.message),
+			"consumer '%.200s' has no dead letter of row %" PRId64, consumer_of(args), id_of(args));
+	else
+		snprintf(error.message, sizeof(error.message), "no consumer has a dead letter of row %" PRId64,
+			id_of(args));
+	cli_fail(&error);
+	return CLI_EXIT_FAILED;
+}
+
 static int print(struct cli_text *text)
 {
 	int rc = cli_process_print(text) == 0 ? CLI_EXIT_OK : CLI_EXIT_FAILED;
@@ -149,7 +166,7 @@ static void put_whole(struct cli_text *to, const struct catchup_dead_letters *le
 }
 
 static int read_and_print(const struct cli_args *args,
-	void (*put)(struct cli_text *, const struct catchup_dead_letters *))
+	void (*put)(struct cli_text *, const struct catchup_dead_letters *), int64_t *n)
 {
 	struct catchup_dead_letters *letters;
 	struct catchup_error error = {0};
@@ -158,7 +175,8 @@ static int read_and_print(const struct cli_args *args,
 	int rc = CLI_EXIT_OK;
 
 	/* Those of the others are shown, too. */
-	if (code == CATCHUP_OK || (letters && letters->n > 0)) {
+	*n = letters ? (int64_t)letters->n : 0;
+	if (code == CATCHUP_OK || *n > 0) {
 		(args->values[OPT_JSON].given ? put_json : put)(&text, letters);
 		rc = print(&text);
 	}
@@ -168,12 +186,17 @@ static int read_and_print(const struct cli_args *args,
 
 static int list(const struct cli_args *args)
 {
-	return read_and_print(args, put_list);
+	int64_t n;
+
+	return read_and_print(args, put_list, &n);
 }
 
 static int show(const struct cli_args *args)
 {
-	return read_and_print(args, put_whole);
+	int64_t n;
+	int rc = read_and_print(args, put_whole, &n);
+
+	return end(args, rc, n);
 }
 
 /* ---- retry and drop ------------------------------------------------------------------------ */
@@ -207,6 +230,12 @@ static void put_held(struct cli_text *to, const struct cli_args *args, int64_t h
 	}
 	cli_text_puts(to, "\n");
 	catchup_dead_free(letters);
+}
+
+/* Of letters that were there. */
+static int64_t all_of(const struct catchup_dead_result *r)
+{
+	return r->tried + r->behind + r->unkept + r->held;
 }
 
 /* What did not happen is not told. */
@@ -247,7 +276,7 @@ static int retry(const struct cli_args *args)
 		return rc;
 	code = catchup_dead_retry(&options, consumer_of(args), id_of(args), &result, &error);
 	/* What was done with others' letters is told, too. */
-	if (code != CATCHUP_OK && result.tried + result.behind + result.unkept + result.held == 0)
+	if (code != CATCHUP_OK && all_of(&result) == 0)
 		return fail(args, &error);
 	if (args->values[OPT_JSON].given) {
 		cli_json_object(&json, NULL);
@@ -269,7 +298,7 @@ static int retry(const struct cli_args *args)
 	/* Who asked for all of them to be processed must not take what is left for done. */
 	return rc == CLI_EXIT_OK && result.failed + result.behind + result.unkept + result.held > 0
 		       ? catchup_code_exit(CATCHUP_CONSUMER)
-		       : rc;
+		       : end(args, rc, all_of(&result));
 }
 
 static int drop(const struct cli_args *args)
@@ -294,7 +323,7 @@ static int drop(const struct cli_args *args)
 		cli_text_printf(&text, "%" PRId64 " dropped\n", dropped);
 	}
 	rc = print(&text);
-	return code == CATCHUP_OK ? rc : fail(args, &error);
+	return code == CATCHUP_OK ? end(args, rc, dropped) : fail(args, &error);
 }
 
 /* ---- tables --------------------------------------------------------------------------------- */
@@ -331,6 +360,7 @@ const struct cli_command cli_command_dead_show = {
 	.summary = "show such rows with everything that is known",
 	.words = read_words,
 	.options = options,
+	.notes = "Exit code 1 when --id names a row that has no dead letter.\n",
 	.examples = "  catchup dead show app.db --consumer totals --id 1200\n",
 	.run = show,
 };
@@ -343,7 +373,8 @@ const struct cli_command cli_command_dead_retry = {
 	.notes = "Each row has a transaction of its own: its effects commit together with the end of its\n"
 		 "dead letter. It may be done while the consumer runs. Exit code 4 when a row failed again, or\n"
 		 "was not tried: behind an earlier one with the same key, an event that was not kept, or one\n"
-		 "that ended the process which tried it last. That one is tried when --id names it.\n",
+		 "that ended the process which tried it last. That one is tried when --id names it. Exit code 1\n"
+		 "when --id names a row that has no dead letter.\n",
 	.examples = "  catchup dead retry app.db --consumer totals --id 1200\n"
 		    "  catchup dead retry app.db --all\n",
 	.run = retry,
@@ -354,6 +385,7 @@ const struct cli_command cli_command_dead_drop = {
 	.summary = "forget such rows; they stay unprocessed",
 	.words = words,
 	.options = options,
+	.notes = "Exit code 1 when --id names a row that has no dead letter.\n",
 	.examples = "  catchup dead drop app.db --consumer totals --id 1200\n",
 	.run = drop,
 };

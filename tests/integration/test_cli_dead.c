@@ -64,12 +64,34 @@ static void letters_are_listed_and_shown(void **state)
 	test_json_is(p.out.text, "$[0].attempts", "1");
 	test_json_is(p.out.text, "$[1].consumer", "sets");
 	program_free(&p);
-	assert_int_equal(program_run(&p, "dead", "show", s->database, "--id", "5"), 0);
+	assert_int_equal(program_run(&p, "dead", "list", s->database, "--id", "5"), 0);
 	assert_string_equal(p.out.text, "no dead letters\n");
 	program_free(&p);
 	assert_int_equal(program_run(&p, "dead", "list", s->database, "--consumer", "nobody"), 2);
 	help_expect(p.err.text, "knows no consumer 'nobody'");
 	program_free(&p);
+}
+
+/* Somebody who names a row has it in mind: that nothing was done is no success. */
+static void a_letter_that_is_not_there_is_a_failure(void **state)
+{
+	static const char *const commands[] = {"show", "retry", "drop"};
+	struct scene *s = *state;
+
+	park_some(s);
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		struct program p = {0};
+
+		assert_int_equal(program_run(&p, "dead", commands[i], s->database, "--consumer", "sets",
+					 "--id", "4"), 1);
+		assert_string_equal(p.err.text, "catchup: consumer 'sets' has no dead letter of row 4\n");
+		program_free(&p);
+		assert_int_equal(program_run(&p, "dead", commands[i], s->database, "--id", "5", "--json"), 1);
+		assert_string_equal(p.err.text, "catchup: no consumer has a dead letter of row 5\n");
+		assert_true(p.out.text[0] == '[' || p.out.text[0] == '{');
+		program_free(&p);
+	}
+	assert_int_equal(scene_number(s, "SELECT count(*) FROM catchup_dead"), 4);
 }
 
 static void letters_are_tried_again_and_dropped(void **state)
@@ -228,7 +250,7 @@ static void what_cannot_be_written_is_a_failure_of_every_command(void **state)
 		{"dead", "list", s->database}, {"dead", "show", s->database, "--json"},
 		{"verify", s->database}, {"verify", s->database, "--json"}, {"consumers"},
 		{"consumers", "--json"}, {"version"}, {"check", scene_path(s, "picky.sql")},
-		{"dead", "drop", s->database, "--id", "5"}, {"guard", s->database, "numbers"}};
+		{"dead", "drop", s->database, "--id", "2"}, {"guard", s->database, "numbers"}};
 
 	park_some(s);
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
@@ -246,6 +268,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SCENE_TEST(letters_are_listed_and_shown),
+		SCENE_TEST(a_letter_that_is_not_there_is_a_failure),
 		SCENE_TEST(letters_are_tried_again_and_dropped),
 		SCENE_TEST(a_file_that_is_gone_does_not_hide_the_others),
 		SCENE_TEST(letters_of_another_source_are_not_tried),
