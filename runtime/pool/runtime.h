@@ -437,6 +437,8 @@ bool cu_turn_try(struct cu_follower *f);
 void cu_turn_give(struct cu_follower *f, int64_t held_ns);
 /* The follower has run: a turn that was kept for it, and that it did not take, goes to who is in line. */
 void cu_turn_pass(struct cu_follower *f);
+/* The follower is about to run: a turn that is kept for another one of its worker's is not kept that long. */
+void cu_turn_pass_others(struct cu_follower *f);
 /* How long the turn in hand may hold the write lock. */
 int64_t cu_turn_hold_ns(struct cu_follower *f);
 

@@ -42,6 +42,8 @@ static bool run(struct cu_worker *worker, size_t place)
 	struct cu_follower *f = worker->followers[place];
 	bool more;
 
+	/* A turn may be kept for one further on, while the time of this one has come meanwhile. */
+	cu_turn_pass_others(f);
 	/* What comes while it runs is a call for the next time; what came before is seen. */
 	atomic_exchange_explicit(&worker->called[place], false, memory_order_acq_rel);
 	if (has_ended(f))

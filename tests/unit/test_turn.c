@@ -256,6 +256,62 @@ static void who_waits_has_none(void **state)
 	assert_true(is_free(&x->files[1]));
 }
 
+/* ---- its worker --------------------------------------------------------------------------------- */
+
+/* What the followers do when they are run, the worker's thread only. */
+static struct {
+	int runs[N];
+	bool was_free; /* when the one in between was run for the second time */
+} script;
+
+void __wrap_cu_follower_open(struct cu_follower *f);
+bool __wrap_cu_follower_run(struct cu_follower *f);
+
+void __wrap_cu_follower_open(struct cu_follower *f)
+{
+	(void)f;
+}
+
+/* Twice: then the first commits, the time of the second has come, and the third, which was called, has rows. */
+bool __wrap_cu_follower_run(struct cu_follower *f)
+{
+	bool again = ++script.runs[f->place] == 1;
+
+	f->wake_at_ns = again && f->place == 1 ? 1 : CU_FOREVER;
+	if (!again && f->place == 0) {
+		cu_turn_take(f);
+		f->worker->turn_since_ns = CU_FOREVER / 2;
+		cu_turn_give(f, 1);
+	}
+	if (!again && f->place == 1)
+		script.was_free = f->worker->heir == NULL && is_free(f->file);
+	if (!again)
+		atomic_store(&f->ended, 1);
+	return again && f->place != 1;
+}
+
+/* What is kept for one that was called is not kept while another one, whose time has come, is run first. */
+static void it_goes_when_another_one_is_run_first(void **state)
+{
+	struct fixture *x = *state;
+	struct catchup_error error = {0};
+	int64_t due_ns[N];
+
+	memset(&script, 0, sizeof(script));
+	give_rows(x->all[2]);
+	x->worker.due_ns = due_ns;
+	assert_int_equal(cu_park_init(&x->worker.park), 0);
+	atomic_store(&x->runtime.go, 1);
+	assert_int_equal(cu_worker_start(&x->worker, &error), CATCHUP_OK);
+	cu_thread_join(&x->worker.thread);
+	cu_park_finish(&x->worker.park);
+	for (int i = 0; i < N; i++)
+		assert_int_equal(script.runs[i], 2);
+	assert_true(script.was_free);
+	assert_null(x->worker.heir);
+	assert_true(is_free(&x->files[0]));
+}
+
 /* ---- the line ----------------------------------------------------------------------------------- */
 
 #define LINE 3
@@ -483,6 +539,7 @@ int main(void)
 		TEST(it_is_not_kept_near_the_logs_bound),
 		TEST(it_is_not_kept_before_the_run_is_over),
 		TEST(who_waits_has_none),
+		TEST(it_goes_when_another_one_is_run_first),
 		TEST(who_leaves_the_line_keeps_nobody_from_the_turn),
 		TEST(who_comes_from_the_line_looks_again),
 		TEST(a_batch_that_would_cross_the_bound_waits),

@@ -68,14 +68,10 @@ static void begin_turn(struct cu_follower *f, bool inherited)
 /* Takes what was kept for it. What was kept for another one is given up: nobody waits with a turn. */
 static bool inherit(struct cu_follower *f)
 {
-	struct cu_worker *worker = f->worker;
-
-	if (worker->heir != f) {
-		if (worker->heir)
-			cu_turn_pass(worker->heir);
+	cu_turn_pass_others(f);
+	if (!f->worker->heir)
 		return false;
-	}
-	worker->heir = NULL;
+	f->worker->heir = NULL;
 	begin_turn(f, true);
 	return true;
 }
@@ -203,6 +199,14 @@ void cu_turn_give(struct cu_follower *f, int64_t held_ns)
 	f->has_turn = false;
 	if (!f->worker->heir)
 		cu_gate_leave(&file->gate);
+}
+
+void cu_turn_pass_others(struct cu_follower *f)
+{
+	struct cu_follower *heir = f->worker->heir;
+
+	if (heir && heir != f)
+		cu_turn_pass(heir);
 }
 
 void cu_turn_pass(struct cu_follower *f)
