@@ -339,7 +339,6 @@ static int prepare_all(struct cu_conn *conn, struct catchup_error *error)
 		{&conn->commit, "COMMIT", true},
 		{&conn->rollback, "ROLLBACK", true},
 		{&conn->savepoint, "SAVEPOINT catchup", true},
-		{&conn->rollback_to, "ROLLBACK TO catchup", true},
 	};
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
@@ -456,7 +455,6 @@ void cu_conn_close(struct cu_conn *conn)
 		sqlite3_finalize(conn->commit);
 		sqlite3_finalize(conn->rollback);
 		sqlite3_finalize(conn->savepoint);
-		sqlite3_finalize(conn->rollback_to);
 		sqlite3_finalize(conn->version);
 		for (size_t i = 0; i < CU_CONN_BOOKS; i++)
 			sqlite3_finalize(conn->books[i]);

@@ -116,7 +116,7 @@ struct cu_conn {
 		struct cu_file_id id; /* SQLite keeps it as long as somebody has the database open */
 	} beside[2];             /* the write-ahead log, and its index */
 	char *main_path;         /* owned */
-	sqlite3_stmt *begin, *commit, *rollback, *savepoint, *rollback_to, *version;
+	sqlite3_stmt *begin, *commit, *rollback, *savepoint, *version;
 	sqlite3_stmt *books[CU_CONN_BOOKS]; /* made when first used */
 	const struct cu_logger *logger;
 	const _Atomic int *stopping;
@@ -151,8 +151,6 @@ static inline void cu_conn_insist(struct cu_conn *conn, bool insists)
 {
 	conn->insists = insists;
 }
-/* Back to the savepoint; the transaction and the write lock stay. */
-int cu_conn_rollback_to(struct cu_conn *conn, struct catchup_error *error);
 /* Ends the transaction if there is one. Never fails for the caller: a rollback that reports an error
  * has still ended the transaction. */
 void cu_conn_rollback(struct cu_conn *conn);

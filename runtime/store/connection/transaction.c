@@ -58,15 +58,6 @@ int cu_conn_commit(struct cu_conn *conn, struct catchup_error *error)
 	return run(conn, conn->commit, error, "committing");
 }
 
-int cu_conn_rollback_to(struct cu_conn *conn, struct catchup_error *error)
-{
-	cu_conn_check_owner(conn);
-	CU_CHECK(!conn->guard.active);
-	if (!cu_conn_in_transaction(conn))
-		return say_ended(conn, error);
-	return run(conn, conn->rollback_to, error, "rolling back to the savepoint");
-}
-
 void cu_conn_rollback(struct cu_conn *conn)
 {
 	cu_conn_check_owner(conn);
