@@ -5,17 +5,9 @@
  * An order with a negative amount is bad. Repairing it in the source is what a user does before a
  * retry.
  */
-#include "runtime_help.h"
+#include "dead_help.h"
 
 #include <stdatomic.h>
-
-#define ORDERS                                                                                     \
-	"PRAGMA journal_mode=WAL;"                                                                 \
-	"CREATE TABLE orders(id INTEGER PRIMARY KEY AUTOINCREMENT, customer, amount INT);"         \
-	"WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 20)"             \
-	" INSERT INTO orders SELECT i, i % 3, CASE WHEN i IN (5, 8, 13) THEN -i ELSE i END FROM c;"
-
-#define DONE_TABLE "CREATE TABLE IF NOT EXISTS done(id INTEGER PRIMARY KEY, amount INT)"
 
 /* How the consumers' other functions misbehave; set between runs only. */
 static struct {
@@ -33,16 +25,6 @@ static int set_up(void **state)
 	return scratch_make(state);
 }
 
-static int write_done(struct catchup_context *ctx, int64_t id, int64_t amount)
-{
-	char sql[128];
-
-	snprintf(sql, sizeof(sql), "INSERT INTO done VALUES (%lld, %lld)", (long long)id,
-		(long long)amount);
-	return sqlite3_exec(ctx->db, sql, NULL, NULL, NULL) == SQLITE_OK
-		? CATCHUP_ROW_APPLIED : catchup_fail_db(ctx, "done");
-}
-
 /* A statement that never ends. */
 static int endless(struct catchup_context *ctx)
 {
@@ -53,8 +35,6 @@ static int endless(struct catchup_context *ctx)
 
 static int one_row(struct catchup_context *ctx, void *state, sqlite3_stmt *row)
 {
-	int64_t amount = sqlite3_column_int64(row, 2);
-
 	(void)state;
 	if (fault.machine_fails)
 		return catchup_fail(ctx, SQLITE_FULL, "no room");
@@ -62,10 +42,7 @@ static int one_row(struct catchup_context *ctx, void *state, sqlite3_stmt *row)
 		return endless(ctx);
 	if (fault.rolls_back)
 		sqlite3_exec(ctx->db, "INSERT OR ROLLBACK INTO done VALUES (1, 1)", NULL, NULL, NULL);
-	else if (amount < 0)
-		return catchup_fail(ctx, 0, "amount %lld is negative", (long long)amount);
-	return fault.rolls_back ? CATCHUP_ROW_APPLIED
-				: write_done(ctx, sqlite3_column_int64(row, 0), amount);
+	return fault.rolls_back ? CATCHUP_ROW_APPLIED : take_order(ctx, row);
 }
 
 static int begins(struct catchup_context *ctx, void *state)
@@ -172,17 +149,6 @@ static struct catchup_dead_result retry(struct scratch *s, const char *consumer,
 	return result;
 }
 
-static void expect_counts(const struct catchup_dead_result *r, int done, int failed, int gone, int behind)
-{
-	char got[96], expected[96];
-
-	snprintf(got, sizeof(got), "%d tried, %d done, %d failed, %d gone, %d behind", (int)r->tried,
-		(int)r->done, (int)r->failed, (int)r->gone, (int)r->behind);
-	snprintf(expected, sizeof(expected), "%d tried, %d done, %d failed, %d gone, %d behind",
-		done + failed + gone, done, failed, gone, behind);
-	assert_string_equal(got, expected);
-}
-
 static void letters_are_read_by_consumer_and_id(void **state)
 {
 	struct scratch *s = *state;
@@ -283,156 +249,6 @@ static void mapped_rows_with_results_elsewhere_are_tried_again(void **state)
 
 	try_three(s, "mapped:workers=2,into=results.db", "mapped", s->results);
 	assert_int_equal(atomic_load(&results_made), atomic_load(&results_discarded));
-}
-
-/* ---- keys -------------------------------------------------------------------------------------- */
-
-#define KEYED                                                                                      \
-	"PRAGMA journal_mode=WAL;"                                                                 \
-	"CREATE TABLE orders(id INTEGER PRIMARY KEY AUTOINCREMENT, customer, amount INT);"         \
-	"INSERT INTO orders(customer, amount) VALUES (7, -1), (8, 1), (7, 1), (x'4100', -1),"      \
-	" (x'41', 1), (x'4100', 1), (NULL, -1), (NULL, 1), (2.5, -1), (2.5, 1), ('7', 1);"
-
-/* The key must come to the consumer as the type that it has. */
-static int typed_row(struct catchup_context *ctx, void *state, sqlite3_stmt *row)
-{
-	int64_t id = sqlite3_column_int64(row, 0);
-	int type = sqlite3_column_type(row, 1);
-
-	(void)state;
-	if ((id == 2 && type != SQLITE_INTEGER) || (id == 5 && type != SQLITE_BLOB) ||
-		(id == 10 && type != SQLITE_FLOAT))
-		return catchup_fail(ctx, 0, "row %lld has a key of type %d", (long long)id, type);
-	return one_row(ctx, state, row);
-}
-
-static void later_rows_wait_behind_the_first_of_their_key(void **state)
-{
-	static const struct catchup_consumer keyed = {CATCHUP_CONSUMER_ABI, .name = "keyed",
-		.summary = "parks keys", .source = "orders", .setup = DONE_TABLE, .row = typed_row,
-		.on_error = "park-key(CUSTOMER)"};
-	static const struct catchup_consumer *const known[] = {&keyed, NULL};
-	struct scratch *s = *state;
-	const struct catchup_options options = {.size = sizeof(options), .database = s->database,
-		.builtins = known};
-	struct catchup_dead_result r;
-	struct catchup_dead_letters *letters;
-	struct catchup_error error = {0};
-
-	sql_run(s->database, KEYED);
-	runtime_catch_up(runtime_open(&options, "keyed", NULL));
-	/* 1 and behind it 3 and 11; 4 and 6, but not 5, whose key is shorter; 7 has no key; 9 and 10. */
-	assert_int_equal(sql_int(s->database, "SELECT group_concat(id, '') = '134679' || '1011' FROM"
-		" (SELECT id FROM catchup_dead ORDER BY id)"), 1);
-	assert_int_equal(sql_int(s->database, "SELECT count(*) FROM catchup_dead WHERE attempts = 0"), 4);
-	assert_int_equal(sql_int(s->database, "SELECT group_concat(id, ' ') = '2 5 8' FROM done"), 1);
-	assert_ok(catchup_dead_read(s->database, "keyed", 4, &letters, &error));
-	assert_int_equal(letters->letters[0].key_bytes, 2);
-	assert_memory_equal(letters->letters[0].key, "A\0", 3);
-	catchup_dead_free(letters);
-	/* The first of a key failed again: those behind are not tried, and their order is kept. */
-	assert_ok(catchup_dead_retry(&options, NULL, 0, &r, &error));
-	expect_counts(&r, 0, 4, 0, 4);
-	/* Nor is one that is asked for by its id. */
-	assert_ok(catchup_dead_retry(&options, "keyed", 3, &r, &error));
-	expect_counts(&r, 0, 0, 0, 1);
-	/* Customer 7 is repaired. */
-	sql_run(s->database, "UPDATE orders SET amount = 10 WHERE id = 1");
-	assert_ok(catchup_dead_retry(&options, NULL, 0, &r, &error));
-	expect_counts(&r, 3, 3, 0, 2);
-	assert_int_equal(sql_int(s->database, "SELECT count(*) FROM done WHERE id IN (1, 3, 11)"), 3);
-}
-
-static void a_key_that_the_rows_do_not_have_is_refused(void **state)
-{
-	struct scratch *s = *state;
-	const struct catchup_options options = options_of(s);
-	struct catchup_error error = {0};
-	struct catchup *c;
-
-	sql_run(s->database, ORDERS);
-	c = runtime_open(&options, "rows:on-error=park-key(buyer)", NULL);
-	assert_int_equal(catchup_start(c, &error), CATCHUP_CONFIG);
-	expect_text(&error, "park-key(buyer): its rows have no such column");
-	catchup_close(c);
-}
-
-/* ---- somebody else at the same time ------------------------------------------------------------- */
-
-/* What another one does when the transaction of a failed row has been rolled back, and the failure is not
- * kept yet. */
-static struct {
-	const struct catchup_options *options; /* NULL: there is no other one */
-	enum { RETRIES, DROPS, RESETS } does;
-	int times;
-} other;
-
-static void other_comes(void *unused)
-{
-	struct catchup_reset_result reset;
-	struct catchup_dead_result r;
-	struct catchup_error error = {0};
-
-	(void)unused;
-	if (other.times++ > 0)
-		return;
-	switch (other.does) {
-	case RETRIES:
-		assert_ok(catchup_dead_retry(other.options, "raced", 8, &r, &error));
-		expect_counts(&r, 1, 0, 0, 0);
-		break;
-	case DROPS:
-		assert_ok(catchup_dead_drop(other.options->database, "raced", 8, NULL, &error));
-		break;
-	case RESETS:
-		assert_ok(catchup_reset(
-			other.options, "raced", 7, CATCHUP_RESET_KEEP_RESULTS, &reset, &error));
-		break;
-	}
-}
-
-/* Row 8 fails when it is tried again, and would not fail any more after that. */
-static int raced_row(struct catchup_context *ctx, void *state, sqlite3_stmt *row)
-{
-	(void)state;
-	if (other.options && other.times == 0) {
-		sqlite3_rollback_hook(ctx->db, other_comes, NULL);
-		return catchup_fail(ctx, 0, "not yet");
-	}
-	if (!other.options && sqlite3_column_int64(row, 2) < 0)
-		return catchup_fail(ctx, 0, "negative");
-	return write_done(ctx, sqlite3_column_int64(row, 0), sqlite3_column_int64(row, 2));
-}
-
-static void a_letter_that_others_took_is_not_made_again(void **state)
-{
-	static const struct catchup_consumer raced = {CATCHUP_CONSUMER_ABI, .name = "raced",
-		.summary = "meets another one", .source = "orders", .setup = DONE_TABLE,
-		.row = raced_row, .on_error = "park"};
-	static const struct catchup_consumer *const known[] = {&raced, NULL};
-	struct scratch *s = *state;
-	const struct catchup_options options = {.size = sizeof(options), .database = s->database,
-		.builtins = known};
-	struct catchup_dead_result r;
-	struct catchup_error error = {0};
-
-	sql_run(s->database, ORDERS);
-	for (int does = RETRIES; does <= RESETS; does++) {
-		other.options = NULL;
-		runtime_catch_up(runtime_open(&options, "raced", NULL));
-		assert_int_equal(sql_int(s->database, "SELECT count(*) FROM catchup_dead WHERE id = 8"), 1);
-		other.options = &options;
-		other.times = 0;
-		other.does = does;
-		/* What became of the letter is told by whoever took it. */
-		assert_ok(catchup_dead_retry(&options, "raced", 8, &r, &error));
-		other.options = NULL;
-		expect_counts(&r, 0, 0, 0, 0);
-		assert_int_equal(sql_int(s->database, "SELECT count(*) FROM catchup_dead WHERE id = 8"), 0);
-		assert_int_equal(sql_int(s->database, "SELECT count(*) FROM done WHERE id = 8"),
-			does == RETRIES);
-		sql_run(s->database, "DELETE FROM done; DELETE FROM catchup_dead; UPDATE catchup SET last = 0");
-	}
 }
 
 /* ---- what can go wrong ------------------------------------------------------------------------- */
@@ -590,9 +406,6 @@ int main(void)
 		DEAD_TEST(sets_with_results_elsewhere_are_tried_again),
 		DEAD_TEST(mapped_rows_are_tried_again),
 		DEAD_TEST(mapped_rows_with_results_elsewhere_are_tried_again),
-		DEAD_TEST(later_rows_wait_behind_the_first_of_their_key),
-		DEAD_TEST(a_key_that_the_rows_do_not_have_is_refused),
-		DEAD_TEST(a_letter_that_others_took_is_not_made_again),
 		DEAD_TEST(functions_round_the_batch_may_fail),
 		DEAD_TEST(what_never_ends_has_failed_again),
 		DEAD_TEST(a_row_that_rolls_back_everything_keeps_its_letter),
