@@ -150,6 +150,7 @@ struct cu_follower {
 	char *source_path;                /* absolute; owned */
 	char *results_path;               /* absolute, perhaps not there yet; owned */
 	bool separate;                    /* results are not in the source's file */
+	bool registered;                  /* then: it has been written down in the source's file */
 	bool only_letters;                /* dead letters are tried again, and no events are brought */
 	struct cu_policy policy;
 	struct cu_ring *ring;             /* owned; reader pushes, worker or map threads pop */
@@ -332,6 +333,8 @@ int cu_setup_script(struct cu_follower *f, struct cu_conn *conn, const char *sec
 struct cu_conn_options cu_setup_connection(const struct cu_follower *f);
 /* Whether it followed another source until now, of whose rows its watermark and its letters are. */
 int cu_setup_check_source(const struct cu_follower *f, struct cu_conn *results, struct catchup_error *error);
+/* Whoever waited for its lease may find that somebody else runs it with another source by now. */
+int cu_setup_check_registered(const struct cu_follower *f, struct catchup_error *error);
 /* Writes down what the consumer is, where its results are in its source's file. */
 int cu_setup_register(struct cu_follower *f, struct cu_conn *results, struct catchup_error *error);
 /* The same where they are not. source: a connection to the source's file, or one to be opened. A source that

@@ -209,7 +209,8 @@ void cu_setup_register_in_source(struct cu_follower *f, struct cu_conn *source)
 		rc = cu_conn_open(source, &options, &why);
 	if (rc == CATCHUP_OK)
 		rc = cu_ledger_register(source, &registration, &why);
-	if (rc != CATCHUP_OK)
+	f->registered = rc == CATCHUP_OK;
+	if (!f->registered)
 		cu_log(&f->runtime->logger, CATCHUP_LOG_WARN, f->definition->name,
 			"cannot be written down in the source's database, so status there will not "
 			"show it: %s", why.message);
@@ -251,6 +252,15 @@ int cu_setup_check_source(const struct cu_follower *f, struct cu_conn *results, 
 	const struct cu_registration registration = registration_of(f);
 
 	return registration.source ? cu_ledger_check_source(results, &registration, error) : CATCHUP_OK;
+}
+
+int cu_setup_check_registered(const struct cu_follower *f, struct catchup_error *error)
+{
+	const struct cu_registration registration = registration_of(f);
+
+	if (!registration.source || (f->separate && !f->registered))
+		return CATCHUP_OK;
+	return cu_ledger_check_registered(f->writer, &registration, error);
 }
 
 static int setup_results(struct cu_follower *f, struct cu_conn *results, struct catchup_error *error)

@@ -142,6 +142,32 @@ static void who_slept_past_its_lease_commits_nothing_any_more(void **state)
 	all_copied_once(s);
 }
 
+/* It has waited since before that reset, and would commit rows of the table that it knows. */
+static void who_waited_does_not_go_on_with_the_source_before_a_reset(void **state)
+{
+	struct scene *s = *state;
+	struct program one = {0}, two = {0}, p = {0};
+	char *file;
+
+	start_both(s, &one, &two, HOUR);
+	scene_sql(s, "CREATE TABLE others(id INTEGER PRIMARY KEY AUTOINCREMENT);"
+		     "INSERT INTO others DEFAULT VALUES; INSERT INTO others DEFAULT VALUES");
+	stop(&two);
+	end(&one);
+	file = scene_file(s, "copies.sql", "-- name: copies\n-- source: others\n"
+		"-- row\nINSERT INTO copy VALUES(@id);\n-- reset\nDELETE FROM copy;\n");
+	assert_int_equal(program_run(&p, "reset", s->database, file), 0);
+	program_free(&p);
+	program_signal(&two, SIGCONT);
+	program_expect_err(&two, "it follows 'others' by now");
+	assert_int_equal(program_finish(&two), 4);
+	program_free(&two);
+	assert_int_equal(help_watermark(s->database, "copies"), 0);
+	assert_int_equal(program_run(&p, "run", s->database, file, "--until-caught-up"), 0);
+	program_free(&p);
+	assert_int_equal(scene_number(s, "SELECT group_concat(id, ' ') = '1 2' FROM copy"), 1);
+}
+
 /* Then only the watermark decides, and nobody is the owner. */
 static void without_leases_both_work_and_nothing_is_done_twice(void **state)
 {
@@ -358,6 +384,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SCENE_TEST(who_takes_over_from_a_killed_process_waits_for_no_expiry),
 		SCENE_TEST(who_slept_past_its_lease_commits_nothing_any_more),
+		SCENE_TEST(who_waited_does_not_go_on_with_the_source_before_a_reset),
 		SCENE_TEST(without_leases_both_work_and_nothing_is_done_twice),
 		SCENE_TEST(leases_at_rest_are_kept_when_who_kept_them_ends),
 		SCENE_TEST(a_lease_that_could_not_be_dropped_is_not_kept),

@@ -357,8 +357,10 @@ static void say_begin(struct cu_follower *f, int64_t watermark)
 
 bool cu_perform_load(struct cu_follower *f, struct cu_event *event)
 {
-	int rc = cu_ledger_load(&f->ledger, &event->watermark, &f->fault);
+	int rc = cu_setup_check_registered(f, &f->fault);
 
+	if (rc == CATCHUP_OK)
+		rc = cu_ledger_load(&f->ledger, &event->watermark, &f->fault);
 	if (rc == CATCHUP_OK) {
 		atomic_store(&f->watermark, event->watermark);
 		rc = check_mark(f, &f->fault);

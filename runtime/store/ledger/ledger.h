@@ -173,5 +173,9 @@ int cu_ledger_register(struct cu_conn *conn, const struct cu_registration *regis
  * and says which. conn: with its results, and its source attached where that is in another file. */
 int cu_ledger_check_source(struct cu_conn *conn, const struct cu_registration *registration,
 	struct catchup_error *error);
+/* The same of one that has been registered with this source, whether somebody else has registered it with
+ * another one since. */
+int cu_ledger_check_registered(struct cu_conn *conn, const struct cu_registration *registration,
+	struct catchup_error *error);
 
 #endif

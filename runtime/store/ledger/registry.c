@@ -92,19 +92,22 @@ static int has_registry(struct cu_conn *conn, const char *schema, bool *has, str
 	return rc;
 }
 
-int cu_ledger_check_source(struct cu_conn *conn, const struct cu_registration *registration,
-	struct catchup_error *error)
+/* Where another source is written down for the consumer, and its watermark is not below: *found stands on
+ * that and the watermark, and is to be finalized; else it is NULL. */
+static int find_other_source(struct cu_conn *conn, const struct cu_registration *registration, int64_t from,
+	sqlite3_stmt **found, struct catchup_error *error)
 {
 	const char *schema = registration->into[0] ? "source" : "main";
 	sqlite3_stmt *stmt;
 	bool has;
 	int rc = has_registry(conn, schema, &has, error);
 
+	*found = NULL;
 	if (rc != CATCHUP_OK || !has)
 		return rc;
 	rc = cu_conn_prepare(conn, &stmt, error,
-		"SELECT source, last FROM %s.catchup_consumer JOIN main.catchup USING(name)"
-		" WHERE name = ?1 AND \"into\" = ?3 AND last > 0 AND source <> ?2 COLLATE NOCASE", schema);
+		"SELECT source, last FROM %s.catchup_consumer JOIN main.catchup USING(name) WHERE name = ?1"
+		" AND \"into\" = ?3 AND last >= ?4 AND source <> ?2 COLLATE NOCASE", schema);
 	if (rc != CATCHUP_OK)
 		return rc;
 	rc = sqlite3_bind_text(stmt, 1, registration->name, -1, SQLITE_STATIC);
@@ -113,15 +116,45 @@ int cu_ledger_check_source(struct cu_conn *conn, const struct cu_registration *r
 	if (rc == SQLITE_OK)
 		rc = sqlite3_bind_text(stmt, 3, registration->into, -1, SQLITE_STATIC);
 	if (rc == SQLITE_OK)
+		rc = sqlite3_bind_int64(stmt, 4, from);
+	if (rc == SQLITE_OK)
 		rc = sqlite3_step(stmt);
-	if (rc == SQLITE_ROW)
+	if (rc == SQLITE_ROW) {
+		*found = stmt;
+		return CATCHUP_OK;
+	}
+	rc = rc == SQLITE_DONE ? CATCHUP_OK : failed(conn, error);
+	sqlite3_finalize(stmt);
+	return rc;
+}
+
+int cu_ledger_check_source(struct cu_conn *conn, const struct cu_registration *registration,
+	struct catchup_error *error)
+{
+	sqlite3_stmt *other;
+	int rc = find_other_source(conn, registration, 1, &other, error);
+
+	if (other)
 		rc = cu_error_set(error, CATCHUP_CONFIG, 0,
 			"it has followed '%.200s' up to id %lld, and would pass over the rows of '%.200s' "
 			"up to there: reset it to where it is to begin, or give it another name",
-			(const char *)sqlite3_column_text(stmt, 0), (long long)sqlite3_column_int64(stmt, 1),
+			(const char *)sqlite3_column_text(other, 0), (long long)sqlite3_column_int64(other, 1),
 			registration->source);
-	else
-		rc = rc == SQLITE_DONE ? CATCHUP_OK : failed(conn, error);
-	sqlite3_finalize(stmt);
+	sqlite3_finalize(other);
+	return rc;
+}
+
+int cu_ledger_check_registered(struct cu_conn *conn, const struct cu_registration *registration,
+	struct catchup_error *error)
+{
+	sqlite3_stmt *other;
+	int rc = find_other_source(conn, registration, 0, &other, error);
+
+	if (other)
+		rc = cu_error_set(error, CATCHUP_CONFIG, 0,
+			"it follows '%.200s' by now: another process has reset it, or runs it, with another "
+			"file than this one, where it follows '%.200s'; start it with that file, or give one "
+			"of them another name", (const char *)sqlite3_column_text(other, 0), registration->source);
+	sqlite3_finalize(other);
 	return rc;
 }
