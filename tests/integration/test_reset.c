@@ -146,52 +146,48 @@ static void on_to_the_newest_keeps_results_also_where_it_goes_back(void **state)
 	assert_int_equal(scene_number(s, "SELECT sum(rows) FROM sums"), ROWS + 1);
 }
 
-/* Rows of the other table up to the watermark were never offered. */
-static void another_source_under_the_same_name_is_refused(void **state)
+/* Rows of the other table up to the watermark were never offered. into: a header line, or "". The row that was
+ * processed last says nothing, for the other table has none with its id. */
+static void refuse_another_source(struct scene *s, const char *into, const char *results)
 {
-	static const char others[] = "-- name: sums\n-- source: others\n" SETUP
-		"-- apply\nINSERT INTO sums SELECT -id, 1, n FROM others WHERE id > @last AND id <= @max;\n";
-	struct scene *s = *state;
+	char first[1024], then[1024];
 	struct program p = {.folder = s->folder};
 
-	set_up_rows(s, ROWS);
-	scene_sql(s, "CREATE TABLE others(id INTEGER PRIMARY KEY AUTOINCREMENT, n INTEGER);"
-		     "INSERT INTO others(n) SELECT n FROM numbers LIMIT 30");
-	scene_file(s, "sums.sql", HEAD SETUP APPLY);
-	scene_catch_up(s, "sums.sql");
-	scene_file(s, "sums.sql", others);
-	assert_int_equal(program_run(&p, "run", s->database, "sums.sql", "--until-caught-up"), 2);
-	help_expect(p.err.text, "has followed 'numbers' up to id 200");
-	program_free(&p);
-	assert_int_equal(scene_number(s, SUMS_OF(0, 200)), 1);
-	/* Where it is to begin is said by who knows. */
-	reset(s, 0, "watermark 200 -> 10, results kept\n", "sums", "--to=10", "--keep-results");
-	scene_catch_up(s, "sums.sql");
-	assert_int_equal(scene_number(s, "SELECT count(*) FROM sums WHERE k < -10"), 20);
-	assert_int_equal(scene_number(s, "SELECT count(*) FROM sums WHERE k BETWEEN -10 AND -1"), 0);
-}
-
-/* The watermark is in one file, and what it is about in another. The row that was processed last says nothing
- * where the other table has none with its id. */
-static void another_source_is_refused_also_where_results_are_elsewhere(void **state)
-{
-	static const char others[] = "-- name: sums\n-- source: others\n-- into: sums.db\n" SETUP
-		"-- apply\nINSERT INTO sums SELECT -id, 1, n FROM others WHERE id > @last AND id <= @max;\n";
-	struct scene *s = *state;
-	struct program p = {.folder = s->folder};
-
+	snprintf(first, sizeof(first), "%s%s%s%s", HEAD, into, SETUP, APPLY);
+	snprintf(then, sizeof(then), "-- name: sums\n-- source: others\n%s%s-- apply\n"
+		"INSERT INTO sums SELECT -id, 1, n FROM others WHERE id > @last AND id <= @max;\n", into, SETUP);
 	set_up_rows(s, ROWS);
 	scene_sql(s, "CREATE TABLE others(id INTEGER PRIMARY KEY AUTOINCREMENT, n INTEGER);"
 		     "INSERT INTO others(n) SELECT n FROM numbers LIMIT 30; INSERT INTO others VALUES(1000, 1)");
-	scene_file(s, "sums.sql", HEAD "-- into: sums.db\n" SETUP APPLY);
+	scene_file(s, "sums.sql", first);
 	scene_catch_up(s, "sums.sql");
-	scene_file(s, "sums.sql", others);
+	scene_file(s, "sums.sql", then);
 	assert_int_equal(program_run(&p, "run", s->database, "sums.sql", "--until-caught-up"), 2);
 	help_expect(p.err.text, "has followed 'numbers' up to id 200");
 	program_free(&p);
+	if (strcmp(results, s->database) == 0)
+		assert_int_equal(scene_number(s, SUMS_OF(0, 200)), 1);
+	assert_int_equal(test_number(results, "SELECT sum(rows) FROM sums"), 200);
+	/* Where it is to begin is said by who knows. */
 	reset(s, 0, "watermark 200 -> 10, results kept\n", "sums", "--to=10", "--keep-results");
 	scene_catch_up(s, "sums.sql");
-	assert_int_equal(test_number(scene_path(s, "sums.db"), "SELECT count(*) FROM sums WHERE k < -10"), 21);
+	assert_int_equal(test_number(results, "SELECT count(*) FROM sums WHERE k < -10"), 21);
+	assert_int_equal(test_number(results, "SELECT count(*) FROM sums WHERE k BETWEEN -10 AND -1"), 0);
+}
+
+static void another_source_under_the_same_name_is_refused(void **state)
+{
+	struct scene *s = *state;
+
+	refuse_another_source(s, "", s->database);
+}
+
+/* The watermark is in one file, and what it is about in another. */
+static void another_source_is_refused_also_where_results_are_elsewhere(void **state)
+{
+	struct scene *s = *state;
+
+	refuse_another_source(s, "-- into: sums.db\n", scene_path(s, "sums.db"));
 }
 
 /* The results of another consumer are not those that were meant. */

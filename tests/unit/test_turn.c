@@ -2,102 +2,13 @@
 /*
  * The turn to write a file: who of one worker's followers it is kept for, and when it goes to others.
  */
-#include "pool/runtime.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#define N 3
-
-/* One worker, its followers, and two files. */
-struct fixture {
-	struct catchup runtime;
-	struct cu_file files[2];
-	struct cu_checkpointer checkpointer; /* not started */
-	struct cu_worker worker;
-	struct cu_definition definitions[N];
-	struct cu_follower followers[N];
-	struct cu_follower *all[N];
-	_Atomic bool called[N];
-	struct cu_conn conn;
-	char no_log[32];
-};
-
-static int start(void **state)
-{
-	struct fixture *x = calloc(1, sizeof(*x));
-
-	assert_non_null(x);
-	strcpy(x->no_log, "/nowhere/there-is-no-log");
-	x->runtime.options.batch_ms = 20;
-	x->runtime.options.wal_mib = 64;
-	assert_int_equal(cu_park_init(&x->checkpointer.park), 0);
-	for (int i = 0; i < 2; i++) {
-		x->files[i].checkpointer = &x->checkpointer;
-		x->files[i].runtime = &x->runtime;
-		x->files[i].wal_path = x->no_log;
-		x->files[i].shm_path = x->no_log;
-		x->files[i].shm_fd = -1;
-		atomic_store(&x->files[i].checkpoint_at_bytes, INT64_MAX);
-		assert_int_equal(cu_gate_init(&x->files[i].gate), 0);
-		assert_int_equal(cu_park_init(&x->files[i].room_park), 0);
-	}
-	x->worker.runtime = &x->runtime;
-	x->worker.followers = x->all;
-	x->worker.n_followers = N;
-	x->worker.called = x->called;
-	for (int i = 0; i < N; i++) {
-		struct cu_follower *f = x->all[i] = &x->followers[i];
-
-		f->runtime = &x->runtime;
-		f->file = &x->files[0];
-		f->worker = &x->worker;
-		f->place = (size_t)i;
-		atomic_init(&x->called[i], true);
-		f->definition = &x->definitions[i];
-		f->writer = &x->conn;
-		f->plan.state = CU_STATE_WAITING;
-		f->ring = cu_ring_create(4, false);
-		assert_non_null(f->ring);
-	}
-	*state = x;
-	return 0;
-}
-
-static int finish(void **state)
-{
-	struct fixture *x = *state;
-
-	for (int i = 0; i < N; i++)
-		cu_ring_destroy(x->followers[i].ring);
-	for (int i = 0; i < 2; i++) {
-		cu_park_finish(&x->files[i].room_park);
-		cu_gate_finish(&x->files[i].gate);
-	}
-	cu_park_finish(&x->checkpointer.park);
-	free(x);
-	return 0;
-}
+#include "turn_help.h"
 
 static void give_rows(struct cu_follower *f)
 {
 	const struct cu_ring_entry entry = {.range = {.lo = 0, .hi = 10, .rows = 10}};
 
 	assert_true(cu_ring_push(f->ring, &entry));
-}
-
-static bool is_free(struct cu_file *file)
-{
-	bool got = cu_gate_try(&file->gate);
-
-	if (got)
-		cu_gate_leave(&file->gate);
-	return got;
 }
 
 /* The turn of one that commits; however long the test takes, it is short. */
@@ -389,146 +300,8 @@ static void who_leaves_the_line_keeps_nobody_from_the_turn(void **state)
 		some_leave_the_line(&x->files[0].gate, set);
 }
 
-/* ---- room in the log ---------------------------------------------------------------------------- */
-
-static void fill_log(struct fixture *x, int64_t mib)
-{
-	atomic_store(&x->files[0].checkpoint_busy, 1);
-	atomic_store(&x->files[0].log_bytes, mib << 20);
-}
-
-struct other {
-	struct cu_thread thread;
-	struct cu_follower *f;
-	_Atomic int has_turn;
-};
-
-static void other_main(void *argument)
-{
-	struct other *other = argument;
-
-	cu_turn_take(other->f);
-	atomic_store(&other->has_turn, 1);
-	cu_turn_give(other->f, 0);
-}
-
-/* Who stood in line when the log was filled by those in front does not write, too. */
-static void who_comes_from_the_line_looks_again(void **state)
-{
-	struct fixture *x = *state;
-	struct cu_file *file = &x->files[0];
-	struct other other = {.f = x->all[1]};
-
-	cu_turn_take(x->all[0]);
-	assert_int_equal(cu_thread_start(&other.thread, "other", other_main, &other), 0);
-	while (!cu_gate_has_line(&file->gate))
-		cu_os_sleep_ns(CU_NS_PER_MS);
-	fill_log(x, 60);
-	cu_turn_give(x->all[0], 0);
-	while (!cu_gate_try(&file->gate)) {
-		assert_int_equal(atomic_load(&other.has_turn), 0);
-		cu_os_sleep_ns(CU_NS_PER_MS);
-	}
-	cu_gate_leave(&file->gate);
-	assert_int_equal(atomic_load(&other.has_turn), 0);
-	assert_false(cu_turn_try(x->all[2]));
-	assert_true(is_free(file));
-	atomic_store(&file->checkpoint_busy, 0);
-	cu_park_wake(&file->room_park);
-	cu_thread_join(&other.thread);
-	assert_int_equal(atomic_load(&other.has_turn), 1);
-}
-
-/* Commits so much at a time, and says at how many MiB of the log it is made to wait. */
-static int64_t waits_at(struct fixture *x, int64_t batch_mib)
-{
-	struct cu_file *file = &x->files[0];
-	int64_t mib = 0;
-
-	cu_checkpoint_note(file, 0);
-	atomic_store(&file->checkpoint_busy, 1);
-	while (!cu_checkpoint_is_behind(file))
-		cu_checkpoint_note(file, (mib += batch_mib) << 20);
-	return mib;
-}
-
-static void a_batch_that_would_cross_the_bound_waits(void **state)
-{
-	struct fixture *x = *state;
-
-	/* Of 64: another one fits in each case, but for the last, which is larger than what may be left. */
-	assert_int_equal(waits_at(x, 1), 48);
-	assert_int_equal(waits_at(x, 4), 48);
-	assert_int_equal(waits_at(x, 20), 60);
-	assert_int_equal(waits_at(x, 32), 32);
-	assert_int_equal(waits_at(x, 60), 60);
-}
-
-/* What is committed beside batches, a lease that is renewed say, fills the log as well. */
-static void every_commit_is_noted(void **state)
-{
-	struct fixture *x = *state;
-	struct cu_file *file = &x->files[0];
-
-	atomic_store(&file->checkpoint_at_bytes, INT64_C(2) << 20);
-	cu_turn_take(x->all[0]);
-	x->conn.log_bytes = INT64_C(1) << 20;
-	x->conn.logged = true;
-	cu_turn_give(x->all[0], 0);
-	assert_int_equal(atomic_load(&file->log_bytes), INT64_C(1) << 20);
-	assert_int_equal(atomic_load(&file->checkpoint_due), 0);
-	/* Without a commit what the connection knows is of long ago. */
-	atomic_store(&file->log_bytes, INT64_C(3) << 20);
-	cu_turn_take(x->all[0]);
-	cu_turn_give(x->all[0], 0);
-	assert_int_equal(atomic_load(&file->log_bytes), INT64_C(3) << 20);
-	cu_turn_take(x->all[0]);
-	x->conn.log_bytes = INT64_C(4) << 20;
-	x->conn.logged = true;
-	cu_turn_give(x->all[0], 0);
-	assert_int_equal(atomic_load(&file->checkpoint_due), 1);
-}
-
-/* A checkpoint that is asked for while the one before it ends is not taken for done with that. */
-static void a_checkpoint_that_is_due_is_waited_for(void **state)
-{
-	struct fixture *x = *state;
-	struct cu_file *file = &x->files[0];
-
-	atomic_store(&file->checkpoint_at_bytes, 0);
-	atomic_store(&file->checkpoint_busy, 1);
-	cu_checkpoint_note(file, INT64_C(60) << 20);
-	atomic_store(&file->checkpoint_busy, 0);
-	assert_true(cu_checkpoint_is_behind(file));
-}
-
-/* The log is kept below the thousand pages at which connections checkpoint by themselves. */
-static void while_others_commit_the_log_is_kept_small(void **state)
-{
-	struct fixture *x = *state;
-	struct cu_file *file = &x->files[0];
-
-	cu_checkpoint_share(file, 4096);
-	assert_int_equal(waits_at(x, 1), 3);
-	atomic_store(&file->checkpoint_due, 0);
-	cu_checkpoint_share(file, 0);
-	assert_int_equal(waits_at(x, 1), 48);
-	/* In a log that is large already it is due at once, and need not be any larger again. */
-	atomic_store(&file->checkpoint_at_bytes, INT64_C(56) << 20);
-	atomic_store(&file->checkpoint_due, 0);
-	cu_checkpoint_note(file, INT64_C(48) << 20);
-	assert_int_equal(atomic_load(&file->checkpoint_due), 0);
-	cu_checkpoint_share(file, 65536);
-	cu_checkpoint_note(file, INT64_C(48) << 20);
-	assert_int_equal(atomic_load(&file->checkpoint_due), 1);
-	/* The bound holds for large pages, too. */
-	x->runtime.options.wal_mib = 40;
-	assert_int_equal(waits_at(x, 1), 30);
-}
-
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, finish)
 	const struct CMUnitTest tests[] = {
 		TEST(it_stays_for_the_next_one),
 		TEST(it_stays_for_the_next_one_that_is_run),
@@ -541,11 +314,6 @@ int main(void)
 		TEST(who_waits_has_none),
 		TEST(it_goes_when_another_one_is_run_first),
 		TEST(who_leaves_the_line_keeps_nobody_from_the_turn),
-		TEST(who_comes_from_the_line_looks_again),
-		TEST(a_batch_that_would_cross_the_bound_waits),
-		TEST(every_commit_is_noted),
-		TEST(a_checkpoint_that_is_due_is_waited_for),
-		TEST(while_others_commit_the_log_is_kept_small),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

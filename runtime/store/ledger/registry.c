@@ -92,17 +92,16 @@ static int has_registry(struct cu_conn *conn, const char *schema, bool *has, str
 	return rc;
 }
 
-/* Where another source is written down for the consumer, and its watermark is not below: *found stands on
- * that and the watermark, and is to be finalized; else it is NULL. */
-static int find_other_source(struct cu_conn *conn, const struct cu_registration *registration, int64_t from,
-	sqlite3_stmt **found, struct catchup_error *error)
+/* Whether another source is written down for the consumer. has_run: since before this process has registered
+ * its own, which matters where it has got somewhere; else since then. */
+static int check_source(struct cu_conn *conn, const struct cu_registration *registration, bool has_run,
+	struct catchup_error *error)
 {
-	const char *schema = registration->into[0] ? "source" : "main";
+	const char *schema = registration->into[0] ? "source" : "main", *other;
 	sqlite3_stmt *stmt;
 	bool has;
 	int rc = has_registry(conn, schema, &has, error);
 
-	*found = NULL;
 	if (rc != CATCHUP_OK || !has)
 		return rc;
 	rc = cu_conn_prepare(conn, &stmt, error,
@@ -116,14 +115,22 @@ static int find_other_source(struct cu_conn *conn, const struct cu_registration 
 	if (rc == SQLITE_OK)
 		rc = sqlite3_bind_text(stmt, 3, registration->into, -1, SQLITE_STATIC);
 	if (rc == SQLITE_OK)
-		rc = sqlite3_bind_int64(stmt, 4, from);
+		rc = sqlite3_bind_int(stmt, 4, has_run);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_step(stmt);
-	if (rc == SQLITE_ROW) {
-		*found = stmt;
-		return CATCHUP_OK;
-	}
-	rc = rc == SQLITE_DONE ? CATCHUP_OK : failed(conn, error);
+	other = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(stmt, 0) : "";
+	if (rc == SQLITE_ROW && has_run)
+		rc = cu_error_set(error, CATCHUP_CONFIG, 0,
+			"it has followed '%.200s' up to id %lld, and would pass over the rows of '%.200s' "
+			"up to there: reset it to where it is to begin, or give it another name",
+			other, (long long)sqlite3_column_int64(stmt, 1), registration->source);
+	else if (rc == SQLITE_ROW)
+		rc = cu_error_set(error, CATCHUP_CONFIG, 0,
+			"it follows '%.200s' by now: another process has reset it, or runs it, with another "
+			"file than this one, where it follows '%.200s'; start it with that file, or give one "
+			"of them another name", other, registration->source);
+	else
+		rc = rc == SQLITE_DONE ? CATCHUP_OK : failed(conn, error);
 	sqlite3_finalize(stmt);
 	return rc;
 }
@@ -131,30 +138,11 @@ static int find_other_source(struct cu_conn *conn, const struct cu_registration 
 int cu_ledger_check_source(struct cu_conn *conn, const struct cu_registration *registration,
 	struct catchup_error *error)
 {
-	sqlite3_stmt *other;
-	int rc = find_other_source(conn, registration, 1, &other, error);
-
-	if (other)
-		rc = cu_error_set(error, CATCHUP_CONFIG, 0,
-			"it has followed '%.200s' up to id %lld, and would pass over the rows of '%.200s' "
-			"up to there: reset it to where it is to begin, or give it another name",
-			(const char *)sqlite3_column_text(other, 0), (long long)sqlite3_column_int64(other, 1),
-			registration->source);
-	sqlite3_finalize(other);
-	return rc;
+	return check_source(conn, registration, true, error);
 }
 
 int cu_ledger_check_registered(struct cu_conn *conn, const struct cu_registration *registration,
 	struct catchup_error *error)
 {
-	sqlite3_stmt *other;
-	int rc = find_other_source(conn, registration, 0, &other, error);
-
-	if (other)
-		rc = cu_error_set(error, CATCHUP_CONFIG, 0,
-			"it follows '%.200s' by now: another process has reset it, or runs it, with another "
-			"file than this one, where it follows '%.200s'; start it with that file, or give one "
-			"of them another name", (const char *)sqlite3_column_text(other, 0), registration->source);
-	sqlite3_finalize(other);
-	return rc;
+	return check_source(conn, registration, false, error);
 }
