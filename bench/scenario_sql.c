@@ -146,7 +146,7 @@ static int run(struct bench *b)
 	struct bench_side trials[N_BATCH_SIZES];
 	char names[N_BATCH_SIZES][64];
 	double medians[N_BATCH_SIZES];
-	struct work work = {.rows = bench_amount(b, 3000000, 300000)};
+	struct work work = {.rows = bench_amount(b, 10000000, 300000)};
 	size_t best = 2; /* where nothing is measured: while instructions are counted */
 	int rc;
 
