@@ -73,14 +73,22 @@ void cu_wait_tell(struct cu_follower *f, int64_t watermark)
 	cu_park_wake(&f->runtime->progress);
 }
 
-/* As long as one has not, the others need not wake anybody. */
+static bool need_not_wait(struct cu_follower *f, const struct target *target)
+{
+	return ended(f) || is_void(f, target) || has_reached(f, target);
+}
+
+/* As long as one has not, the others need not wake anybody: the last that was added is asked first, since
+ * those of one worker come to their rows in that order. */
 static bool all_reached(struct catchup *c, const struct target *targets)
 {
-	for (size_t i = 0; i < c->n_followers; i++) {
+	for (size_t i = c->n_followers; i-- > 0;) {
 		struct cu_follower *f = c->followers[i];
 
+		if (need_not_wait(f, &targets[i]))
+			continue;
 		await(f, targets[i].id);
-		if (!ended(f) && !is_void(f, &targets[i]) && !has_reached(f, &targets[i]))
+		if (!need_not_wait(f, &targets[i]))
 			return false;
 	}
 	return true;
