@@ -182,7 +182,7 @@ static int check_all(struct cu_reader *reader, int64_t newest, bool empty, struc
 /* What there is now, all of one state of the database. anew: also when nobody has committed. */
 static int learn(struct cu_reader *reader, bool anew, struct catchup_error *error)
 {
-	int64_t version, newest;
+	int64_t version, newest, before;
 	bool empty;
 	int rc = cu_conn_look_begin(&reader->conn, &version, error);
 
@@ -193,10 +193,12 @@ static int learn(struct cu_reader *reader, bool anew, struct catchup_error *erro
 		rc = check_all(reader, newest, empty, error);
 	if (rc != CATCHUP_OK)
 		goto out;
+	before = atomic_load_explicit(&reader->newest, memory_order_relaxed);
 	atomic_store(&reader->newest, newest);
 	if (version != reader->version) {
 		reader->changed = false;
 		reader->in_vain = 0;
+		reader->beside = newest != before ? 0 : reader->beside + 1;
 	}
 	reader->version = version;
 	reader->looked = true;

@@ -9,8 +9,10 @@
  * interrupted in between, so it looks again at growing intervals until they reach the safety net's;
  * few times, when a commit was seen that explains the notice. In the middle of a large transaction, or
  * of a checkpoint, notices come without an end and without a commit: the more looks are in vain, the
- * longer it settles. Where the source is written by a consumer of this runtime, which tells of each
- * commit, notices are of commits elsewhere in the file, and it settles long; being told ends that.
+ * longer it settles. So it does while commit after commit brings no row and followers have work in hand:
+ * those are theirs, and each notice that is taken at once costs them a wake-up. Where the source is written by a
+ * consumer of this runtime, which tells of each commit, notices are of commits elsewhere in the file, and
+ * it settles long; being told ends that.
  *
  * While every follower has work in hand, what is new concerns nobody yet, and most notices come of
  * their own commits. Then the thread rests: it looks once in a while, or when one has run dry; ever more
@@ -29,6 +31,7 @@
  * writes, before that one has run for longer than itself, is kept waiting for it until the next tick. */
 #define SETTLE_NS INT64_C(30000)
 #define SETTLE_DOUBLINGS 5
+#define ECHOES 2u /* commits that bring no row: more in a row make it settle longer */
 #define LITTLE_WORK_NS INT64_C(150000)
 #define CHAINED_SETTLE_NS CU_NS_PER_MS
 #define FIRST_RELOOK_NS (SETTLE_NS << SETTLE_DOUBLINGS)
@@ -178,10 +181,38 @@ static void note_quiet(struct cu_reader *reader)
 	reader->in_vain = 0;
 }
 
+/* Who is not started says so with a wake-up. */
+static bool takes_rows(const struct cu_follower *f)
+{
+	return f->feed.started && !atomic_load(&f->ended);
+}
+
+static bool is_at_work(const struct cu_follower *f)
+{
+	return takes_rows(f) && atomic_load(&f->watermark) < f->feed.pushed;
+}
+
+static bool any_at_work(const struct cu_reader *reader)
+{
+	for (size_t i = 0; i < reader->n_followers; i++)
+		if (is_at_work(reader->followers[i]))
+			return true;
+	return false;
+}
+
+static unsigned settle_doublings(const struct cu_reader *reader)
+{
+	uint32_t n = reader->in_vain;
+
+	if (reader->beside > n + ECHOES && any_at_work(reader))
+		n = reader->beside - ECHOES;
+	return n < SETTLE_DOUBLINGS ? n : SETTLE_DOUBLINGS;
+}
+
 /* Something was written: its commit is visible a little later. */
 static void settle(struct cu_reader *reader)
 {
-	int64_t ns = SETTLE_NS << reader->in_vain;
+	int64_t ns = SETTLE_NS << settle_doublings(reader);
 
 	cu_watch_settle(reader->watch, atomic_load(&reader->chained) ? CHAINED_SETTLE_NS : ns);
 	if (reader->in_vain < SETTLE_DOUBLINGS)
@@ -221,10 +252,9 @@ static bool all_at_work(const struct cu_reader *reader)
 	for (size_t i = 0; i < reader->n_followers; i++) {
 		const struct cu_follower *f = reader->followers[i];
 
-		/* Who is not started says so with a wake-up. */
-		if (!f->feed.started || atomic_load(&f->ended))
+		if (!takes_rows(f))
 			continue;
-		if (atomic_load(&f->watermark) >= f->feed.pushed)
+		if (!is_at_work(f))
 			return false;
 		any = true;
 	}

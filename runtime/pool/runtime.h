@@ -120,6 +120,7 @@ struct cu_reader {
 	int64_t rest_ns;        /* the last rest while all have work in hand */
 	uint64_t got_to;        /* the sum of their watermarks then */
 	unsigned in_vain;       /* looks after notices that saw no commit, in a row; up to a bound */
+	uint32_t beside;        /* looks in a row that saw commits and no new row */
 	uint64_t looks;         /* taken so far */
 	struct cu_reader_cut cuts[1 << CU_READER_CUT_BITS]; /* by lo */
 
