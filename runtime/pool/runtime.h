@@ -219,7 +219,6 @@ struct cu_follower {
 	                                    need not. Outlives `changes` */
 	struct cu_mapper *mapper;       /* owned; NULL unless the consumer has `map` */
 	struct cu_mapped_row *mapped;   /* the row in hand, for those */
-	int64_t mapped_failed;          /* id of the last row whose `map` failed */
 	struct cu_ledger ledger;
 	struct cu_context context;
 	void *state;                    /* the consumer's own */

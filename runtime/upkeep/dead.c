@@ -23,6 +23,7 @@
 
 struct retry {
 	struct cu_follower *f;
+	struct cu_mapped_row mapped; /* the row in hand, of a consumer with `map` */
 	struct catchup_dead_result *result;
 	struct cu_line_parser parser;
 	bool knowingly; /* also one that may have ended a process */
@@ -46,20 +47,25 @@ static int begin(struct cu_follower *f, struct catchup_error *error)
 
 enum outcome { DONE, GONE, TAKEN, BEHIND, HELD, FAILED };
 
-/* A row that `map` sees first. */
-static bool deliver_mapped(struct cu_follower *f, int64_t id, struct cu_event *event)
+/* A row that `map` has seen, before the transaction. */
+static bool deliver_mapped(struct retry *r, struct cu_event *event)
 {
-	struct cu_mapped_row row = {.id = id};
 	bool told;
 
-	cu_mapper_map_again(f->mapper, &row);
-	f->mapped = &row;
-	told = cu_perform_deliver(f, event);
-	f->mapped = NULL;
-	if (f->definition->table.discard && row.result)
-		f->definition->table.discard(row.result);
-	free(row.text);
+	r->f->mapped = &r->mapped;
+	told = cu_perform_deliver(r->f, event);
+	r->f->mapped = NULL;
 	return told;
+}
+
+static void discard_mapped(struct retry *r)
+{
+	void (*discard)(void *) = r->f->definition->table.discard;
+
+	if (discard && r->mapped.result)
+		discard(r->mapped.result);
+	free(r->mapped.text);
+	r->mapped = (struct cu_mapped_row){0};
 }
 
 /* An event as it was kept. One that is damaged has failed like a row: the others are tried. */
@@ -121,7 +127,7 @@ static bool process(struct retry *r, const struct catchup_dead_letter *letter, s
 	if (!f->mapper && !set)
 		return cu_perform_deliver(f, event);
 	cu_source_fetch_end(cu_perform_rows(f));
-	return set ? cu_perform_apply(f, &one, event) : deliver_mapped(f, id, event);
+	return set ? cu_perform_apply(f, &one, event) : deliver_mapped(r, event);
 }
 
 /* The row and the functions round a batch of one. False: the row is no longer there. */
@@ -230,10 +236,16 @@ static int keep_failure(struct cu_follower *f, int64_t id, enum outcome *outcome
 static int process_letter(struct retry *r, const struct catchup_dead_letter *letter, enum outcome *outcome)
 {
 	struct cu_follower *f = r->f;
-	int rc = begin(f, &f->fault);
+	int rc = CATCHUP_OK;
 
+	r->mapped.id = letter->id;
+	if (f->mapper)
+		rc = cu_mapper_map_again(f->mapper, &r->mapped, &f->fault);
+	if (rc == CATCHUP_OK)
+		rc = begin(f, &f->fault);
 	if (rc == CATCHUP_OK)
 		rc = try_letter(r, letter, outcome);
+	discard_mapped(r);
 	cu_source_fetch_end(cu_perform_rows(f));
 	if (rc == CATCHUP_OK && (*outcome == DONE || *outcome == GONE)) {
 		rc = cu_conn_commit(f->writer, &f->fault);

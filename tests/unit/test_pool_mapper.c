@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Consumers with `map`, where a range cannot be read or is withdrawn. The linker puts this file between
- * the threads and what they call.
+ * Consumers with `map`, where a range cannot be read or is withdrawn, and where a row is mapped once more. The
+ * linker puts this file between the threads and what they call.
  */
 #include "runtime_help.h"
 
@@ -106,6 +106,42 @@ static void all_seen_once_above(struct scratch *s, int64_t first)
 	assert_int_equal(sql_int(s->database, "SELECT last FROM catchup"), ROWS);
 }
 
+/* ---- one whose `map` fails and asks what it may do ---------------------------------------------- */
+
+static const char *asking_of;   /* the database */
+static int asked;               /* on worker 0, where rows are mapped that come a second time, or alone */
+static int asked_in_vain;       /* and others could not write, or it could itself */
+
+static void ask(struct catchup_context *ctx)
+{
+	sqlite3 *other;
+
+	asked++;
+	assert_int_equal(sqlite3_open(asking_of, &other), SQLITE_OK);
+	sqlite3_busy_timeout(other, 1000);
+	if (sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK ||
+		sqlite3_exec(ctx->db, "INSERT INTO seen VALUES(0)", NULL, NULL, NULL) != SQLITE_READONLY)
+		asked_in_vain++;
+	sqlite3_close(other);
+}
+
+/* `bad` fails as long as it is so: the first time on a thread, later where it asks. */
+static _Atomic int bad_times;
+
+static int map_bad(struct catchup_context *ctx, void *state, sqlite3_stmt *row, void **result)
+{
+	(void)state, (void)result;
+	if (ctx->worker == 0)
+		ask(ctx);
+	if (sqlite3_column_int64(row, 0) != 40 || atomic_fetch_sub(&bad_times, 1) <= 0)
+		return CATCHUP_ROW_APPLIED;
+	return catchup_fail(ctx, 0, "the row is bad");
+}
+
+static const struct catchup_consumer bad = {CATCHUP_CONSUMER_ABI, .name = "bad",
+	.summary = "sees each job", .source = "jobs", .map = map_bad, .apply = apply};
+static const struct catchup_consumer *const builtins[] = {&bad, NULL};
+
 /* ---- tests ----------------------------------------------------------------------------------- */
 
 static void a_range_that_could_not_be_read_is_read_again(void **state)
@@ -163,10 +199,76 @@ static void room_that_withdrawn_ranges_leave_is_told_to_the_reader(void **state)
 	all_seen_once_above(s, 5);
 }
 
+static void run_bad(struct scratch *s, const char *policy)
+{
+	const struct catchup_options options = {
+		.size = sizeof(options), .database = s->database, .builtins = builtins};
+	const struct catchup_consumer_config config = {
+		.size = sizeof(config), .workers = 4, .on_error = policy};
+	struct catchup_error error = {0};
+	struct catchup *c;
+
+	asking_of = s->database;
+	asked = asked_in_vain = 0;
+	assert_ok(catchup_open(&options, &c, &error));
+	assert_ok(catchup_add(c, "bad", &config, &error));
+	runtime_catch_up(c);
+	assert_int_equal(asked_in_vain, 0);
+}
+
+static void others_may_write_while_a_row_is_mapped_again(void **state)
+{
+	struct scratch *s = *state;
+
+	sql_run(s->database, JOBS ADD_JOBS);
+	atomic_store(&bad_times, 3);
+	run_bad(s, "retry(5, 1, 1)");
+	/* Of its four tries the first was on a thread. */
+	assert_int_equal(asked, 3);
+	all_seen_once_above(s, 0);
+}
+
+static void others_may_write_while_a_row_is_mapped_with_care(void **state)
+{
+	struct scratch *s = *state;
+
+	sql_run(s->database, JOBS ADD_JOBS);
+	atomic_store(&bad_times, 2);
+	run_bad(s, "careful retry(5, 1, 1)");
+	assert_int_equal(asked, ROWS + 2);
+	all_seen_once_above(s, 0);
+}
+
+static void others_may_write_while_a_dead_letter_is_mapped(void **state)
+{
+	struct scratch *s = *state;
+	const struct catchup_options options = {
+		.size = sizeof(options), .database = s->database, .builtins = builtins};
+	struct catchup_dead_result result;
+	struct catchup_error error = {0};
+
+	sql_run(s->database, JOBS ADD_JOBS);
+	atomic_store(&bad_times, ROWS);
+	run_bad(s, "park");
+	assert_int_equal(sql_int(s->database, "SELECT count(*) FROM seen"), ROWS - 1);
+	asked = 0;
+	atomic_store(&bad_times, 1);
+	assert_ok(catchup_dead_retry(&options, "bad", 40, &result, &error));
+	assert_int_equal(result.failed, 1);
+	assert_ok(catchup_dead_retry(&options, "bad", 40, &result, &error));
+	assert_int_equal(result.done, 1);
+	assert_int_equal(asked, 2);
+	assert_int_equal(asked_in_vain, 0);
+	all_seen_once_above(s, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SCRATCH_TEST(a_range_that_could_not_be_read_is_read_again),
+		SCRATCH_TEST(others_may_write_while_a_row_is_mapped_again),
+		SCRATCH_TEST(others_may_write_while_a_row_is_mapped_with_care),
+		SCRATCH_TEST(others_may_write_while_a_dead_letter_is_mapped),
 		SCRATCH_TEST(room_that_withdrawn_ranges_leave_is_told_to_the_reader),
 	};
 

@@ -234,9 +234,11 @@ struct catchup_consumer {
 
 	/*
 	 * Two steps: `map` runs in parallel on any worker, outside the write lock, and makes a result
-	 * out of a row; `apply` runs in id order on worker 0 and writes it. `discard` frees a result:
-	 * after `apply`, and instead of it when a range is done again. A NULL *result is handed to
-	 * `apply` like any other.
+	 * out of a row; `apply` runs in id order on worker 0 and writes it. A row that failed before, or
+	 * that may have ended a process, is mapped on worker 0, too. `discard` frees a result: after
+	 * `apply`, and instead of it when a range is done again. A NULL *result is handed to `apply` like
+	 * any other. Between `map` and its commit are 384 rows for each worker at most, whatever their
+	 * results take.
 	 */
 	int (*map)(struct catchup_context *ctx, void *state, sqlite3_stmt *row, void **result);
 	int (*apply)(struct catchup_context *ctx, void *state, int64_t id, void *result);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "pool/perform/mapper_inside.h"
+#include "pool/perform/perform.h"
 
 #include "base/check.h"
 #include "base/error.h"
@@ -210,30 +211,49 @@ void cu_mapper_be_careful(struct cu_mapper *m, bool careful)
 	atomic_store_explicit(&m->careful, careful, memory_order_relaxed);
 }
 
-void cu_mapper_map_again(struct cu_mapper *m, struct cu_mapped_row *row)
+/* What the row's statement stands on, on the connection that the consumer has for `apply`. */
+static int map_read_only(struct cu_follower *f, struct cu_mapped_row *row, struct catchup_error *error)
+{
+	int rc = cu_conn_read_only(f->writer, true, error);
+
+	if (rc != CATCHUP_OK)
+		return rc;
+	cu_conn_limit(f->writer, cu_perform_limit_ns(f));
+	cu_map_thread_row(row, &f->definition->table, &f->context, f->writer, f->state,
+		cu_source_row(&f->rows));
+	cu_conn_limit(f->writer, CU_FOREVER);
+	return cu_conn_read_only(f->writer, false, error);
+}
+
+static void fail_row(struct cu_mapped_row *row, const struct catchup_error *why)
+{
+	row->failed = true;
+	row->code = why->detail;
+	free(row->text);
+	row->text = strdup(why->message);
+}
+
+int cu_mapper_map_again(struct cu_mapper *m, struct cu_mapped_row *row, struct catchup_error *error)
 {
 	struct cu_follower *f = m->f;
-	struct catchup_error error = {0};
+	struct catchup_error why = {0};
 	int64_t id = 0;
-	int rc;
+	int rc = CATCHUP_OK;
 
+	CU_CHECK(!cu_conn_in_transaction(f->writer));
 	row->unmapped = false;
 	cu_source_fetch_begin(&f->rows, row->id - 1, row->id);
-	rc = cu_source_fetch_next(&f->rows, &id, &error);
-	if (rc == CATCHUP_OK && id == row->id) {
-		cu_map_thread_row(row, &f->definition->table, &f->context, f->writer, f->state,
-			cu_source_row(&f->rows));
-	} else if (rc == CATCHUP_OK) {
+	if (cu_source_fetch_next(&f->rows, &id, &why) != CATCHUP_OK) {
+		fail_row(row, &why);
+	} else if (id == row->id) {
+		rc = map_read_only(f, row, error);
+	} else {
 		/* Deleted since: nothing is left to apply. */
 		row->failed = false;
 		row->passed = true;
-	} else {
-		row->failed = true;
-		row->code = error.detail;
-		free(row->text);
-		row->text = strdup(error.message);
 	}
 	cu_source_fetch_end(&f->rows);
+	return rc;
 }
 
 void cu_mapper_release(struct cu_mapper *m, int64_t up_to)

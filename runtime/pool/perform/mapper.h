@@ -35,7 +35,7 @@ struct cu_mapped_row {
 	void *result;   /* the consumer's own; discarded when released */
 	bool passed;    /* `map` passed the row over: `apply` is not called */
 	bool failed;    /* then code and text say why */
-	bool unmapped;  /* `map` has not seen it yet: careful mode */
+	bool unmapped;  /* `map` has not seen it yet (careful mode), or is to see it once more */
 	int code;       /* SQLite extended result code, 0 for none */
 	char *text;     /* owned */
 };
@@ -61,8 +61,10 @@ struct cu_mapped_row *cu_mapper_row(struct cu_mapper *mapper, int64_t above);
  * `map` is then the one in hand. */
 void cu_mapper_be_careful(struct cu_mapper *mapper, bool careful);
 
-/* Maps a row that failed once more, or one that is unmapped, on the calling thread. */
-void cu_mapper_map_again(struct cu_mapper *mapper, struct cu_mapped_row *row);
+/* Maps a row that is unmapped on the calling thread, which is in no transaction: others may write meanwhile.
+ * Like those of the threads, the connection is read-only then. A code: it could not be made so. */
+int cu_mapper_map_again(
+	struct cu_mapper *mapper, struct cu_mapped_row *row, struct catchup_error *error);
 
 /* Rows up to an id are committed: discards them and makes room. */
 void cu_mapper_release(struct cu_mapper *mapper, int64_t up_to);

@@ -17,6 +17,7 @@ static void fetch_mapped(struct cu_follower *f, int64_t above, struct cu_event *
 {
 	f->mapped = cu_mapper_row(f->mapper, above);
 	event->id = f->mapped ? f->mapped->id : 0;
+	event->waits = f->mapped && f->mapped->unmapped;
 }
 
 /* The same for the events of a changelog. */
@@ -111,19 +112,39 @@ static int take_turn(struct cu_follower *f, struct catchup_error *error)
 	return rc;
 }
 
+/* The row in hand is to be mapped: the threads left it alone, or it has failed and is tried again. */
+static bool is_to_map(const struct cu_follower *f)
+{
+	return f->mapped && f->mapped->unmapped && f->plan.park == 0;
+}
+
+/* Writes down that the row is in hand. A `map` may take long, so it does not have the turn. */
+static int mark(struct cu_follower *f, const struct cu_action *action, bool *lost, struct cu_event *event)
+{
+	int rc = cu_ledger_mark(
+		&f->ledger, action->id, action->attempts, f->plan.fence, lost, &f->fault);
+
+	event->marked = rc == CATCHUP_OK && !*lost;
+	if (!event->marked || !is_to_map(f))
+		return rc;
+	cu_turn_give(f, 0);
+	rc = cu_mapper_map_again(f->mapper, f->mapped, &f->fault);
+	return rc == CATCHUP_OK ? take_turn(f, &f->fault) : rc;
+}
+
 bool cu_perform_begin(struct cu_follower *f, const struct cu_action *action,
 	struct cu_event *event)
 {
 	bool lost = false;
-	int rc;
+	int rc = CATCHUP_OK;
 
 	cu_trouble_note_state(f, CATCHUP_STATE_RUNNING);
-	rc = take_turn(f, &f->fault);
-	if (rc == CATCHUP_OK && action->id != 0) {
-		rc = cu_ledger_mark(
-			&f->ledger, action->id, action->attempts, f->plan.fence, &lost, &f->fault);
-		event->marked = rc == CATCHUP_OK && !lost;
-	}
+	if (action->id == 0 && is_to_map(f))
+		rc = cu_mapper_map_again(f->mapper, f->mapped, &f->fault);
+	if (rc == CATCHUP_OK)
+		rc = take_turn(f, &f->fault);
+	if (rc == CATCHUP_OK && action->id != 0)
+		rc = mark(f, action, &lost, event);
 	if (rc == CATCHUP_OK && lost) {
 		event->kind = CU_EVENT_LOST;
 		return true;
@@ -163,12 +184,9 @@ static bool deliver_mapped(struct cu_follower *f, struct cu_event *event)
 		event->kind = CU_EVENT_DELIVERED;
 		return true;
 	}
-	/* A row that failed before is mapped once more: this is another attempt. One that the threads
-	 * left alone is mapped now that it is marked. */
-	if (row->unmapped || (row->failed && f->mapped_failed == row->id))
-		cu_mapper_map_again(f->mapper, row);
 	if (row->failed) {
-		f->mapped_failed = row->id;
+		/* The next try maps it once more. */
+		row->unmapped = true;
 		cu_error_set(&f->fault, cu_perform_failure_code(row->code), row->code, "%s",
 			row->text ? row->text : "map failed");
 		return cu_perform_fault(f, event, true, row->id);

@@ -291,6 +291,8 @@ static struct cu_action at_delivered(struct cu_plan *plan, const struct cu_event
 {
 	CU_CHECK(event->id == 0 || event->id > plan->row);
 	cu_plan_delivered(plan, event);
+	if (event->waits && (plan->barrier == 0 || plan->row < plan->barrier))
+		plan->barrier = plan->row;
 	if (cu_plan_time_is_up(plan, event) || plan->alone)
 		return do_commit(plan, event->now_ns);
 	return plan->row == 0 ? at_end(plan, event) : at_row(plan, event);

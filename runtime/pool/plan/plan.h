@@ -129,6 +129,8 @@ struct cu_event {
 	                      dead letters without a look: their keys are parked */
 	uint32_t epoch;    /* RANGE */
 	int64_t id;        /* ROW; DELIVERED: the next row in hand, 0 at the end of `next` */
+	bool waits;        /* DELIVERED: that one is made ready outside a transaction: this batch ends
+	                      before it */
 	enum cu_outcome {
 		CU_OUTCOME_APPLIED,
 		CU_OUTCOME_PASSED, /* looked at and passed over */
@@ -325,7 +327,7 @@ static inline bool cu_plan_goes_on(struct cu_plan *plan, const struct cu_event *
 {
 	struct cu_plan_run run = cu_plan_run(plan, event->stopping);
 
-	if (event->kind != CU_EVENT_DELIVERED || !cu_plan_run_goes_on(&run, event->id))
+	if (event->kind != CU_EVENT_DELIVERED || event->waits || !cu_plan_run_goes_on(&run, event->id))
 		return false;
 	run.rows = 1;
 	run.passed = event->outcome == CU_OUTCOME_PASSED;

@@ -205,6 +205,9 @@ static inline void cu_conn_guard_leave(struct cu_conn *conn)
 	conn->guard.active = false;
 }
 
+/* From now on nothing is written through it, or again what its role allows. In no transaction. */
+int cu_conn_read_only(struct cu_conn *conn, bool on, struct catchup_error *error);
+
 /* From now on statements have so much time in all, and are interrupted when it is used up; CU_FOREVER
  * lifts it. While the runtime's `stopping` is 2 or more, every long statement is interrupted. */
 void cu_conn_limit(struct cu_conn *conn, int64_t ns);

@@ -11,6 +11,17 @@
  * another process: it is tried again. */
 #define CHECKPOINT_WAIT_MS 10
 
+int cu_conn_read_only(struct cu_conn *conn, bool on, struct catchup_error *error)
+{
+	const char *sql = on ? "PRAGMA query_only=ON" : "PRAGMA query_only=OFF";
+
+	cu_conn_check_owner(conn);
+	CU_CHECK(!conn->guard.active);
+	if (sqlite3_exec(conn->db, sql, NULL, NULL, NULL) == SQLITE_OK)
+		return CATCHUP_OK;
+	return cu_error_sqlite(error, conn->db, "database '%s': configuring", conn->main_path);
+}
+
 /* Steps a statement that returns nothing. */
 static int run(struct cu_conn *conn, sqlite3_stmt *stmt, struct catchup_error *error,
 	const char *what)
