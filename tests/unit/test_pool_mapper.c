@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Consumers with `map`, where a range cannot be read or is withdrawn, and where a row is mapped once more. The
- * linker puts this file between the threads and what they call.
+ * Consumers with `map`, where a range cannot be read or is withdrawn, where a row is mapped once more, and
+ * where a backlog comes as one range. The linker puts this file between the threads and what they call.
  */
 #include "runtime_help.h"
 
+#include "pool/perform/mapper.h"
 #include "pool/plan/plan.h"
 #include "store/source/source.h"
 
@@ -142,6 +143,54 @@ static const struct catchup_consumer bad = {CATCHUP_CONSUMER_ABI, .name = "bad",
 	.summary = "sees each job", .source = "jobs", .map = map_bad, .apply = apply};
 static const struct catchup_consumer *const builtins[] = {&bad, NULL};
 
+/* ---- one with queries of its own ----------------------------------------------------------------- */
+
+static _Atomic int inside;      /* so many threads have come into `map` of different ones */
+static _Atomic int kept;        /* results that are not discarded yet */
+static _Atomic int kept_most;
+
+static int map_kept(struct catchup_context *ctx, void *state, sqlite3_stmt *row, void **result)
+{
+	(void)row;
+	if (!*(bool *)state) {
+		*(bool *)state = true;
+		atomic_fetch_add(&inside, 1);
+		UNTIL(atomic_load(&inside) == 2 || ctx->worker == 0);
+	}
+	*result = malloc(1);
+	if (atomic_fetch_add(&kept, 1) >= atomic_load(&kept_most))
+		atomic_fetch_add(&kept_most, 1);
+	return CATCHUP_ROW_APPLIED;
+}
+
+static void discard_kept(void *result)
+{
+	free(result);
+	atomic_fetch_sub(&kept, 1);
+}
+
+static int open_kept(struct catchup_context *ctx, void **state)
+{
+	(void)ctx;
+	*state = calloc(1, sizeof(bool));
+	return CATCHUP_ROW_APPLIED;
+}
+
+static void close_kept(struct catchup_context *ctx, void *state)
+{
+	(void)ctx;
+	free(state);
+}
+
+#define QUERIED(limit)                                                                             \
+	{CATCHUP_CONSUMER_ABI, .name = "mapped", .summary = "sees each job",                       \
+		.max = "SELECT max(id) AS max FROM jobs",                                          \
+		.next = "SELECT id FROM jobs WHERE id > @last AND id <= @max ORDER BY id" limit,   \
+		.open = open_kept, .close = close_kept, .map = map_kept, .apply = apply,           \
+		.discard = discard_kept}
+
+static const struct catchup_consumer queried = QUERIED(""), queried_few = QUERIED(" LIMIT 7");
+
 /* ---- tests ----------------------------------------------------------------------------------- */
 
 static void a_range_that_could_not_be_read_is_read_again(void **state)
@@ -197,6 +246,39 @@ static void room_that_withdrawn_ranges_leave_is_told_to_the_reader(void **state)
 	assert_ok(catchup_stop(c, &error));
 	catchup_close(c);
 	all_seen_once_above(s, 5);
+}
+
+static void run_queried(struct scratch *s, const struct catchup_consumer *table)
+{
+	const struct catchup_options options = {
+		.size = sizeof(options), .database = s->database, .batch_rows = 100};
+	const struct catchup_consumer_config config = {.size = sizeof(config), .workers = 2};
+	struct catchup_error error = {0};
+	struct catchup *c;
+
+	sql_run(s->database, JOBS ADD_JOBS "INSERT INTO jobs SELECT NULL FROM jobs a, jobs b LIMIT 2840");
+	atomic_store(&inside, 0);
+	atomic_store(&kept_most, 0);
+	assert_ok(catchup_open(&options, &c, &error));
+	assert_ok(catchup_add_table(c, table, &config, &error));
+	runtime_catch_up(c);
+	assert_int_equal(sql_int(s->database, "SELECT count(DISTINCT id) FROM seen"), 3000);
+	assert_int_equal(sql_int(s->database, "SELECT count(*) FROM seen"), 3000);
+	assert_int_equal(atomic_load(&kept), 0);
+	assert_true((uint32_t)atomic_load(&kept_most) <= 2 * CU_MAP_WINDOW_PER_THREAD * CU_MAP_ROWS);
+}
+
+static void a_backlog_of_a_query_is_shared_out(void **state)
+{
+	run_queried(*state, &queried);
+}
+
+static void a_backlog_of_a_query_with_a_limit_is_shared_out(void **state)
+{
+	/* Also where it ends cannot be read at first. */
+	atomic_store(&failing, 5);
+	run_queried(*state, &queried_few);
+	assert_true(atomic_load(&failing) <= 0);
 }
 
 static void run_bad(struct scratch *s, const char *policy)
@@ -266,6 +348,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SCRATCH_TEST(a_range_that_could_not_be_read_is_read_again),
+		SCRATCH_TEST(a_backlog_of_a_query_is_shared_out),
+		SCRATCH_TEST(a_backlog_of_a_query_with_a_limit_is_shared_out),
 		SCRATCH_TEST(others_may_write_while_a_row_is_mapped_again),
 		SCRATCH_TEST(others_may_write_while_a_row_is_mapped_with_care),
 		SCRATCH_TEST(others_may_write_while_a_dead_letter_is_mapped),

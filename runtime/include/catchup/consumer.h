@@ -209,7 +209,8 @@ struct catchup_consumer {
 	const char *max;       /* SELECT ... AS max; NULL: the table's newest id. Runs in the source's own
 	                          file, which is not attached as `source` there */
 	const char *next;      /* SELECT ... AS id ... WHERE id > @last AND id <= @max ORDER BY id;
-	                          it may filter and may have a LIMIT; NULL: all columns of the table */
+	                          it may filter and may have a LIMIT; with `map` it is asked for a few
+	                          rows at a time; NULL: all columns of the table */
 	const char *into;      /* results database; NULL: the source's own file */
 	const char *on_error;  /* what a row that fails does, in the words of a file's header key
 	                          `on-error`; NULL: "stop" */

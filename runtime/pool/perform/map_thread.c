@@ -70,6 +70,43 @@ static void map_row(struct cu_map_thread *t, struct cu_mapped_row *row)
 	cu_conn_limit(&t->conn, CU_FOREVER);
 }
 
+/*
+ * A reader cannot tell how many rows a query of the consumer's own has, so a whole backlog may come as one range. Who
+ * takes it leaves all but the first few rows to the next thread; until it is known where they end nothing
+ * behind them is taken, which could fill the window and then wait for them.
+ */
+static bool cut_range(struct cu_map_thread *t, struct cu_mapped_range *range)
+{
+	struct cu_mapper *m = t->mapper;
+	int64_t id = 0, end = range->lo;
+	int rc = CATCHUP_OK;
+
+	cu_source_fetch_begin(&t->source, range->lo, range->hi);
+	for (uint32_t n = 0; n < CU_MAP_ROWS; n++) {
+		rc = cu_source_fetch_next(&t->source, &id, &range->error);
+		if (rc != CATCHUP_OK || id == 0)
+			break;
+		end = id;
+	}
+	cu_source_fetch_end(&t->source);
+	if (rc != CATCHUP_OK)
+		return false;
+	if (end == range->lo)
+		end = range->hi;
+	cu_mutex_lock(&m->mu);
+	if (range->epoch == m->epoch) {
+		m->cutting = false;
+		m->has_rest = end < range->hi;
+		m->rest = (struct cu_ring_entry){.range = {.lo = end, .hi = range->hi,
+			.rows = CU_ROWS_UNKNOWN, .epoch = range->epoch}};
+	}
+	cu_mutex_unlock(&m->mu);
+	range->hi = end;
+	range->uncut = false;
+	cu_park_wake(&m->f->map_park);
+	return true;
+}
+
 /* Maps all rows of a range. A query with a LIMIT is asked again until it returns nothing. */
 static void map_range(struct cu_map_thread *t, struct cu_mapped_range *range)
 {
@@ -77,6 +114,8 @@ static void map_range(struct cu_map_thread *t, struct cu_mapped_range *range)
 	int64_t last = range->lo;
 	size_t before;
 
+	if (range->uncut && !cut_range(t, range))
+		return;
 	do {
 		before = range->n_rows;
 		cu_source_fetch_begin(&t->source, last, range->hi);
@@ -163,8 +202,20 @@ static void close_thread(struct cu_map_thread *t)
 	cu_conn_close(&t->conn);
 }
 
-/* A range that could not be read before, or one from the ring, unless there is none or the window is
- * full. *range: the one that is done again, NULL for a new one. */
+/* Its ids leave room for more rows than a range should have, and nobody has counted them. */
+static bool is_uncut(const struct cu_ring_entry *entry)
+{
+	return entry->range.rows == CU_ROWS_UNKNOWN && entry->range.hi - entry->range.lo > CU_MAP_ROWS;
+}
+
+/* Whether a range that was not in work before may be taken. Caller holds mu. */
+static bool may_take_new(const struct cu_mapper *m)
+{
+	return m->outstanding < m->window && !m->cutting;
+}
+
+/* A range that could not be read before, the rest of one that was cut, or one from the ring, unless there is
+ * none or the window is full. *range: the one that is done again, NULL for a new one. */
 static bool take_work(struct cu_mapper *m, struct cu_ring_entry *entry, struct cu_mapped_range **range)
 {
 	bool popped = false, took;
@@ -174,9 +225,15 @@ static bool take_work(struct cu_mapper *m, struct cu_ring_entry *entry, struct c
 	took = *range != NULL;
 	if (took) {
 		m->again = (*range)->next;
-	} else if (m->outstanding < m->window) {
-		popped = cu_ring_pop_shared(m->f->ring, entry);
-		took = popped && entry->range.epoch == m->epoch; /* else of an order withdrawn */
+	} else if (may_take_new(m)) {
+		took = m->has_rest;
+		if (took)
+			*entry = m->rest;
+		else
+			popped = cu_ring_pop_shared(m->f->ring, entry);
+		m->has_rest = false;
+		took |= popped && entry->range.epoch == m->epoch; /* else of an order withdrawn */
+		m->cutting = took && is_uncut(entry);
 		m->outstanding += took;
 	}
 	cu_mutex_unlock(&m->mu);
@@ -191,7 +248,7 @@ static bool may_work(struct cu_mapper *m)
 	bool may;
 
 	cu_mutex_lock(&m->mu);
-	may = m->again || (m->outstanding < m->window && cu_ring_count(m->f->ring) > 0);
+	may = m->again || (may_take_new(m) && (m->has_rest || cu_ring_count(m->f->ring) > 0));
 	cu_mutex_unlock(&m->mu);
 	return may;
 }
@@ -248,6 +305,7 @@ static struct cu_mapped_range *new_range(struct cu_mapper *m, const struct cu_ri
 		range->hi = of->range.hi;
 		range->epoch = of->range.epoch;
 		range->expected = of->range.rows;
+		range->uncut = is_uncut(of);
 	}
 	return range;
 }

@@ -130,6 +130,8 @@ void cu_mapper_rewind(struct cu_mapper *m, int64_t from, uint32_t epoch)
 	m->epoch = epoch;
 	m->next_lo = from;
 	m->offered = false;
+	m->has_rest = false;
+	m->cutting = false;
 	/* What threads still have in work is of an older epoch and not counted any more. */
 	m->outstanding = 0;
 	cu_mutex_unlock(&m->mu);

@@ -13,6 +13,7 @@ struct cu_mapped_range {
 	int64_t lo, hi;
 	uint32_t epoch;
 	uint32_t expected;          /* rows in it when it was cut; CU_ROWS_UNKNOWN */
+	bool uncut;                 /* it may have any number of them */
 	struct cu_mapped_row *rows; /* owned */
 	size_t n_rows, room;
 	struct catchup_error error; /* code other than OK: the range could not be read */
@@ -48,6 +49,9 @@ struct cu_mapper {
 	struct catchup_error open_error;
 	uint32_t outstanding;       /* ranges taken from the ring and not released */
 	struct cu_mapped_range *again; /* could not be read; still outstanding */
+	struct cu_ring_entry rest;  /* of the range that was cut last; comes before those in the ring */
+	bool has_rest;
+	bool cutting;               /* a thread looks where that is: nothing new is taken */
 	uint32_t epoch;
 	int64_t next_lo;            /* of the next range in order */
 	struct cu_mapped_range *done;  /* handed in, in id order */
