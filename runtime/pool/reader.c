@@ -6,8 +6,8 @@
  * Sleeping: a watch that begins says that something may have changed, so no commit falls between. SQLite
  * writes the log before the commit becomes visible, so the notice comes too early: the thread lets the
  * file settle, deaf to the other notices of the commit, and looks then. Who writes may have been
- * interrupted in between, so it looks again at growing intervals until they reach the safety net's;
- * few times, when a commit was seen that explains the notice. In the middle of a large transaction, or
+ * interrupted in between, or sync, so it looks again at growing intervals until they reach the safety
+ * net's; fewer times, when a commit was seen that explains the notice. In the middle of a large transaction, or
  * of a checkpoint, notices come without an end and without a commit: the more looks are in vain, the
  * longer it settles. So it does while commit after commit brings no row and followers have work in hand:
  * those are theirs, and each notice that is taken at once costs them a wake-up. Where the source is written by a
@@ -35,10 +35,13 @@
 #define LITTLE_WORK_NS INT64_C(150000)
 #define CHAINED_SETTLE_NS CU_NS_PER_MS
 #define FIRST_RELOOK_NS (SETTLE_NS << SETTLE_DOUBLINGS)
-#define RELOOK_GROWTH 2
-/* When the commit that a notice was about has been seen, it is another one's that is looked for. */
+/* Each pause is so many halves of the time since the notice: who syncs between the notice and the commit
+ * is seen so much later than he would be. */
+#define RELOOK_HALVES 1
+/* When the commit that a notice was about has been seen, it is another one's that is looked for: who
+ * commits again at once has written the next one by then, and syncs. */
 #define FIRST_RELOOK_SEEN_NS INT64_C(150000)
-#define RELOOK_GROWTH_SEEN 64
+#define RELOOK_HALVES_SEEN 8
 #define RETRY_BASE_NS (20 * CU_NS_PER_MS)
 #define RETRY_MAX_NS (2 * CU_NS_PER_S)
 #define READER_BUSY_MS 250
@@ -233,14 +236,14 @@ static int64_t next_look(struct cu_reader *reader)
 	int64_t net_ns = (int64_t)reader->runtime->options.poll_ms * CU_NS_PER_MS;
 	int64_t first_ns = reader->changed ? FIRST_RELOOK_NS : FIRST_RELOOK_SEEN_NS;
 	int64_t since_ns = now_ns - reader->changed_ns;
-	int64_t pause_ns = first_ns;
+	int64_t pause_ns = net_ns; /* years may have passed: not multiplied */
 
 	if (!cu_watch_works(reader->watch) && net_ns > BLIND_POLL_NS)
 		net_ns = BLIND_POLL_NS;
-	if (since_ns >= net_ns)
-		pause_ns = net_ns; /* years may have passed: not multiplied */
-	else if (since_ns > first_ns)
-		pause_ns = since_ns * (reader->changed ? RELOOK_GROWTH : RELOOK_GROWTH_SEEN);
+	if (since_ns < net_ns)
+		pause_ns = since_ns / 2 * (reader->changed ? RELOOK_HALVES : RELOOK_HALVES_SEEN);
+	if (pause_ns < first_ns)
+		pause_ns = first_ns;
 	return cu_deadline(now_ns, pause_ns < net_ns ? pause_ns : net_ns);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How long a reader lets the file settle after a notice. The linker puts this file between the reader and
- * its watch.
+ * How long a reader lets the file settle after a notice, and how often it looks again. The linker puts this
+ * file between the reader and its watch.
  */
 #include "runtime_help.h"
 
@@ -9,6 +9,7 @@
 
 #define SHORTEST_NS INT64_C(30000)
 #define LONGEST_NS (SHORTEST_NS * 32)
+#define LOOKS 6 /* within a second or so */
 
 static _Atomic int shortest; /* so often as short as can be */
 static _Atomic int longest;  /* so often in a row as long as can be */
@@ -25,6 +26,22 @@ unsigned __wrap_cu_watch_settle(struct cu_watch *watch, int64_t ns)
 	if (ns == SHORTEST_NS)
 		atomic_fetch_add(&shortest, 1);
 	return __real_cu_watch_settle(watch, ns);
+}
+
+static _Atomic int again; /* waits in a row that no notice ended */
+
+unsigned __real_cu_watch_wait(struct cu_watch *, int64_t);
+unsigned __wrap_cu_watch_wait(struct cu_watch *watch, int64_t deadline_ns);
+
+unsigned __wrap_cu_watch_wait(struct cu_watch *watch, int64_t deadline_ns)
+{
+	unsigned seen = __real_cu_watch_wait(watch, deadline_ns);
+
+	if (seen != 0)
+		atomic_store(&again, 0);
+	else
+		atomic_fetch_add(&again, 1);
+	return seen;
 }
 
 /* ---- a runtime ------------------------------------------------------------------------------------- */
@@ -90,10 +107,40 @@ static void commits_without_a_row_are_looked_for_less_and_less_while_somebody_wo
 	sqlite3_close(db);
 }
 
+/* Who commits again at once has written the next commit when this one is seen, and its notice is taken;
+ * visible it is when it is synced, which takes as long as it takes. The safety net is far away. */
+static void a_commit_that_is_seen_is_looked_behind_before_long(void **state)
+{
+	struct scratch *s = *state;
+	const struct catchup_options options = {
+		.size = sizeof(options), .database = s->database, .poll_ms = 3600 * 1000};
+	struct catchup_error error = {0};
+	struct catchup *c;
+	sqlite3 *db;
+
+	sql_run(s->database, "PRAGMA journal_mode=WAL; CREATE TABLE other(x);"
+			     "CREATE TABLE numbers(id INTEGER PRIMARY KEY AUTOINCREMENT, n)");
+	assert_int_equal(sqlite3_open(s->database, &db), SQLITE_OK);
+	sqlite3_busy_timeout(db, PATIENCE_S * 1000);
+	c = runtime_open(&options, NULL, &prompt);
+	assert_ok(catchup_start(c, &error));
+	/* Each pause is a multiple of what went before: after one hold-up they are long. */
+	for (int i = 0; i < PATIENCE_S / 4 && atomic_load(&again) < LOOKS; i++) {
+		commit(db, "INSERT INTO other VALUES(1)");
+		for (int ms = 0; ms < 3000 && atomic_load(&again) < LOOKS; ms++)
+			cu_os_sleep_ns(CU_NS_PER_MS);
+	}
+	assert_true(atomic_load(&again) >= LOOKS);
+	assert_ok(catchup_stop(c, &error));
+	catchup_close(c);
+	sqlite3_close(db);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SCRATCH_TEST(commits_without_a_row_are_looked_for_less_and_less_while_somebody_works),
+		SCRATCH_TEST(a_commit_that_is_seen_is_looked_behind_before_long),
 	};
 
 	return cmocka_run_group_tests_name("reader", tests, NULL, NULL);
