@@ -62,6 +62,7 @@ struct cu_file {
 	_Atomic int checkpoint_busy; /* one is being done */
 	bool checkpoint_in_vain;    /* the checkpointer only: readers outlasted the last wait for them */
 	bool checkpoint_told;       /* the checkpointer only: that it fails */
+	int64_t checkpoint_warned_bytes; /* the checkpointer only: the log then; 0: not since it was cut */
 	int64_t checkpoint_again_ns; /* the checkpointer only: without being asked; CU_FOREVER: never */
 	struct cu_park room_park;   /* writers wait here for a checkpoint that is behind */
 };

@@ -292,6 +292,44 @@ static void why_a_log_cannot_be_copied_is_told_once(void **state)
 	fail_and_go_on(*state, &copies_fail, "so it grows: the test has no room; trying again");
 }
 
+/* ---- who reads for long -------------------------------------------------------------------------- */
+
+/* Nothing is committed any more when he ends. */
+static void a_log_that_was_held_back_is_cut_when_its_reader_ends(void **state)
+{
+	static const struct catchup_consumer table = {CATCHUP_CONSUMER_ABI, .name = "fat",
+		.source = "orders", .into = "results.db",
+		.setup = "CREATE TABLE IF NOT EXISTS fat(b)", .row = write_much};
+	struct scratch *s = *state;
+	struct kept_log log;
+	const struct catchup_options options = {.size = sizeof(options), .database = s->database,
+		.wal_mib = 1, .batch_rows = 1, .lease_ms = 3600 * 1000, .log = keep_line,
+		.log_context = &log, .log_level = CATCHUP_LOG_INFO};
+	struct catchup_error error = {0};
+	struct catchup *c;
+	sqlite3 *reader;
+	char path[400];
+
+	keep_log(&log);
+	sql_run(s->database, ORDERS);
+	insert_rows(s);
+	snprintf(path, sizeof(path), "%s/results.db", s->folder);
+	sql_run(path, "PRAGMA journal_mode=WAL; CREATE TABLE t(n)");
+	assert_int_equal(sqlite3_open(path, &reader), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(reader, "BEGIN; SELECT * FROM t", NULL, NULL, NULL), SQLITE_OK);
+	c = runtime_open(&options, NULL, &table);
+	assert_ok(catchup_start(c, &error));
+	assert_ok(catchup_wait(c, -1, &error));
+	expect_logged(&log, "a read transaction holds it back");
+	/* Again when it has doubled, and not with each checkpoint. */
+	assert_in_range(times_logged(&log, "holds it back"), 1, 3);
+	assert_int_equal(sqlite3_close(reader), SQLITE_OK);
+	UNTIL(cu_conn_wal_bytes(path) == 0);
+	assert_ok(catchup_stop(c, &error));
+	catchup_close(c);
+	cu_mutex_finish(&log.mu);
+}
+
 /* ---- a log that begins anew ---------------------------------------------------------------------- */
 
 static struct cu_file *written; /* by somebody as soon as a turn to write it is over; NULL: none */
@@ -345,6 +383,7 @@ int main(void)
 		TEST(code_that_stays_holds_up_nobody_elsewhere),
 		TEST(a_log_that_cannot_be_opened_is_told_of_once),
 		TEST(why_a_log_cannot_be_copied_is_told_once),
+		TEST(a_log_that_was_held_back_is_cut_when_its_reader_ends),
 		TEST(the_next_checkpoint_counts_from_where_the_log_begins),
 	};
 

@@ -16,7 +16,8 @@
  * would cross the bound, at three quarters of it at the latest. So the log stays below the bound, or
  * above it by no more than one batch that is larger than the ones before it. A connection that reads
  * for a long time keeps the log from beginning anew: there, writers wait for it too, up to a second. One
- * that stays longer cannot be overcome: the log says who it is, and grows.
+ * that stays longer cannot be overcome: the log grows, and a log line says who it is, again when it has
+ * doubled. Once a second it is tried again, also without a commit, so that the log is cut when he has ended.
  *
  * A consumer's code may keep the turn for long, or for ever. Nobody can write to that file meanwhile, but the
  * thread has other files, and the watchdog: it leaves the line, and comes again after the next commit.
@@ -163,6 +164,9 @@ static void warn(struct cu_file *file, int64_t bytes)
 {
 	char blamed[256];
 
+	if (bytes / 2 < file->checkpoint_warned_bytes)
+		return;
+	file->checkpoint_warned_bytes = bytes;
 	cu_conn_wal_readers(file->path, NULL, 0, blamed, sizeof(blamed));
 	cu_log(&file->runtime->logger, CATCHUP_LOG_WARN, file->path,
 		"the write-ahead log has %lld MiB, above the bound of %u: a read transaction holds it "
@@ -288,6 +292,7 @@ bool cu_checkpoint_run(struct cu_file *file, struct cu_conn *conn)
 	bool bug = catchup_sqlite_has_wal_reset_bug() != 0;
 	enum outcome outcome = HELD_BACK;
 	struct catchup_error error;
+	bool too_large;
 	int64_t bytes;
 
 	if (!bug && !copy_beside(file, conn, &error))
@@ -302,11 +307,14 @@ bool cu_checkpoint_run(struct cu_file *file, struct cu_conn *conn)
 		tell_of_failure(file, &error);
 	else if (outcome != NO_TURN)
 		tell_of_end(file);
-	if (outcome == HELD_BACK && bytes >= bound_of(file))
+	too_large = outcome == HELD_BACK && bytes >= bound_of(file);
+	if (too_large)
 		warn(file, bytes);
+	else if (outcome == WHOLE)
+		file->checkpoint_warned_bytes = 0;
 	if (outcome == NO_TURN)
 		atomic_store(&file->checkpoint_at_bytes, 0);
-	return outcome != NO_TURN && outcome != FAILED;
+	return outcome != NO_TURN && outcome != FAILED && !too_large;
 }
 
 void cu_checkpoint_cannot(struct cu_file *file, const struct catchup_error *error)
