@@ -4,20 +4,25 @@
 
 BUILD = build
 PREFIX = /usr/local
-CONFIGS = gcc clang asan tsan coverage
-SCENARIOS =
-PROOFS =
-SQLITE = auto
+# These also from the environment.
+CONFIGS ?= gcc clang asan tsan coverage
+SCENARIOS ?=
+PROOFS ?=
+SQLITE ?= auto
+ASKED := $(filter-out file,$(origin SQLITE))
 export SQLITE
 
 all: set-up
 	@meson compile -C $(BUILD)
 
-# build/ is kept as it is configured; only a SQLite that has come since makes it configure anew.
+# build/ is kept as it is configured; only another SQLite that is asked for, or one that has come since,
+# makes it configure anew.
 set-up:
 	@.ci/install build
 	@if [ ! -e $(BUILD)/build.ninja ]; then \
 		.ci/fetch-sqlite && meson setup $(BUILD) --prefix=$(PREFIX) -Dsqlite=$(SQLITE); \
+	elif [ -n "$(ASKED)" ] && ! grep -qx 'sqlite = $(SQLITE)' $(BUILD)/meson-private/cmd_line.txt; then \
+		.ci/fetch-sqlite && meson setup --reconfigure $(BUILD) -Dsqlite=$(SQLITE); \
 	elif [ .cache/sqlite/VERSION -nt $(BUILD)/build.ninja ]; then \
 		meson setup --reconfigure $(BUILD); \
 	fi

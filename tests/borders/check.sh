@@ -246,8 +246,18 @@ check_text() {
 	done
 }
 
+# What is chosen is heard, however it is said.
+check_make() {
+	need make
+	for said in "env SQLITE=system PROOFS=kill make" "make SQLITE=system PROOFS=kill"; do
+		MAKEFLAGS='' $said -n proof >"$temporary/does"
+		grep -q -- '-Dsqlite=system' "$temporary/does" || breach "Makefile: deaf to SQLITE in '$said'"
+		grep -q '\.ci/proof kill' "$temporary/does" || breach "Makefile: deaf to PROOFS in '$said'"
+	done
+}
+
 case $1 in
-headers | includes | exports | calls | state | text) "check_$1" ;;
+headers | includes | exports | calls | state | text | make) "check_$1" ;;
 *) echo "check.sh: unknown check '$1'" >&2; exit 1 ;;
 esac
 sort -u "$breaches"
