@@ -4,13 +4,13 @@
  * that cannot be read. What a look is stands in look.c.
  *
  * Sleeping: a watch that begins says that something may have changed, so no commit falls between. SQLite
- * writes the log before the commit becomes visible, so the notice comes too early: the thread lets the
- * file settle, deaf to the other notices of the commit, and looks then. Who writes may have been
- * interrupted in between, or sync, so it looks again at growing intervals until they reach the safety
- * net's; fewer times, when a commit was seen that explains the notice. In the middle of a large transaction, or
- * of a checkpoint, notices come without an end and without a commit: the more looks are in vain, the
- * longer it settles. So it does while commit after commit brings no row and followers have work in hand:
- * those are theirs, and each notice that is taken at once costs them a wake-up. Where the source is written by a
+ * writes the log before the commit becomes visible, so the notice comes too early: the thread lets the file
+ * settle, deaf to the other notices of the commit, and looks then. Who writes may have been interrupted in
+ * between, or sync, so it looks again at growing intervals until they reach the safety net's; fewer times,
+ * when a commit was seen that explains the notice. In the middle of a large transaction, or of a
+ * checkpoint, notices come without an end and without a commit: the more looks are in vain, the longer it
+ * settles. So it does while commit after commit brings no row and followers have work in hand: those are
+ * theirs, and each notice that is taken at once costs them a wake-up. Where the source is written by a
  * consumer of this runtime, which tells of each commit, notices are of commits elsewhere in the file, and
  * it settles long; being told ends that.
  *

@@ -71,9 +71,9 @@ static void map_row(struct cu_map_thread *t, struct cu_mapped_row *row)
 }
 
 /*
- * A reader cannot tell how many rows a query of the consumer's own has, so a whole backlog may come as one range. Who
- * takes it leaves all but the first few rows to the next thread; until it is known where they end nothing
- * behind them is taken, which could fill the window and then wait for them.
+ * A reader cannot tell how many rows a query of the consumer's own has, so a whole backlog may come as one
+ * range. Who takes it leaves all but the first few rows to the next thread; until it is known where they end
+ * nothing behind them is taken, which could fill the window and then wait for them.
  */
 static bool cut_range(struct cu_map_thread *t, struct cu_mapped_range *range)
 {
