@@ -161,6 +161,15 @@ static int ask(struct cu_conn *conn, const char *sql, char *to, size_t bytes,
 	return rc;
 }
 
+int cu_conn_begin_read(struct cu_conn *conn, struct catchup_error *error)
+{
+	int rc = pragma(conn, error, "reading", "BEGIN; PRAGMA main.schema_version");
+
+	if (rc != CATCHUP_OK)
+		cu_conn_rollback(conn);
+	return rc;
+}
+
 int cu_conn_has(struct cu_conn *conn, const char *table, const char *column, bool *has,
 	struct catchup_error *error)
 {
@@ -171,12 +180,6 @@ int cu_conn_has(struct cu_conn *conn, const char *table, const char *column, boo
 	/* Any other code is no answer: what is there might be taken for missing. */
 	return rc == SQLITE_OK || rc == SQLITE_ERROR ? CATCHUP_OK
 						     : failed(conn, error, "reading the schema");
-}
-
-int cu_conn_keep_log(struct cu_conn *conn, struct catchup_error *error)
-{
-	return sqlite3_db_config(conn->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, (int *)NULL) == SQLITE_OK
-		? CATCHUP_OK : failed(conn, error, "configuring");
 }
 
 static int harden(struct cu_conn *conn, struct catchup_error *error)
@@ -216,9 +219,13 @@ static int harden(struct cu_conn *conn, struct catchup_error *error)
 static int first_look(struct cu_conn *conn, bool *empty, struct catchup_error *error)
 {
 	char count[32];
-	int rc = ask(conn, "SELECT count(*) FROM main.sqlite_schema", count, sizeof(count), error,
-		"reading");
+	int rc = cu_conn_begin_read(conn, error);
 
+	if (rc != CATCHUP_OK)
+		return rc;
+	rc = ask(conn, "SELECT count(*) FROM main.sqlite_schema", count, sizeof(count), error,
+		"reading");
+	cu_conn_rollback(conn);
 	*empty = strcmp(count, "0") == 0;
 	return rc;
 }
@@ -488,11 +495,4 @@ enum cu_fault cu_conn_fault(const struct cu_conn *conn, int sqlite_code)
 	if ((sqlite_code & 0xff) == SQLITE_INTERRUPT && stopping(conn))
 		return CU_FAULT_STOP;
 	return cu_fault_of(sqlite_code);
-}
-
-void cu_conn_limit(struct cu_conn *conn, int64_t ns)
-{
-	cu_conn_check_owner(conn);
-	conn->statements = (struct cu_limit){.ns = ns};
-	conn->interrupted = false;
 }

@@ -151,6 +151,10 @@ static inline void cu_conn_insist(struct cu_conn *conn, bool insists)
 {
 	conn->insists = insists;
 }
+/* Begins one that only reads: what is prepared in it sees the schema that it is run on. Outside, where others
+ * make one table after the other, SQLite reads a large schema again and again and gives up ("database
+ * schema has changed"). */
+int cu_conn_begin_read(struct cu_conn *conn, struct catchup_error *error);
 /* Ends the transaction if there is one. Never fails for the caller: a rollback that reports an error
  * has still ended the transaction. */
 void cu_conn_rollback(struct cu_conn *conn);

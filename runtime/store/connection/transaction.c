@@ -11,6 +11,20 @@
  * another process: it is tried again. */
 #define CHECKPOINT_WAIT_MS 10
 
+int cu_conn_keep_log(struct cu_conn *conn, struct catchup_error *error)
+{
+	if (sqlite3_db_config(conn->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, (int *)NULL) == SQLITE_OK)
+		return CATCHUP_OK;
+	return cu_error_sqlite(error, conn->db, "database '%s': configuring", conn->main_path);
+}
+
+void cu_conn_limit(struct cu_conn *conn, int64_t ns)
+{
+	cu_conn_check_owner(conn);
+	conn->statements = (struct cu_limit){.ns = ns};
+	conn->interrupted = false;
+}
+
 int cu_conn_read_only(struct cu_conn *conn, bool on, struct catchup_error *error)
 {
 	const char *sql = on ? "PRAGMA query_only=ON" : "PRAGMA query_only=OFF";

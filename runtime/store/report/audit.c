@@ -264,7 +264,7 @@ static int read_record(struct audit *a, const char *database, struct catchup_err
 
 	cu_owner_self(&self);
 	if (rc == CATCHUP_OK)
-		rc = cu_conn_exec(&conn, "BEGIN", NULL, 0, &why);
+		rc = cu_conn_begin_read(&conn, &why);
 	if (rc == CATCHUP_OK)
 		rc = cu_record_read(&conn, a->entry->name, &self, &a->record, &why);
 	cu_conn_close(&conn);
@@ -294,7 +294,7 @@ int cu_audit_consumer(struct catchup_verification *verification, const char *dat
 		rc = open_to_look(&conn, database, error);
 	a.conn = &conn;
 	if (rc == CATCHUP_OK)
-		rc = cu_conn_exec(&conn, "BEGIN", NULL, 0, error);
+		rc = cu_conn_begin_read(&conn, error);
 	if (rc == CATCHUP_OK)
 		check_record(&a);
 	if (rc == CATCHUP_OK)

@@ -195,7 +195,7 @@ int catchup_status_read(const char *database, struct catchup_status **out, struc
 		rc = cu_error_nomem(error);
 	/* One moment of the database for everything that is in it. */
 	if (rc == CATCHUP_OK)
-		rc = cu_conn_exec(&look.conn, "BEGIN", NULL, 0, error);
+		rc = cu_conn_begin_read(&look.conn, error);
 	if (rc == CATCHUP_OK)
 		rc = cu_entries_read(&look.conn, NULL, &look.entries, error);
 	if (rc == CATCHUP_OK && look.entries.n > 0 &&
@@ -287,8 +287,10 @@ static int find_results(struct waiting *w, const char *path, char **results, str
 	int rc = still_open(w) ? CATCHUP_OK : open_to_look(&w->conn, path, error);
 
 	*results = NULL;
-	if (rc == CATCHUP_OK)
+	if (rc == CATCHUP_OK && (rc = cu_conn_begin_read(&w->conn, error)) == CATCHUP_OK) {
 		rc = cu_entries_read(&w->conn, w->consumer, &entries, error);
+		cu_conn_rollback(&w->conn);
+	}
 	if (rc == CATCHUP_OK && entries.n > 0 && entries.items[0].into[0] == '\0') {
 		*results = strdup(path);
 		rc = *results ? CATCHUP_OK : cu_error_nomem(error);
@@ -340,8 +342,10 @@ static int look_once(struct waiting *w, const char *results, const struct cu_own
 			return CATCHUP_OK;
 		rc = open_to_look(&w->conn, results, &why);
 	}
-	if (rc == CATCHUP_OK)
+	if (rc == CATCHUP_OK && (rc = cu_conn_begin_read(&w->conn, &why)) == CATCHUP_OK) {
 		rc = cu_record_read(&w->conn, w->consumer, self, record, &why);
+		cu_conn_rollback(&w->conn);
+	}
 	if (rc == CATCHUP_OK || cu_fault_of(why.detail) == CU_FAULT_BUSY)
 		return CATCHUP_OK;
 	if (error)

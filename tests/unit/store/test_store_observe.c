@@ -9,6 +9,7 @@
 #include "store/report/status.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -346,6 +347,62 @@ static void a_first_start_is_waited_for(void **state)
 	assert_int_equal(w.rc, CATCHUP_OK);
 }
 
+/* ---- tables come meanwhile ----------------------------------------------------------------------- */
+
+struct maker {
+	const char *path;
+	_Atomic int made, enough;
+};
+
+/* One table a commit, as where many consumers start for the first time. */
+static void *make_tables(void *argument)
+{
+	struct maker *maker = argument;
+	sqlite3 *db = NULL;
+	char sql[96];
+
+	sqlite3_open(maker->path, &db);
+	sqlite3_busy_timeout(db, PATIENCE_MS);
+	sqlite3_exec(db, "PRAGMA synchronous = OFF; BEGIN", NULL, NULL, NULL);
+	while (!atomic_load(&maker->enough)) {
+		int n = atomic_fetch_add(&maker->made, 1);
+
+		snprintf(sql, sizeof(sql), "CREATE TABLE made%d(id INTEGER PRIMARY KEY, v)%s", n,
+			n == 2000 ? "; COMMIT" : "");
+		if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
+			break;
+	}
+	sqlite3_close(db);
+	return NULL;
+}
+
+static void others_may_make_tables_meanwhile(void **state)
+{
+	struct scratch *s = *state;
+	struct maker maker = {.path = s->database};
+	struct catchup_error error = {0};
+	pthread_t thread;
+
+	sql_run(s->database, ORDERS);
+	put_consumer(s, "totals", NULL, 5, false, NULL);
+	assert_int_equal(pthread_create(&thread, NULL, make_tables, &maker), 0);
+	while (atomic_load(&maker.made) <= 2001)
+		cu_os_sleep_ns(CU_NS_PER_MS);
+	for (int i = 0; i < 20; i++) {
+		struct catchup_status *status = look(s->database);
+
+		assert_int_equal(status->n_consumers, 1);
+		catchup_status_free(status);
+		assert_ok(catchup_wait_watermark(s->database, "totals", 5, 0, NULL, &error));
+		assert_int_equal(catchup_wait_watermark(s->database, "counts", 5, 1, NULL, &error),
+			CATCHUP_TIMEOUT);
+	}
+	atomic_store(&maker.enough, 1);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	/* They came all the while. */
+	assert_true(atomic_load(&maker.made) > 2002);
+}
+
 static void statuses_are_built_of_copies(void **state)
 {
 	struct catchup_status *status = cu_status_create("/x");
@@ -379,6 +436,7 @@ int main(void)
 		SCRATCH_TEST(a_commit_ends_the_wait),
 		SCRATCH_TEST(results_that_are_not_there_yet),
 		SCRATCH_TEST(a_first_start_is_waited_for),
+		SCRATCH_TEST(others_may_make_tables_meanwhile),
 		cmocka_unit_test(statuses_are_built_of_copies),
 	};
 
