@@ -148,6 +148,9 @@ static const struct catchup_consumer *const builtins[] = {&bad, NULL};
 static _Atomic int inside;      /* so many threads have come into `map` of different ones */
 static _Atomic int kept;        /* results that are not discarded yet */
 static _Atomic int kept_most;
+static _Atomic int kept_at_end; /* when worker 0 was closed */
+static _Atomic int still_open;  /* threads, then */
+static _Atomic int opened;      /* threads */
 
 static int map_kept(struct catchup_context *ctx, void *state, sqlite3_stmt *row, void **result)
 {
@@ -173,23 +176,35 @@ static int open_kept(struct catchup_context *ctx, void **state)
 {
 	(void)ctx;
 	*state = calloc(1, sizeof(bool));
+	atomic_fetch_add(&opened, 1);
 	return CATCHUP_ROW_APPLIED;
 }
 
 static void close_kept(struct catchup_context *ctx, void *state)
 {
-	(void)ctx;
 	free(state);
+	atomic_fetch_sub(&opened, 1);
+	if (ctx->worker == 0) {
+		atomic_store(&kept_at_end, atomic_load(&kept));
+		atomic_store(&still_open, atomic_load(&opened));
+	}
 }
 
-#define QUERIED(limit)                                                                             \
+static int apply_none(struct catchup_context *ctx, void *state, int64_t id, void *result)
+{
+	(void)state, (void)id, (void)result;
+	return catchup_fail(ctx, 0, "no row is good");
+}
+
+#define QUERIED(limit, write)                                                                            \
 	{CATCHUP_CONSUMER_ABI, .name = "mapped", .summary = "sees each job",                       \
 		.max = "SELECT max(id) AS max FROM jobs",                                          \
 		.next = "SELECT id FROM jobs WHERE id > @last AND id <= @max ORDER BY id" limit,   \
-		.open = open_kept, .close = close_kept, .map = map_kept, .apply = apply,           \
+		.open = open_kept, .close = close_kept, .map = map_kept, .apply = write,           \
 		.discard = discard_kept}
 
-static const struct catchup_consumer queried = QUERIED(""), queried_few = QUERIED(" LIMIT 7");
+static const struct catchup_consumer queried = QUERIED("", apply),
+	queried_few = QUERIED(" LIMIT 7", apply), queried_in_vain = QUERIED("", apply_none);
 
 /* ---- tests ----------------------------------------------------------------------------------- */
 
@@ -281,6 +296,26 @@ static void a_backlog_of_a_query_with_a_limit_is_shared_out(void **state)
 	assert_true(atomic_load(&failing) <= 0);
 }
 
+static void worker_0_is_closed_last(void **state)
+{
+	struct scratch *s = *state;
+	const struct catchup_options options = {.size = sizeof(options), .database = s->database};
+	const struct catchup_consumer_config config = {.size = sizeof(config), .workers = 2};
+	struct catchup_error error = {0};
+	struct catchup *c;
+
+	sql_run(s->database, JOBS ADD_JOBS);
+	atomic_store(&inside, 0);
+	assert_ok(catchup_open(&options, &c, &error));
+	assert_ok(catchup_add_table(c, &queried_in_vain, &config, &error));
+	assert_ok(catchup_start(c, &error));
+	assert_int_equal(catchup_wait(c, -1, &error), CATCHUP_CONSUMER);
+	assert_int_equal(catchup_stop(c, &error), CATCHUP_CONSUMER);
+	catchup_close(c);
+	assert_int_equal(atomic_load(&kept_at_end), 0);
+	assert_int_equal(atomic_load(&still_open), 0);
+}
+
 static void run_bad(struct scratch *s, const char *policy)
 {
 	const struct catchup_options options = {
@@ -350,6 +385,7 @@ int main(void)
 		SCRATCH_TEST(a_range_that_could_not_be_read_is_read_again),
 		SCRATCH_TEST(a_backlog_of_a_query_is_shared_out),
 		SCRATCH_TEST(a_backlog_of_a_query_with_a_limit_is_shared_out),
+		SCRATCH_TEST(worker_0_is_closed_last),
 		SCRATCH_TEST(others_may_write_while_a_row_is_mapped_again),
 		SCRATCH_TEST(others_may_write_while_a_row_is_mapped_with_care),
 		SCRATCH_TEST(others_may_write_while_a_dead_letter_is_mapped),

@@ -258,7 +258,8 @@ struct catchup_consumer {
 	int (*batch_begin)(struct catchup_context *ctx, void *state);
 	int (*batch_end)(struct catchup_context *ctx, void *state);
 
-	/* Finalize statements, free state. Called for every `open` that succeeded. */
+	/* Finalize statements, free state. Called for every `open` that succeeded. Worker 0 is opened first and
+	 * closed last, when all results are discarded. */
 	void (*close)(struct catchup_context *ctx, void *state);
 
 	/* ---- since ABI 1.1 ---- */

@@ -59,13 +59,14 @@ static void close_consumer(struct cu_follower *f)
 void cu_follower_close(struct cu_follower *f)
 {
 	cu_share_seat(f);
-	close_consumer(f);
+	/* What its first `open` has made for all threads is there until their last call. */
+	cu_mapper_destroy(f->mapper);
+	f->mapper = NULL;
 	f->mapped = NULL;
+	close_consumer(f);
 	f->change = NULL;
 	cu_changes_destroy(f->changes);
 	f->changes = NULL;
-	cu_mapper_destroy(f->mapper);
-	f->mapper = NULL;
 	cu_source_close(&f->rows);
 	cu_source_close(&f->range);
 	f->ledger = (struct cu_ledger){0};
