@@ -7,6 +7,7 @@
 #include "scenarios.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +50,24 @@ static int make_root(struct bench *b)
 		b->root[0] = '\0';
 		return -1;
 	}
+	return 0;
+}
+
+/* A picture that cannot be written is said before it is measured. */
+static int try_picture(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	bool made = fd >= 0;
+
+	if (!made && errno == EEXIST)
+		fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0) {
+		fprintf(stderr, "catchup-bench: cannot write '%s': %s\n", path, strerror(errno));
+		return -1;
+	}
+	close(fd);
+	if (made)
+		unlink(path);
 	return 0;
 }
 
@@ -109,6 +128,8 @@ static int option_with_value(struct bench *b, const char *name, const char *valu
 			return wrong("--amount is 1 to 10^12, not", value);
 		b->amount = n;
 	} else if (strcmp(name, "--dir") == 0) {
+		if (!value[0])
+			return wrong("--dir is a folder, not", value);
 		b->dir = value;
 	} else if (strcmp(name, "--svg") == 0) {
 		b->svg = value;
@@ -124,6 +145,15 @@ static int option_with_value(struct bench *b, const char *name, const char *valu
 		return -1;
 	}
 	return 0;
+}
+
+/* Only one scenario draws. */
+static int check_picture(const char *path, const struct bench_scenario *const *chosen, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(chosen[i]->name, "growth") == 0)
+			return 0;
+	return wrong("without 'growth' there is no picture for --svg", path);
 }
 
 static int read_arguments(struct bench *b, int argc, char **argv,
@@ -161,7 +191,11 @@ static int read_arguments(struct bench *b, int argc, char **argv,
 			i++;
 		}
 	}
-	return *n_chosen > 0 ? 0 : wrong("no scenario is given in", argc > 1 ? argv[1] : "");
+	if (*n_chosen == 0)
+		return wrong("no scenario is given in", argc > 1 ? argv[1] : "");
+	if (b->json && b->markdown)
+		return wrong("--json does not go with", "--markdown");
+	return b->svg ? check_picture(b->svg, chosen, *n_chosen) : 0;
 }
 
 static int run_child(int argc, char **argv)
@@ -241,7 +275,7 @@ int main(int argc, char **argv)
 		return rc;
 	if (b.rounds == 0)
 		b.rounds = b.quick ? 3 : 5;
-	if (bench_stop_on_signals(&b) != 0 || make_root(&b) != 0)
+	if ((b.svg && try_picture(b.svg) != 0) || bench_stop_on_signals(&b) != 0 || make_root(&b) != 0)
 		return 1;
 	rc = run_scenarios(&b, chosen, n_chosen);
 	if (b.root[0])

@@ -137,7 +137,9 @@ static void test_help_names_all(void **state)
 static void test_unknown_is_wrong_usage(void **state)
 {
 	static const char *const wrong[] = {"nosuch 2>/dev/null", "row --rounds 0 2>/dev/null",
-		"row --nosuch 2>/dev/null", "2>/dev/null", "row --dir 2>/dev/null"};
+		"row --nosuch 2>/dev/null", "2>/dev/null", "row --dir 2>/dev/null",
+		"row --dir '' 2>/dev/null", "row --json --markdown 2>/dev/null",
+		"row --svg x.svg 2>/dev/null"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
@@ -184,6 +186,21 @@ static void test_growth_draws(void **state)
 	assert_string_equal(text, "</svg>\n");
 	fclose(picture);
 	assert_int_equal(remove(path), 0);
+}
+
+static void test_picture_that_cannot_be_written_is_said_first(void **state)
+{
+	char arguments[8192];
+	char *text;
+	int code;
+
+	(void)state;
+	snprintf(arguments, sizeof(arguments), "all --svg '%s/none/growth.svg' 2>&1", folder);
+	text = run(arguments, &code);
+	assert_int_equal(code, 1);
+	assert_memory_equal(text, "catchup-bench: cannot write '", 29);
+	assert_string_equal(text + strlen(text) - 28, ": No such file or directory\n");
+	free(text);
 }
 
 /* ---- a signal ----------------------------------------------------------------------------- */
@@ -237,6 +254,7 @@ int main(void)
 		cmocka_unit_test(test_unknown_is_wrong_usage),
 		cmocka_unit_test(test_markdown_has_a_table),
 		cmocka_unit_test(test_growth_draws),
+		cmocka_unit_test(test_picture_that_cannot_be_written_is_said_first),
 		cmocka_unit_test(test_signal_cleans_up),
 	};
 
