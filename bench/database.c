@@ -6,7 +6,8 @@
 #include <string.h>
 
 #define BUSY_TIMEOUT_MS 10000
-#define WAIT_MS 300000
+#define WAIT_MS 10000
+#define WAITS 30
 
 /* ---- SQLite ------------------------------------------------------------------------------- */
 
@@ -222,12 +223,36 @@ int bench_start(struct bench *b, const char *database, const struct catchup_opti
 	return rc == CATCHUP_OK ? 0 : bench_fail(b, "%s", error.message);
 }
 
+/* Consumers wait for room on the disk without end; a measurement does not. */
+static int check_disk(struct bench *b, struct catchup *c)
+{
+	struct catchup_status *status;
+	struct catchup_error error = {0};
+	int rc = 0;
+
+	if (catchup_status(c, &status, &error) != CATCHUP_OK)
+		return bench_fail(b, "%s", error.message);
+	for (size_t i = 0; i < status->n_consumers && rc == 0; i++) {
+		const struct catchup_consumer_status *consumer = &status->consumers[i];
+
+		if (consumer->error_code == CATCHUP_FULL || consumer->error_code == CATCHUP_IO)
+			rc = bench_fail(b, "%s waits: %s", consumer->name, consumer->last_error);
+	}
+	catchup_status_free(status);
+	return rc;
+}
+
 int bench_wait(struct bench *b, struct catchup *c)
 {
 	struct catchup_error error = {0};
+	int code = CATCHUP_TIMEOUT, rc = 0;
 
-	return catchup_wait(c, WAIT_MS, &error) == CATCHUP_OK ? 0
-							      : bench_fail(b, "%s", error.message);
+	for (int i = 0; i < WAITS && code == CATCHUP_TIMEOUT && rc == 0; i++) {
+		code = catchup_wait(c, WAIT_MS, &error);
+		if (code == CATCHUP_TIMEOUT)
+			rc = check_disk(b, c);
+	}
+	return rc == 0 && code != CATCHUP_OK ? bench_fail(b, "%s", error.message) : rc;
 }
 
 int bench_stop(struct bench *b, struct catchup *c, int rc)
