@@ -61,6 +61,13 @@ static void gap(struct story *s, int64_t ns, bool used)
 	cu_manners_rested(&s->manners, s->now_ns, used);
 }
 
+/* As many in a row as it takes to be alone. */
+static void use_no_gap(struct story *s, bool others_open)
+{
+	for (int64_t held_us = 2000; held_us <= 32000; held_us *= 4)
+		gap(s, ends_with_more(s, held_us * US, others_open), false);
+}
+
 static struct story begun_beside_a_writer(void)
 {
 	struct story s = {.now_ns = 1};
@@ -135,12 +142,34 @@ static void test_gaps_that_nobody_uses_end(void **state)
 
 	(void)state;
 	begin(&s, true);
-	for (int i = 0; i < 3; i++)
-		gap(&s, ends_with_more(&s, 2000 * US, true), false);
+	use_no_gap(&s, true);
 	begin(&s, false);
 	ends_with_more(&s, 20000 * US, true);
 	assert_string_equal(
 		s.told, "hold 2000, rest 30000, rest 30000, rest 30000, hold 20000, rest 0");
+}
+
+/* Who commits now and then, and waits: his pauses are 25 ms at most before he has waited for 128, and 100
+ * at most after that. */
+static void test_who_comes_now_and_then_finds_a_gap(void **state)
+{
+	struct story s = begun_beside_a_writer();
+
+	(void)state;
+	begin(&s, true);
+	use_no_gap(&s, true);
+	s.told[s.n = 0] = '\0';
+	for (int i = 0; i < 3; i++)
+		gap(&s, ends_with_more(&s, 50000 * US, true), false);
+	assert_string_equal(s.told, "rest 30000, rest 30000, rest 30000");
+	/* Long after his last. */
+	s.told[s.n = 0] = '\0';
+	s.now_ns += 2000000 * US;
+	for (int64_t held_us = 50000; held_us <= 1600000; held_us *= 2)
+		gap(&s, ends_with_more(&s, held_us * US, true), false);
+	gap(&s, ends_with_more(&s, 1600000 * US, true), true);
+	assert_string_equal(s.told, "rest 12000, rest 12500, rest 25000, rest 50000, rest 100000, "
+		"rest 100000, rest 100000");
 }
 
 static void test_who_committed_and_went_costs_no_gap(void **state)
@@ -167,8 +196,7 @@ static void test_who_comes_back_is_waited_for(void **state)
 	s.now_ns += 300000 * US;
 	begin(&s, true);
 	assert_false(cu_manners_asks(&s.manners, 2000 * US));
-	for (int i = 0; i < 3; i++)
-		gap(&s, ends_with_more(&s, 2000 * US, false), false);
+	use_no_gap(&s, false);
 	begin(&s, false);
 	assert_string_equal(s.told,
 		"hold 2000, rest 0, hold 2000, rest 30000, rest 30000, rest 30000, hold 20000");
@@ -188,6 +216,7 @@ int main(void)
 		cmocka_unit_test(test_time_that_nobody_used_counts_as_a_gap),
 		cmocka_unit_test(test_alone_it_holds_a_whole_batch),
 		cmocka_unit_test(test_gaps_that_nobody_uses_end),
+		cmocka_unit_test(test_who_comes_now_and_then_finds_a_gap),
 		cmocka_unit_test(test_who_committed_and_went_costs_no_gap),
 		cmocka_unit_test(test_who_comes_back_is_waited_for),
 	};

@@ -10,6 +10,15 @@
 /* Who commits twice within this time is waited for, even where nobody has the file open. */
 #define COMES_BACK_NS INT64_C(1000000000)
 
+/* Who committed within this time may come again at any moment. */
+#define LATELY_NS INT64_C(2000000000)
+
+/* Four times as long after each gap that nobody used. */
+static int64_t polite_hold_ns(const struct cu_manners *m)
+{
+	return CU_MANNERS_HOLD_NS << (2 * m->empty_gaps);
+}
+
 static void be_polite(struct cu_manners *m)
 {
 	m->polite = true;
@@ -33,6 +42,23 @@ static void meet(struct cu_manners *m, int64_t now_ns)
 	m->met_ns = now_ns;
 }
 
+static bool met_lately(const struct cu_manners *m, int64_t now_ns)
+{
+	return m->met_ns != 0 && now_ns - m->met_ns < LATELY_NS;
+}
+
+/* The longer somebody may have waited since the last gap, the longer are his pauses. */
+static int64_t probe_ns(const struct cu_manners *m, int64_t now_ns)
+{
+	int64_t ns = m->probe_after_ns / 8;
+
+	if (met_lately(m, now_ns))
+		return CU_MANNERS_GAP_NS;
+	if (ns < CU_MANNERS_PROBE_SHORTEST_NS)
+		return CU_MANNERS_PROBE_SHORTEST_NS;
+	return ns < CU_MANNERS_PROBE_LONGEST_NS ? ns : CU_MANNERS_PROBE_LONGEST_NS;
+}
+
 void cu_manners_begin(struct cu_manners *m, int64_t now_ns, bool foreign)
 {
 	if (m->free_since_ns == 0) {
@@ -48,13 +74,13 @@ void cu_manners_begin(struct cu_manners *m, int64_t now_ns, bool foreign)
 
 int64_t cu_manners_hold_ns(const struct cu_manners *m, int64_t batch_ns)
 {
-	return m->polite && batch_ns > CU_MANNERS_HOLD_NS ? CU_MANNERS_HOLD_NS : batch_ns;
+	return m->polite && batch_ns > polite_hold_ns(m) ? polite_hold_ns(m) : batch_ns;
 }
 
 bool cu_manners_asks(const struct cu_manners *m, int64_t held_ns)
 {
 	held_ns += m->held_ns;
-	return m->polite ? !m->comes_back && held_ns >= CU_MANNERS_HOLD_NS
+	return m->polite ? !m->comes_back && held_ns >= polite_hold_ns(m)
 			 : held_ns >= m->probe_after_ns;
 }
 
@@ -68,7 +94,7 @@ int64_t cu_manners_rest_ns(struct cu_manners *m, int64_t now_ns, int64_t held_ns
 {
 	cu_manners_leave(m, now_ns, held_ns);
 	if (m->polite) {
-		if (m->held_ns < CU_MANNERS_HOLD_NS)
+		if (m->held_ns < polite_hold_ns(m))
 			return 0;
 		if (m->comes_back || others_open)
 			return CU_MANNERS_GAP_NS;
@@ -80,7 +106,7 @@ int64_t cu_manners_rest_ns(struct cu_manners *m, int64_t now_ns, int64_t held_ns
 	if (m->held_ns < m->probe_after_ns)
 		return 0;
 	if (others_open)
-		return CU_MANNERS_PROBE_NS;
+		return probe_ns(m, now_ns);
 	m->held_ns = 0;
 	return 0;
 }
@@ -94,7 +120,7 @@ void cu_manners_rested(struct cu_manners *m, int64_t now_ns, bool used)
 	} else if (m->polite) {
 		if (++m->empty_gaps >= EMPTY_GAPS)
 			be_alone(m);
-	} else if (m->probe_after_ns < CU_MANNERS_PROBE_LAST_NS) {
+	} else if (m->probe_after_ns < CU_MANNERS_PROBE_LAST_NS && !met_lately(m, now_ns)) {
 		m->probe_after_ns *= 2;
 	}
 }

@@ -9,9 +9,12 @@
  *
  *  - while others commit, we hold the lock for HOLD_NS at a time, and after that leave it free until
  *    another commit of theirs is seen, or for GAP_NS, longer than their pauses, when none comes;
- *  - after a few gaps without a commit of theirs we are alone again and go at full speed;
+ *  - after each gap without a commit of theirs we hold it for longer, and after a few we are alone again
+ *    and go at full speed;
  *  - while others only have the file open, a short gap now and then lets one that is waiting in, which
- *    is then seen; the gaps grow rarer as long as nobody uses them;
+ *    is then seen; the gaps grow rarer as long as nobody uses them, and longer, up to the longest of those
+ *    pauses; for two seconds after a commit of theirs they stay frequent, and longer than the pauses of
+ *    one who has come since the last;
  *  - with nobody else there, nothing is left free; but for those who open the file anew for each commit,
  *    and are known by the second one.
  *
@@ -29,7 +32,8 @@
 
 #define CU_MANNERS_HOLD_NS INT64_C(2000000)
 #define CU_MANNERS_GAP_NS INT64_C(30000000)
-#define CU_MANNERS_PROBE_NS INT64_C(12000000)
+#define CU_MANNERS_PROBE_SHORTEST_NS INT64_C(12000000)
+#define CU_MANNERS_PROBE_LONGEST_NS INT64_C(100000000)
 #define CU_MANNERS_PROBE_FIRST_NS INT64_C(50000000)
 #define CU_MANNERS_PROBE_LAST_NS INT64_C(1600000000)
 
