@@ -89,13 +89,13 @@ void cu_conn_rollback(struct cu_conn *conn)
 	if (!cu_conn_in_transaction(conn))
 		return;
 	/* What it returns says nothing: a rollback that reports an I/O error has still ended the
-	 * transaction. One that could not even run (no memory to prepare it again) is tried once more;
+	 * transaction. One that could not even run (no memory to prepare it) is tried once more;
 	 * cu_conn_begin checks. */
 	if (conn->rollback) {
 		sqlite3_step(conn->rollback);
 		sqlite3_reset(conn->rollback);
 	}
-	if (cu_conn_in_transaction(conn))
+	for (int tries = conn->rollback ? 1 : 2; tries > 0 && cu_conn_in_transaction(conn); tries--)
 		sqlite3_exec(conn->db, "ROLLBACK", NULL, NULL, NULL);
 }
 
