@@ -39,8 +39,10 @@
  * is seen so much later than he would be. */
 #define RELOOK_HALVES 1
 /* When the commit that a notice was about has been seen, it is another one's that is looked for: who
- * commits again at once has written the next one by then, and syncs. */
+ * commits again at once has written the next one by then, and syncs. In the milliseconds that follow who
+ * commits one small row after the other would be woken into: there is one look behind them. */
 #define FIRST_RELOOK_SEEN_NS INT64_C(150000)
+#define SECOND_RELOOK_SEEN_NS (10 * CU_NS_PER_MS)
 #define RELOOK_HALVES_SEEN 8
 #define RETRY_BASE_NS (20 * CU_NS_PER_MS)
 #define RETRY_MAX_NS (2 * CU_NS_PER_S)
@@ -242,6 +244,8 @@ static int64_t next_look(struct cu_reader *reader)
 		net_ns = BLIND_POLL_NS;
 	if (since_ns < net_ns)
 		pause_ns = since_ns / 2 * (reader->changed ? RELOOK_HALVES : RELOOK_HALVES_SEEN);
+	if (!reader->changed && since_ns > first_ns && pause_ns < SECOND_RELOOK_SEEN_NS)
+		pause_ns = SECOND_RELOOK_SEEN_NS;
 	if (pause_ns < first_ns)
 		pause_ns = first_ns;
 	return cu_deadline(now_ns, pause_ns < net_ns ? pause_ns : net_ns);

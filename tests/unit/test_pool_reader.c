@@ -9,7 +9,7 @@
 
 #define SHORTEST_NS INT64_C(30000)
 #define LONGEST_NS (SHORTEST_NS * 32)
-#define LOOKS 6 /* within a second or so */
+#define LOOKS 5 /* within a second or so */
 
 static _Atomic int shortest; /* so often as short as can be */
 static _Atomic int longest;  /* so often in a row as long as can be */
